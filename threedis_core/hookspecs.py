@@ -1,0 +1,57 @@
+"""The hooks a plugin may implement. Implement any of them in the module your entry point names.
+
+Every hook is called once, when plugins are first listed. Registering must stay cheap: a class is
+named by a string, ``"package.module:ClassName"``, and imported only when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+hookspec = pluggy.HookspecMarker("threedis")
+hookimpl = pluggy.HookimplMarker("threedis")
+
+
+class Register(Protocol):
+    """Register the class ``target`` ("package.module:ClassName") as ``name``."""
+
+    def __call__(self, name: str, target: str, summary: str = "") -> None: ...
+
+
+class RegisterPreset(Protocol):
+    """Register ``name`` as ``backend`` (a registered name) with ``options`` already set."""
+
+    def __call__(
+        self, name: str, backend: str, options: Mapping[str, Any], summary: str = ""
+    ) -> None: ...
+
+
+@hookspec
+def threedis_register_renderers(register: Register) -> None:
+    """Register subclasses of ``RenderBackend``."""
+
+
+@hookspec
+def threedis_register_depth_models(register: Register) -> None:
+    """Register subclasses of ``DepthModel``."""
+
+
+@hookspec
+def threedis_register_region_refiners(register: Register) -> None:
+    """Register subclasses of ``RegionRefiner``."""
+
+
+@hookspec
+def threedis_register_presets(register: RegisterPreset) -> None:
+    """Register presets of renderers and depth models."""
+
+
+@hookspec
+def threedis_register_commands(app: typer.Typer, bench: typer.Typer) -> None:
+    """Add commands to the ``threedis`` command line, or to its ``threedis bench`` group."""

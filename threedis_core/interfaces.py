@@ -1,0 +1,181 @@
+"""The stable interfaces: what a depth model, a region refiner and a renderer are.
+
+Importing this module imports neither torch nor diffusers; an implementation imports them
+in its own module, which is loaded only when it is used.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from threedis_core.depth import DepthMap
+from threedis_core.layout import Layout
+from threedis_core.regions import Regions
+from threedis_core.schedule import ControlSchedule
+
+
+class Progress(Protocol):
+    """Called by long work: ``progress("render", 3, 20)`` after 3 of 20 steps."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """A progress that shows nothing."""
+
+
+class BackendOptions(BaseModel):
+    """Base of every options model: frozen, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a renderer can do, known before any weight is loaded.
+
+    Args:
+        size_multiple: Width and height must be multiples of this, in pixels.
+        default_size: (width, height) in pixels, used when neither layout nor run names one.
+        default_steps: Denoising steps used when nothing else is asked for.
+        default_guidance: Guidance scale used when nothing else is asked for.
+        max_instances: Most instances one layout may have; None means no limit.
+        masks: True if an instance's mask, not only its box, is followed.
+        negative_prompt: True if a negative prompt has an effect.
+        controls: Names of the controls a ``ControlSchedule`` may switch.
+    """
+
+    size_multiple: int = 8
+    default_size: tuple[int, int] = (512, 512)
+    default_steps: int = 50
+    default_guidance: float = 7.5
+    max_instances: int | None = None
+    masks: bool = True
+    negative_prompt: bool = True
+    controls: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class RenderRequest:
+    """One picture to make. None means "as the backend's options say".
+
+    Args:
+        layout: What is where.
+        depth: The scene's depth; a backend resizes it to (height, width).
+        regions: The instances' regions, same order as ``layout.instances``.
+        seed: Seed of the initial noise; the same seed gives the same picture.
+        width: Picture width in pixels.
+        height: Picture height in pixels.
+        steps: Denoising steps.
+        guidance: Classifier-free guidance scale; 1 switches guidance off.
+        control: When each control is on; ``ControlSchedule()`` is the plain base model.
+
+    The prompt and the negative prompt are the layout's.
+    """
+
+    layout: Layout
+    depth: DepthMap
+    regions: Regions
+    seed: int
+    width: int
+    height: int
+    steps: int | None = None
+    guidance: float | None = None
+    control: ControlSchedule | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RenderResult:
+    """A picture and how it came to be.
+
+    Args:
+        image: RGB picture of the request's size.
+        provenance: JSON-ready facts: options, model, versions, steps, seed.
+        warnings: One line each, for a person to read (a prompt that was cut, say).
+    """
+
+    image: Image.Image
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    warnings: tuple[str, ...] = ()
+
+
+class RenderBackend(ABC):
+    """Render depth maps with one base model. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do with these options; must not load weights."""
+        return Capabilities()
+
+    @abstractmethod
+    def render(
+        self, requests: Sequence[RenderRequest], progress: Progress = silent
+    ) -> list[RenderResult]:
+        """Render a batch: one result per request, in order.
+
+        The requests may differ in everything. Each picture is the one the request gives alone.
+
+        Raises:
+            InputError: A request this backend cannot serve, before any weight is loaded.
+            WeightsError: The model is missing or unreadable.
+        """
+
+    def close(self) -> None:
+        """Free the model. Rendering again loads it again."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthRequest:
+    """One depth map to make, of ``height`` x ``width`` pixels, from a layout and a seed."""
+
+    layout: Layout
+    seed: int
+    width: int
+    height: int
+
+
+class DepthModel(ABC):
+    """Turn layouts into depth maps. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def generate(
+        self, requests: Sequence[DepthRequest], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Make one depth map per request, in order; same seed, same map.
+
+        Raises:
+            InputError: A layout this model cannot serve, before any weight is loaded.
+            WeightsError: The model is missing or unreadable.
+        """
+
+    def close(self) -> None:
+        """Free the model. Generating again loads it again."""
+
+
+class RegionRefiner(ABC):
+    """Turn a layout and its depth into the regions that a renderer uses."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def refine(self, layout: Layout, depth: DepthMap) -> Regions:
+        """Regions of ``layout``, one per instance, in order, at the depth map's size."""
