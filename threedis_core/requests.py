@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from threedis_core.errors import LayoutError, OptionError
 from threedis_core.interfaces import Capabilities, RenderRequest
+from threedis_core.suggest import did_you_mean
 
 MAX_SIDE = 16384
 MAX_SEED = 2**63 - 1
@@ -86,9 +85,7 @@ def _check_controls(request: RenderRequest, capabilities: Capabilities, renderer
     for name in request.control.ranges:
         if name not in capabilities.controls:
             known = sorted(capabilities.controls)
-            close = get_close_matches(name, known, 1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
             raise OptionError(
                 f"Unknown control '{name}' for renderer '{renderer}'. "
-                f"It knows: {', '.join(known) or 'none'}.{hint}"
+                f"It knows: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
             )

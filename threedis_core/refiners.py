@@ -1,0 +1,22 @@
+"""The built-in region refiner."""
+
+from __future__ import annotations
+
+from threedis_core.depth import DepthMap
+from threedis_core.interfaces import BackendOptions, RegionRefiner
+from threedis_core.layout import Layout
+from threedis_core.regions import Regions
+
+
+class BoxRefinerOptions(BackendOptions):
+    """``boxes`` has no options."""
+
+
+class BoxRefiner(RegionRefiner):
+    """Take the layout's boxes, and its masks where it has them, as they are."""
+
+    Options = BoxRefinerOptions
+
+    def refine(self, layout: Layout, depth: DepthMap) -> Regions:
+        """Regions of ``layout`` at the depth map's size."""
+        return Regions.from_layout(layout, depth.width, depth.height)
