@@ -9,25 +9,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from threedis_core.depth import DepthMap
 from threedis_core.layout import Layout
+from threedis_core.progress import Progress as Progress
+from threedis_core.progress import silent as silent
 from threedis_core.regions import Regions
 from threedis_core.schedule import ControlSchedule
-
-
-class Progress(Protocol):
-    """Called by long work: ``progress("render", 3, 20)`` after 3 of 20 steps."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None: ...
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """A progress that shows nothing."""
 
 
 class BackendOptions(BaseModel):
