@@ -1,0 +1,182 @@
+"""Regional cross-attention: at each pixel, the prompts of the regions it lies in.
+
+Shapes: B pictures; rows = [B negatives if there is guidance, then per picture global, instance
+1..N_i]; L text tokens of T channels; S image tokens of C channels; heads of D channels.
+
+Source: 3DIS (arXiv 2410.12669). What differs is only where things are computed: the query once a
+layer, the text's keys and values once a run, the output projection once after the weighted sum
+(it is linear and the weights sum to 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from threedis_core.attention import FusionPlan
+from threedis_core.errors import RenderError
+
+
+class RegionProcessor:
+    """Attention processor of one cross-attention layer for one run.
+
+    Args:
+        plan: Who counts where.
+        text: Embeddings of all rows, shape (rows, L, T).
+    """
+
+    def __init__(self, plan: FusionPlan, text: Tensor) -> None:
+        self._plan = plan
+        self._text = text
+        self._guided = len(text) - sum(plan.counts)
+        self._keys_values: tuple[Tensor, Tensor] | None = None
+        self._gathers: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Attend as the stock processor does, but with every row of text, and fuse.
+
+        ``encoder_hidden_states`` is not read: the rows hold the same text and more.
+
+        Raises:
+            RenderError: An attention mask, which has no meaning for other rows of text.
+        """
+        if attention_mask is not None:
+            raise RenderError("the region hook cannot serve a text attention mask")
+        residual = hidden_states
+        hidden_states = _normalise(attn, hidden_states, temb)
+        query = _split_heads(attn, attn.to_q(hidden_states))
+        if attn.norm_q is not None:
+            query = attn.norm_q(query)
+        fused = self._attend(attn, query)
+        fused = fused.transpose(1, 2).flatten(2).to(query.dtype)
+        fused = attn.to_out[1](attn.to_out[0](fused))
+        if residual.ndim == 4:
+            fused = fused.transpose(1, 2).reshape(residual.shape)
+        if attn.residual_connection:
+            fused = fused + residual
+        return fused / attn.rescale_output_factor
+
+    def _attend(self, attn: Attention, query: Tensor) -> Tensor:
+        """Fused attention, shape (batch, heads, S, D), of a query of that shape."""
+        keys, values = self._text_keys_values(attn, query)
+        pictures, weights, counts = self._gather(query)
+        # A batch without its unconditional half (guess mode) skips the negative rows.
+        first = len(keys) - len(pictures)
+        out = scaled_dot_product_attention(query[pictures], keys[first:], values[first:])
+        parts = (out * weights).split(counts)
+        return torch.stack([part.sum(0) for part in parts])
+
+    def _text_keys_values(self, attn: Attention, query: Tensor) -> tuple[Tensor, Tensor]:
+        if self._keys_values is None:
+            text = self._text.to(query.device, query.dtype)
+            if attn.norm_cross:
+                text = attn.norm_encoder_hidden_states(text)
+            keys = _split_heads(attn, attn.to_k(text))
+            if attn.norm_k is not None:
+                keys = attn.norm_k(keys)
+            self._keys_values = keys, _split_heads(attn, attn.to_v(text))
+        return self._keys_values
+
+    def _gather(self, query: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+        """The query of each row, each row's weights (rows, 1, S, 1), and rows per output."""
+        batch, _, tokens, _ = query.shape
+        if batch not in self._gathers:
+            plan = self._plan
+            negatives = batch - plan.pictures
+            if negatives not in (0, self._guided):
+                raise RenderError(
+                    f"the U-Net got a batch of {batch} for {plan.pictures} pictures; "
+                    f"expected {plan.pictures} or {plan.pictures + self._guided}"
+                )
+            rows = [*range(negatives), *(negatives + i for i in plan.row_pictures())]
+            weights = plan.weights(tokens, query.dtype, query.device)
+            ones = weights.new_ones(negatives, tokens)
+            self._gathers[batch] = (
+                torch.tensor(rows, device=query.device),
+                torch.cat([ones, weights])[:, None, :, None],
+                [1] * negatives + list(plan.counts),
+            )
+        return self._gathers[batch]
+
+
+class RegionHook:
+    """Puts region processors into a model's cross-attention while the control is on.
+
+    Args:
+        model: A U-Net or a ControlNet.
+        plan: Who counts where.
+        text: Embeddings of all rows, shape (rows, L, T).
+        wrap: Applied to each processor before it is attached.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: FusionPlan,
+        text: Tensor,
+        wrap: Callable[[RegionProcessor], Any] = lambda processor: processor,
+    ) -> None:
+        self._layers = list(cross_attention_layers(model))
+        self._processors = [wrap(RegionProcessor(plan, text)) for _ in self._layers]
+        self._own: list[Any] | None = None
+
+    def switch(self, on: bool) -> None:
+        """Attach the region processors, or put the model's own ones back."""
+        if on and self._own is None:
+            self._own = [layer.processor for layer in self._layers]
+            _set_processors(self._layers, self._processors)
+        elif not on and self._own is not None:
+            own, self._own = self._own, None
+            _set_processors(self._layers, own)
+
+
+@contextmanager
+def attached(*hooks: RegionHook) -> Iterator[None]:
+    """Restore every hook's model on the way out, after success and after an exception."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.switch(on=False)
+
+
+def cross_attention_layers(model: nn.Module) -> Iterator[Attention]:
+    """Every layer of ``model`` that attends to text, in order."""
+    for module in model.modules():
+        if getattr(module, "is_cross_attention", False) and hasattr(module, "set_processor"):
+            yield module  # type: ignore[misc]
+
+
+def _set_processors(layers: list[Attention], processors: list[Any]) -> None:
+    for layer, processor in zip(layers, processors, strict=True):
+        layer.set_processor(processor)
+
+
+def _normalise(attn: Attention, hidden_states: Tensor, temb: Tensor | None) -> Tensor:
+    """Image tokens (batch, S, C) after the layer's own norms, from tokens or a feature map."""
+    if attn.spatial_norm is not None:
+        hidden_states = attn.spatial_norm(hidden_states, temb)
+    if hidden_states.ndim == 4:
+        hidden_states = hidden_states.flatten(2).transpose(1, 2)
+    if attn.group_norm is not None:
+        hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+    return hidden_states
+
+
+def _split_heads(attn: Attention, tokens: Tensor) -> Tensor:
+    """(batch, tokens, heads * D) to (batch, heads, tokens, D)."""
+    return tokens.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
