@@ -1,0 +1,105 @@
+"""Open picture files that a person names, with every way it can fail as one clear line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from threedis_core.errors import InputError
+from threedis_core.limits import MAX_PIXELS, MAX_SIDE
+
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+
+
+def open_picture(
+    path: str | Path,
+    error: type[InputError],
+    purpose: str,
+    formats: Sequence[str] = PICTURE_FORMATS,
+) -> Image.Image:
+    """Open and decode a picture after checking its header.
+
+    Args:
+        path: The file.
+        error: The error class to raise.
+        purpose: What the picture is for, with its article: "a mask".
+        formats: Pillow names of the formats that are read.
+    Raises:
+        InputError: As ``error``: missing, not such a picture, named as another format, more than
+            16384 pixels a side or 2**26 pixels in all (not decoded then), or damaged.
+    """
+    path = Path(path)
+    check_file(path, error)
+    try:
+        with warnings.catch_warnings():
+            # Our own limit below is lower than the one that Pillow warns at.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(path, formats=formats)
+    except UnidentifiedImageError:
+        raise error(
+            f"{path}: not a picture that can be read; expected {purpose} as {' or '.join(formats)}"
+        ) from None
+    except Image.DecompressionBombError:
+        raise error(f"{path}: {_too_large()}; make it smaller") from None
+    except Exception as reason:  # Pillow's readers raise almost anything on a damaged header
+        raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
+    with picture:
+        _check_header(picture, path, error)
+        try:
+            picture.load()
+        except Exception as reason:  # and on damaged pixels
+            raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
+        return picture
+
+
+def check_file(path: Path, error: type[InputError]) -> int:
+    """Return the size in bytes of the regular file ``path``.
+
+    Raises:
+        InputError: As ``error``: missing, no regular file, not accessible, or empty.
+    """
+    try:
+        if not path.exists():
+            raise error(f"{path}: no such file; check the path")
+        # A named pipe or a device could be read forever.
+        if not path.is_file():
+            raise error(f"{path}: not a file; expected a regular file")
+        size = path.stat().st_size
+    except (OSError, ValueError) as reason:
+        if isinstance(reason, error):
+            raise
+        raise error(f"{str(path)!r:.200}: cannot be read: {_first_line(reason)}") from reason
+    if size == 0:
+        raise error(f"{path}: the file is empty")
+    return size
+
+
+def _check_header(picture: Image.Image, path: Path, error: type[InputError]) -> None:
+    width, height = picture.size
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise error(f"{path}: {width}x{height} pixels; {_too_large()}; make it smaller")
+    named = SUFFIXES.get(path.suffix.lower())
+    if named is not None and named != picture.format:
+        raise error(
+            f"{path}: its content is {picture.format}, its name says {named}; rename the file"
+        )
+
+
+def _too_large() -> str:
+    return f"expected at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
+
+
+def _first_line(reason: Exception) -> str:
+    return (str(reason).splitlines() or [type(reason).__name__])[0]
