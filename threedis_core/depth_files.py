@@ -11,7 +11,7 @@ from PIL import Image
 
 from threedis_core.errors import DepthError
 from threedis_core.limits import MAX_PIXELS
-from threedis_core.safe_image import check_file, open_picture
+from threedis_core.safe_image import check_file, is_transparent, open_picture
 
 # A JPEG's grey has small differences between its channels; a colour map has large ones.
 GREY_TOLERANCE = 8.0
@@ -30,7 +30,7 @@ def read_picture(path: Path) -> NDArray[np.float32]:
         return np.asarray(picture, dtype=np.float32)
     if picture.mode.startswith("I"):
         return np.asarray(picture).astype(np.float32) / np.float32(65535)
-    if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3] != (255, 255):
+    if is_transparent(picture):
         raise DepthError(f"{path}: has transparency; expected an opaque grey picture")
     if picture.mode not in ("1", "L"):
         _check_grey(picture, path)
@@ -47,7 +47,7 @@ def read_array(path: Path) -> NDArray[np.float32]:
     """
     check_file(path, DepthError)
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as reason:  # numpy's header reader raises almost anything on a damaged file
         raise DepthError(f"{path}: no readable .npy array: {reason!s:.100}") from reason
     if not isinstance(array, np.ndarray):
@@ -56,7 +56,7 @@ def read_array(path: Path) -> NDArray[np.float32]:
         raise DepthError(f"{path}: {array.size} values; expected at most {MAX_PIXELS}")
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
-    if array.dtype in (np.uint8, np.uint16):
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     if array.dtype.kind not in "bf":
         raise DepthError(

@@ -169,8 +169,8 @@ class Instance(LayoutValue):
     @classmethod
     def _read_mask(cls, mask: Any, info: ValidationInfo) -> Any:
         if isinstance(mask, str | Path):
-            folder: Path = (info.context or {}).get("folder", Path())
-            return Mask.load(folder / mask)
+            context: dict[str, Path] = info.context or {}
+            return Mask.load(context.get("folder", Path()) / mask)
         return Mask.encode(cast(Any, mask)) if isinstance(mask, np.ndarray) else mask
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from threedis_core.errors import LayoutError
 from threedis_core.limits import MAX_PIXELS, MAX_SIDE
-from threedis_core.safe_image import open_picture
+from threedis_core.safe_image import is_transparent, open_picture
 
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 
@@ -85,7 +86,7 @@ class Mask(BaseModel):
             LayoutError: No readable, opaque PNG, too large, or all black.
         """
         picture = open_picture(path, LayoutError, "a mask", formats=("PNG",))
-        if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3] != (255, 255):
+        if is_transparent(picture):
             raise LayoutError(f"{path}: has transparency; expected a black-and-white picture")
         grey = picture if picture.mode in ("1", "L", "I", "I;16") else picture.convert("L")
         values = np.asarray(grey).astype(np.int64)
@@ -106,12 +107,13 @@ def whole_numbers(counts: Any) -> list[int]:
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(counts, Sequence) or isinstance(counts, bytes):
+    if not isinstance(counts, list | tuple):
         raise ValueError("expected a list of whole numbers or COCO's compressed text")
-    for count in counts:
-        if type(count) is not int or not 0 <= count <= MAX_PIXELS:
-            raise ValueError(f"run length {count!r:.40}; expected a whole number >= 0")
-    return list(counts)
+    runs = list(cast("Sequence[Any]", counts))
+    for run in runs:
+        if type(run) is not int or not 0 <= run <= MAX_PIXELS:
+            raise ValueError(f"run length {reprlib.repr(run)}; expected a whole number >= 0")
+    return runs
 
 
 def compress_runs(runs: Sequence[int]) -> str:

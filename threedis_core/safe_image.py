@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -27,7 +26,7 @@ def open_picture(
     path: str | Path,
     error: type[InputError],
     purpose: str,
-    formats: Sequence[str] = PICTURE_FORMATS,
+    formats: tuple[str, ...] = PICTURE_FORMATS,
 ) -> Image.Image:
     """Open and decode a picture after checking its header.
 
@@ -62,6 +61,13 @@ def open_picture(
         except Exception as reason:  # and on damaged pixels
             raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
         return picture
+
+
+def is_transparent(picture: Image.Image) -> bool:
+    """True if any pixel of a decoded picture lets a background through."""
+    if not picture.has_transparency_data:
+        return False
+    return picture.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 def check_file(path: Path, error: type[InputError]) -> int:
