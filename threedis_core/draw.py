@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from threedis_core.layout import Layout
@@ -17,7 +19,8 @@ LARGEST_SIDE = 2048
 SUPERSAMPLING = 2
 PAPER: Color = (250, 249, 246)
 WHITE: Color = (255, 255, 255)
-MAX_LINES = 2
+MAX_LINES = 3
+LABEL_GAP = 4
 Rectangle = tuple[float, float, float, float]
 
 
@@ -113,13 +116,14 @@ def _place_labels(
     labels: dict[int, _Label] = {}
     for index, (instance, box) in enumerate(zip(layout.instances, rectangles, strict=True)):
         text, font = lettering.readable(instance.prompt[:200], otherwise=f"#{index}")
-        room = min(max(box[2] - box[0], 0.35 * size[0]), size[0]) - 2 * padding_x
+        inner = box[2] - box[0] - 2 * LABEL_GAP * unit
+        room = min(max(inner, 0.35 * size[0]), size[0]) - 2 * padding_x
         lines = wrap(text, font, room, MAX_LINES)
         plate_width = max((font.getlength(line) for line in lines), default=0) + 2 * padding_x
         plate_height = len(lines) * line_height + 2 * padding_y
         if not lines or plate_width > size[0] or plate_height > size[1]:
             continue
-        taken = [label.plate for label in labels.values()]
+        taken = np.array([label.plate for label in labels.values()]).reshape(-1, 4)
         plate = _free_place(box, (plate_width, plate_height), size, taken, unit)
         labels[index] = _Label(lines, font, plate)
     return labels
@@ -129,12 +133,12 @@ def _free_place(
     box: Rectangle,
     plate: tuple[float, float],
     size: tuple[int, int],
-    taken: Sequence[Rectangle],
+    taken: NDArray[np.float64],
     unit: float,
 ) -> Rectangle:
     """Where the plate covers the least of the others: inside the box's corners, then around it."""
     width, height = plate
-    gap = 4 * unit
+    gap = LABEL_GAP * unit
     inside = box[2] - box[0] >= width + 2 * gap and box[3] - box[1] >= height + 2 * gap
     within = [
         (box[0] + gap, box[1] + gap),
@@ -153,18 +157,19 @@ def _free_place(
         x0 = min(max(left, 0), size[0] - width)
         y0 = min(max(top, 0), size[1] - height)
         place = (x0, y0, x0 + width, y0 + height)
-        covered = sum(_overlap(place, other) for other in taken)
+        covered = _overlap(place, taken)
         # A place that had to be pushed back into the picture may hide its own box.
-        covered += 0.0 if inside else 0.5 * _overlap(place, box)
+        covered += 0.0 if inside else 0.5 * _overlap(place, np.array([box]))
         if covered < least:
             best, least = place, covered
     return best
 
 
-def _overlap(one: Rectangle, other: Rectangle) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0.0) * max(height, 0.0)
+def _overlap(place: Rectangle, others: NDArray[np.float64]) -> float:
+    """Pixels of ``place`` that the other rectangles, shape (count, 4), cover, added up."""
+    width = np.minimum(place[2], others[:, 2]) - np.maximum(place[0], others[:, 0])
+    height = np.minimum(place[3], others[:, 3]) - np.maximum(place[1], others[:, 1])
+    return float((np.maximum(width, 0) * np.maximum(height, 0)).sum())
 
 
 def _darker(color: Color) -> Color:
