@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threedis_core.errors import LayoutError, OptionError
 from threedis_core.interfaces import Capabilities, RenderRequest
+from threedis_core.limits import MAX_SIDE
 from threedis_core.suggest import did_you_mean
 
-MAX_SIDE = 16384
 MAX_SEED = 2**63 - 1
 
 

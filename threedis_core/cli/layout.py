@@ -1,0 +1,70 @@
+"""``threedis layout check|draw``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_SIDE = 512
+
+layout_app = typer.Typer(no_args_is_help=True, help="Check and draw layout files.")
+
+LayoutFile = Annotated[
+    Path, typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
+]
+ImageId = Annotated[
+    int | None,
+    typer.Option(min=0, help="Picture of a COCO file, or layout number in a COCO-MIG file."),
+]
+
+
+def layout_app() -> typer.Typer:
+    """The command group ``layout``."""
+    app = typer.Typer(no_args_is_help=True, help="Check and draw layout files.")
+    app.command("check")(check_command)
+    app.command("draw")(draw_command)
+    return app
+
+
+def check_command(
+    file: LayoutFile,
+    image_id: ImageId = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the layout as one JSON document.")
+    ] = False,
+) -> None:
+    """Say whether a layout file is right, and if not, what is wrong with it."""
+    from threedis_core.layout_files import read_layout
+
+    layout = read_layout(file, image_id)
+    if as_json:
+        typer.echo(json.dumps(layout.to_dict(), indent=2))
+        return
+    count = len(layout.instances)
+    masks = sum(instance.mask is not None for instance in layout.instances)
+    facts = [f"{count} instance{'' if count == 1 else 's'}"]
+    facts += [f"{masks} of them with a mask"] if masks else []
+    facts += [f"{layout.width} x {layout.height}"] if layout.width else []
+    typer.echo(f"{file}: ok, {', '.join(facts)}")
+
+
+def draw_command(
+    file: LayoutFile,
+    image_id: ImageId = None,
+    out: Annotated[
+        Path | None, typer.Option(help="PNG to write. Default: <name of FILE>-layout.png, here.")
+    ] = None,
+) -> None:
+    """Draw a layout's boxes and prompts into a PNG."""
+    from threedis_core.draw import draw_layout
+    from threedis_core.layout_files import read_layout
+    from threedis_core.run_folder import write_png
+
+    layout = read_layout(file, image_id)
+    out = out or Path(f"{file.stem}-layout.png")
+    picture = draw_layout(layout, layout.width or DEFAULT_SIDE, layout.height or DEFAULT_SIDE)
+    write_png(out, picture)
+    typer.echo(out)

@@ -1,0 +1,72 @@
+"""``threedis plugins``: what is installed, and what is broken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from threedis_core.cli.state import state_of
+from threedis_core.plugins import PluginRegistry
+
+HEADINGS = {
+    "renderer": "Renderers",
+    "depth model": "Depth models",
+    "region refiner": "Region refiners",
+}
+
+
+def plugins_command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List renderers, depth models, region refiners and presets, and plugins that fail."""
+    document = describe_plugins(state_of(context).registry)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+        return
+    entries = document["plugins"]
+    width = max((len(entry["name"]) for entry in entries), default=0)
+    for kind, heading in HEADINGS.items():
+        typer.secho(heading, bold=True)
+        rows = [entry for entry in entries if entry["kind"] == kind]
+        for entry in rows:
+            preset = f" (preset of {entry['backend']})" if entry["backend"] else ""
+            source = f"{entry['distribution']} {entry['version']}".strip()
+            typer.echo(f"  {entry['name']:<{width}}  {entry['summary']}{preset}  [{source}]")
+        if not rows:
+            typer.echo("  none installed")
+    if document["failures"]:
+        typer.secho("Failed", bold=True, fg=typer.colors.RED)
+        for failure in document["failures"]:
+            source = f"{failure['distribution']} {failure['version']}".strip()
+            typer.echo(f"  {source} ({failure['module']}): {failure['reason']}")
+
+
+def describe_plugins(registry: PluginRegistry) -> dict[str, Any]:
+    """What is registered and what failed, JSON-ready; imports no plugin's model code."""
+    kinds = {entry.name: entry.kind for entry in registry.registrations()}
+    entries: list[dict[str, Any]] = [
+        {"kind": entry.kind, "name": entry.name, "summary": entry.summary, "backend": None}
+        | asdict(entry.source)
+        for entry in registry.registrations()
+    ]
+    entries += [
+        {
+            "kind": kinds[preset.backend],
+            "name": preset.name,
+            "summary": preset.summary,
+            "backend": preset.backend,
+        }
+        | asdict(preset.source)
+        for preset in registry.presets()
+    ]
+    failures = [
+        {"reason": failure.reason} | asdict(failure.source) for failure in registry.failures
+    ]
+    return {
+        "plugins": sorted(entries, key=lambda entry: (entry["kind"], entry["name"])),
+        "failures": failures,
+    }

@@ -1,0 +1,44 @@
+"""Progress bars on stderr, if it is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from threedis_core.progress import Progress, silent
+
+
+@contextmanager
+def progress_bars() -> Generator[Progress]:
+    """Yield a progress with one bar per stage: step and time left; silent off a terminal."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        current: dict[str, tuple[TaskID, int]] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            task, last = current.get(stage, (None, 0))
+            if task is None or done < last:  # the next batch of the same stage
+                task = bars.add_task(stage, total=total)
+            bars.update(task, completed=done, total=total)
+            current[stage] = (task, done)
+
+        yield progress

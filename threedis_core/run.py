@@ -1,0 +1,293 @@
+"""The one loop: layout -> depth -> regions -> pictures, with provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from threedis_core.config import Choice, RunConfig
+from threedis_core.depth import DepthMap
+from threedis_core.errors import InputError, OptionError, RenderError, ThreeDISError
+from threedis_core.interfaces import DepthRequest, RenderRequest, RenderResult
+from threedis_core.layout import Layout
+from threedis_core.options import validate_options
+from threedis_core.plugins import PluginRegistry, load_plugins
+from threedis_core.progress import Progress, silent
+from threedis_core.provenance import picture_provenance, run_record, software_versions
+from threedis_core.regions import Regions
+from threedis_core.requests import check_request
+from threedis_core.run_folder import check_run_folder, write_inputs, write_json, write_png
+from threedis_core.run_plan import (
+    PlannedDepthModel,
+    PlannedRenderer,
+    plan_run,
+    with_default_renderer,
+)
+
+DEPTH_LEVELS = 65535
+
+
+@dataclass(frozen=True, eq=False)
+class RunImage:
+    """One picture of a run.
+
+    Args:
+        renderer: The renderer's name.
+        seed: The picture's seed.
+        image: RGB picture.
+        provenance: How it came to be, JSON-ready.
+        warnings: One line each.
+        file: Where it was written; None if nothing was.
+    """
+
+    renderer: str
+    seed: int
+    image: Image.Image
+    provenance: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    file: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run made.
+
+    Args:
+        layout: The layout.
+        depth: The depth map every picture was rendered from, exactly as in ``depth.png``.
+        regions: The instances' regions, at the depth map's size.
+        images: The pictures, renderer by renderer, seeds in the order asked for.
+        warnings: One line each, those of the pictures included.
+        record: What ``run.json`` holds.
+        folder: The run's folder; None if nothing was written.
+    """
+
+    layout: Layout
+    depth: DepthMap
+    regions: Regions
+    images: tuple[RunImage, ...]
+    warnings: tuple[str, ...]
+    record: Mapping[str, Any]
+    folder: Path | None = None
+
+
+def render(
+    layout: Layout,
+    *,
+    depth: DepthMap | None = None,
+    depth_model: str | Choice | None = None,
+    depth_seed: int = 0,
+    region_refiner: str | Choice = "boxes",
+    renderers: Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
+    seeds: Sequence[int] = (0,),
+    width: int | None = None,
+    height: int | None = None,
+    batch_size: int = 4,
+    out: str | Path | None = None,
+    registry: PluginRegistry | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Render a layout with one or more renderers and seeds, all from one depth map.
+
+    Args:
+        layout: What is where.
+        depth: Its depth map; None: ``depth_model`` makes one.
+        depth_model: Depth model by name, or ``Choice(name=..., options=...)``.
+        depth_seed: Seed of the depth model.
+        region_refiner: Region refiner by name, or a ``Choice``.
+        renderers: Names, or names with their options; none: ``pocket-sd15`` if installed.
+        seeds: One picture per renderer and seed.
+        width: Picture width in pixels; None: the layout's, or the renderer's default area in
+            the depth map's proportions.
+        height: Picture height in pixels.
+        batch_size: Most pictures a renderer works on at once.
+        out: New or empty folder for the run's files; None: nothing is written.
+        registry: The plugins to use; None: the installed ones.
+        progress: Told about every step.
+    Raises:
+        InputError: Something is wrong with what was asked, before any model is loaded.
+        WeightsError: A model is missing or unreadable.
+        RenderError: A backend failed while it was working.
+    """
+    asked = {
+        "depth_model": depth_model,
+        "depth_seed": depth_seed,
+        "region_refiner": region_refiner,
+        "renderers": renderers,
+        "seeds": tuple(seeds),
+        "width": width,
+        "height": height,
+        "batch_size": batch_size,
+        "out": out,
+    }
+    config = validate_options(RunConfig, asked, "render")
+    return render_config(config, layout=layout, depth=depth, registry=registry, progress=progress)
+
+
+def render_config(
+    config: RunConfig,
+    *,
+    layout: Layout | None = None,
+    depth: DepthMap | None = None,
+    registry: PluginRegistry | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Do what ``config`` says; read the layout and the depth map that it names if none is given.
+
+    Arguments and errors are those of ``render``.
+    """
+    started, timings = datetime.now().astimezone(), Timings()
+    registry = registry or load_plugins()
+    if config.out is not None:
+        check_run_folder(config.out)
+    layout = layout or config.read_layout()
+    depth = depth or config.read_depth()
+    config = with_default_renderer(config, registry)
+    plan = plan_run(config, layout, depth, registry)
+    with timings.measure("depth"):
+        depth = _depth(plan.depth, layout, config.depth_seed, progress)
+    with timings.measure("regions"):
+        regions = plan.refiner.refine(layout, depth)
+    if config.out is not None:
+        write_inputs(config.out, layout, depth, regions)
+    job = _Job(config, layout, depth, regions, software_versions(plan.sources))
+    images: list[RunImage] = []
+    for planned in plan.renderers:
+        with timings.measure(planned.name), closing(planned.backend):
+            images += _pictures(planned, job, progress)
+    warnings = (*plan.warnings, *(line for image in images for line in image.warnings))
+    record = run_record(
+        config, plan, depth, images, job.versions, timings.seconds, warnings, started
+    )
+    if config.out is not None:
+        write_json(config.out / "run.json", record)
+    return Run(layout, depth, regions, tuple(images), warnings, record, config.out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What all renderers of a run share."""
+
+    config: RunConfig
+    layout: Layout
+    depth: DepthMap
+    regions: Regions
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Wall-clock seconds of each part of a run."""
+
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    @contextmanager
+    def measure(self, part: str) -> Generator[None]:
+        """Note how long the block takes."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = round(perf_counter() - start, 3)
+
+
+def _depth(
+    source: DepthMap | PlannedDepthModel, layout: Layout, seed: int, progress: Progress
+) -> DepthMap:
+    """The run's one depth map, rounded to what ``depth.png`` holds.
+
+    The rounding makes the run folder enough to render the same pictures again.
+    """
+    depth = source if isinstance(source, DepthMap) else _generate(source, layout, seed, progress)
+    levels = np.round(depth.values.astype(np.float64) * DEPTH_LEVELS).astype(np.uint16)
+    return DepthMap(levels.astype(np.float32) / np.float32(DEPTH_LEVELS))
+
+
+def _generate(
+    planned: PlannedDepthModel, layout: Layout, seed: int, progress: Progress
+) -> DepthMap:
+    request = DepthRequest(layout, seed, *planned.size)
+    try:
+        with closing(planned.model), _failures_named(f"depth model '{planned.name}'"):
+            maps = planned.model.generate([request], progress)
+            if len(maps) != 1:
+                raise RenderError(f"it returned {len(maps)} depth maps for one request")
+            return maps[0]
+    except InputError as error:
+        if planned.chosen:
+            raise
+        raise OptionError(
+            "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
+            f"The default, '{planned.name}', cannot draw it: {error}"
+        ) from error
+
+
+def _pictures(planned: PlannedRenderer, job: _Job, progress: Progress) -> Iterator[RunImage]:
+    """Render all seeds of one renderer, batch by batch, and write each picture."""
+    width, height = planned.size
+    seeds, batch = job.config.seeds, job.config.batch_size
+    for start in range(0, len(seeds), batch):
+        requests = [
+            RenderRequest(job.layout, job.depth, job.regions, seed, width, height)
+            for seed in seeds[start : start + batch]
+        ]
+        for request, result in zip(
+            requests, _render_batch(planned, requests, progress), strict=True
+        ):
+            yield _finish(planned, job, request, result)
+
+
+def _render_batch(
+    planned: PlannedRenderer, requests: list[RenderRequest], progress: Progress
+) -> list[RenderResult]:
+    def named_progress(stage: str, done: int, total: int) -> None:
+        progress(f"{planned.name}: {stage}", done, total)
+
+    for request in requests:
+        check_request(request, planned.backend.capabilities, planned.name)
+    with _failures_named(f"renderer '{planned.name}'"):
+        results = planned.backend.render(requests, named_progress)
+        if len(results) != len(requests):
+            raise RenderError(f"it returned {len(results)} pictures for {len(requests)} requests")
+        for request, result in zip(requests, results, strict=True):
+            if result.image.size != (request.width, request.height):
+                raise RenderError(
+                    f"it returned a picture of {result.image.size}; "
+                    f"expected {(request.width, request.height)}"
+                )
+    return results
+
+
+def _finish(
+    planned: PlannedRenderer, job: _Job, request: RenderRequest, result: RenderResult
+) -> RunImage:
+    """Attach the provenance to a picture, and write it if the run has a folder."""
+    provenance = picture_provenance(planned, request, result, job.config, job.versions)
+    file = None
+    if job.config.out is not None:
+        file = job.config.out / f"{planned.name}-seed{request.seed}.png"
+        write_png(file, result.image, provenance)
+    return RunImage(
+        planned.name, request.seed, result.image, provenance, tuple(result.warnings), file
+    )
+
+
+@contextmanager
+def _failures_named(who: str) -> Generator[None]:
+    """Say who failed; errors that are not ours become a ``RenderError``."""
+    try:
+        yield
+    except RenderError as error:
+        raise RenderError(f"{who} failed: {error}") from error
+    except ThreeDISError:
+        raise
+    except Exception as error:
+        raise RenderError(f"{who} failed: {type(error).__name__}: {error}") from error
