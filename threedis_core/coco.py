@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from threedis_core.documents import read_document
 from threedis_core.errors import LayoutError
 from threedis_core.layout import Box, Instance, Layout
+from threedis_core.layout_problems import shown
 from threedis_core.limits import MAX_DATASET_BYTES, MAX_PIXELS, MAX_SIDE
 from threedis_core.mask import Mask
 
@@ -42,7 +43,7 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
         annotations = [
             record
             for record in _records(document, "annotations")
-            if record.get("image_id") == image_id
+            if _same_id(record.get("image_id"), image_id)
         ]
         names = {
             record.get("id"): record.get("name") for record in _records(document, "categories")
@@ -70,54 +71,58 @@ def _records(document: Any, name: str) -> Sequence[Record]:
         raise LayoutError(f"no list '{name}'; expected a COCO annotation file")
     for index, record in enumerate(cast("list[Any]", records)):
         if not isinstance(record, Mapping):
-            raise LayoutError(f"{name}[{index}]: got {record!r:.40}; expected an object")
+            raise LayoutError(f"{name}[{index}]: got {shown(record)}; expected an object")
     return cast("list[Record]", records)
 
 
 def _find_image(images: Sequence[Record], image_id: int) -> Record:
     for image in images:
-        if image.get("id") == image_id:
+        if _same_id(image.get("id"), image_id):
             return image
-    some = ", ".join(str(image.get("id"))[:20] for image in images[:5])
+    some = ", ".join(shown(image.get("id")) for image in images[:5])
     raise LayoutError(
         f"no picture with id {image_id}; the file has {len(images)}, such as {some or 'none'}"
     )
+
+
+def _same_id(found: Any, wanted: int) -> bool:
+    return type(found) is int and found == wanted
 
 
 def _image_size(image: Record) -> tuple[int, int]:
     width, height = image.get("width"), image.get("height")
     if not all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height)):
         raise LayoutError(
-            f"picture {image.get('id')}: width {width!r:.20}, height {height!r:.20}; "
+            f"picture {image.get('id')}: width {shown(width)}, height {shown(height)}; "
             f"expected whole numbers of pixels from 1 to {MAX_SIDE}"
         )
     return cast("tuple[int, int]", (width, height))
 
 
 def _instance(record: Record, names: Mapping[Any, Any], size: tuple[int, int]) -> Instance:
-    where = f"annotation {record.get('id')!r:.20}"
+    where = f"annotation {shown(record.get('id'))}"
     category = record.get("category_id")
     if not isinstance(category, int | str) or not isinstance(names.get(category), str):
-        raise LayoutError(f"{where}: category_id {category!r:.20} is not in 'categories'")
+        raise LayoutError(f"{where}: category_id {shown(category)} is not in 'categories'")
     name: str = names[category]
     try:
         box = _box(record.get("bbox"), size)
         mask = _mask(record.get("segmentation"), size)
         return Instance(prompt=name, label=name, box=box, mask=mask)
     except LayoutError as error:
-        raise LayoutError(f"{where} ({name!r:.40}): {error}") from None
+        raise LayoutError(f"{where} ({shown(name)}): {error}") from None
 
 
 def _box(bbox: Any, size: tuple[int, int]) -> Box:
     if not _are_numbers(bbox) or len(bbox) != 4:
-        raise LayoutError(f"bbox is {bbox!r:.60}; expected four numbers [x, y, width, height]")
+        raise LayoutError(f"bbox is {shown(bbox)}; expected four numbers [x, y, width, height]")
     x, y, box_width, box_height = cast("Sequence[float]", bbox)
     width, height = size
     x0, x1 = max(x / width, 0.0), min((x + box_width) / width, 1.0)
     y0, y1 = max(y / height, 0.0), min((y + box_height) / height, 1.0)
     if not (x0 < x1 and y0 < y1):
         raise LayoutError(
-            f"bbox is {list(bbox)}; expected a positive width and height, and some of it inside "
+            f"bbox is {shown(bbox)}; expected a positive width and height, and some of it inside "
             f"the picture of {width}x{height} pixels"
         )
     return Box(x0=x0, y0=y0, x1=x1, y1=y1)
@@ -143,7 +148,7 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> Mask | None:
 def _fill_polygons(polygons: Any, size: tuple[int, int]) -> Mask | None:
     """Pixels inside any of the polygons; None if they are too thin to hold a pixel."""
     if not isinstance(polygons, list):
-        raise LayoutError(f"segmentation is {polygons!r:.40}; expected polygons or a code")
+        raise LayoutError(f"segmentation is {shown(polygons)}; expected polygons or a code")
     if size[0] * size[1] > MAX_PIXELS:
         raise LayoutError(f"segmentation of a picture above {MAX_PIXELS} pixels; not read")
     picture = Image.new("L", size, 0)
@@ -151,7 +156,7 @@ def _fill_polygons(polygons: Any, size: tuple[int, int]) -> Mask | None:
     for polygon in cast("list[Any]", polygons):
         if not _are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
             raise LayoutError(
-                f"segmentation has the polygon {polygon!r:.40}; expected x, y, x, y, ... of at "
+                f"segmentation has the polygon {shown(polygon)}; expected x, y, x, y, ... of at "
                 "least three corners"
             )
         corners = np.array(polygon, dtype=np.float64).reshape(-1, 2).clip(0, size)

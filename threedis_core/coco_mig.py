@@ -9,6 +9,7 @@ from typing import Any, cast
 from threedis_core.documents import read_text
 from threedis_core.errors import LayoutError
 from threedis_core.layout import Layout
+from threedis_core.layout_problems import shown
 from threedis_core.limits import MAX_DOCUMENT_BYTES
 from threedis_core.plain_yaml import PlainYamlError, iterate_yaml
 
@@ -46,16 +47,17 @@ def class_noun(phrase: str) -> str:
 
 
 def _layout(prompt: Any, entry: Any) -> Layout:
-    where = f"entry {prompt!r:.60}"
+    where = f"entry {shown(prompt)}"
     if not isinstance(entry, Mapping):
-        raise LayoutError(f"{where}: got {entry!r:.40}; expected coco_id and instance phrases")
+        raise LayoutError(f"{where}: got {shown(entry)}; expected coco_id and instance phrases")
     fields = dict(cast("Mapping[Any, Any]", entry))
     coco_id = fields.pop("coco_id", None)
     instances: list[dict[str, Any]] = []
     for phrase, boxes in fields.items():
         if not isinstance(phrase, str) or not isinstance(boxes, list):
             raise LayoutError(
-                f"{where}, {phrase!r:.40}: got {boxes!r:.40}; expected a phrase with a list of boxes"
+                f"{where}, {shown(phrase)}: got {shown(boxes)}; "
+                "expected a phrase with a list of boxes"
             )
         for box in cast("list[Any]", boxes):
             instances.append({"prompt": phrase, "label": class_noun(phrase), "box": box})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,12 @@ def read_array(path: Path) -> NDArray[np.float32]:
     """
     check_file(path, DepthError)
     try:
-        array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        loaded: object = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as reason:  # numpy's header reader raises almost anything on a damaged file
         raise DepthError(f"{path}: no readable .npy array: {reason!s:.100}") from reason
-    if not isinstance(array, np.ndarray):
+    if not isinstance(loaded, np.ndarray):
         raise DepthError(f"{path}: an archive of several arrays; expected one .npy array")
+    array = cast("NDArray[Any]", loaded)
     if array.size > MAX_PIXELS:
         raise DepthError(f"{path}: {array.size} values; expected at most {MAX_PIXELS}")
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):

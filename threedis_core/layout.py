@@ -25,7 +25,7 @@ from pydantic import (
 from threedis_core.atomic import write_atomically
 from threedis_core.documents import read_document
 from threedis_core.errors import LayoutError
-from threedis_core.layout_problems import one_line
+from threedis_core.layout_problems import one_line, shown
 from threedis_core.limits import MAX_INSTANCES, MAX_SIDE, MAX_TEXT
 from threedis_core.mask import Mask
 from threedis_core.plain_yaml import dump_yaml
@@ -36,7 +36,7 @@ _Value = TypeVar("_Value", bound="LayoutValue")
 
 def _visible(text: str) -> str:
     if not any(letter.isprintable() and not letter.isspace() for letter in text):
-        raise ValueError(f"got {text[:40]!r}; expected text that is not blank")
+        raise ValueError(f"got {shown(text)}; expected text that is not blank")
     return text
 
 
@@ -94,7 +94,7 @@ class Box(LayoutValue):
         if isinstance(data, np.ndarray):
             data = cast(Any, data).tolist()
         if not isinstance(data, list | tuple) or len(cast("Sequence[Any]", data)) != 4:
-            raise ValueError(f"got {data!r:.60}; expected four numbers [x0, y0, x1, y1]")
+            raise ValueError(f"got {shown(data)}; expected four numbers [x0, y0, x1, y1]")
         values = [_plain_number(value) for value in cast("Sequence[Any]", data)]
         return dict(zip(("x0", "y0", "x1", "y1"), values, strict=True))
 
@@ -159,10 +159,12 @@ class Instance(LayoutValue):
 
     prompt: Prompt = Field(description=_TEXT)
     box: Box = Field(description="four numbers [x0, y0, x1, y1]")
-    label: Prompt | None = Field(None, description=_TEXT)
-    mask: Mask | None = Field(None, description="the path of a PNG file or a COCO run-length code")
+    label: Prompt | None = Field(default=None, description=_TEXT)
+    mask: Mask | None = Field(
+        default=None, description="the path of a PNG file or a COCO run-length code"
+    )
     depth_order: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = Field(
-        None, description="a whole number from 0 (nearest) to 1000000"
+        default=None, description="a whole number from 0 (nearest) to 1000000"
     )
 
     @field_validator("mask", mode="before")
@@ -193,13 +195,19 @@ class Layout(LayoutValue):
     """
 
     version: Literal[1] = 1
-    id: Text | None = Field(None, description=_TEXT)
+    id: Text | None = Field(default=None, description=_TEXT)
     prompt: Prompt = Field(description=_TEXT)
-    negative_prompt: Text = Field("", description=_TEXT)
-    width: Pixels | None = Field(None, description=f"a whole number of pixels, 1 to {MAX_SIDE}")
-    height: Pixels | None = Field(None, description=f"a whole number of pixels, 1 to {MAX_SIDE}")
+    negative_prompt: Text = Field(default="", description=_TEXT)
+    width: Pixels | None = Field(
+        default=None, description=f"a whole number of pixels, 1 to {MAX_SIDE}"
+    )
+    height: Pixels | None = Field(
+        default=None, description=f"a whole number of pixels, 1 to {MAX_SIDE}"
+    )
     instances: tuple[Instance, ...] = Field(
-        (), max_length=MAX_INSTANCES, description=f"a list of at most {MAX_INSTANCES} instances"
+        default=(),
+        max_length=MAX_INSTANCES,
+        description=f"a list of at most {MAX_INSTANCES} instances",
     )
 
     @field_validator("version", mode="before")
@@ -207,7 +215,7 @@ class Layout(LayoutValue):
     def _check_version(cls, version: Any) -> Any:
         if type(version) is not int or version != FORMAT_VERSION:
             raise ValueError(
-                f"got {version!r:.40}; expected {FORMAT_VERSION}, the one this ThreeDIS reads"
+                f"got {shown(version)}; expected {FORMAT_VERSION}, the one this ThreeDIS reads"
             )
         return version
 
@@ -215,7 +223,7 @@ class Layout(LayoutValue):
     @classmethod
     def _check_list(cls, instances: Any) -> Any:
         if not isinstance(instances, list | tuple):
-            raise ValueError(f"got {instances!r:.40}; expected a list of instances")
+            raise ValueError(f"got {shown(instances)}; expected a list of instances")
         count = len(cast("Sequence[Any]", instances))
         if count > MAX_INSTANCES:
             raise ValueError(f"got {count} instances; expected at most {MAX_INSTANCES}")

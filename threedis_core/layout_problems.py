@@ -48,7 +48,7 @@ def _describe(problem: ErrorDetails, model: type[BaseModel], data: Any) -> str:
     if kind == "too_long":
         count = problem.get("ctx", {}).get("actual_length") or "more"
         return f"{place}there are {count}{expected}"
-    return f"{place}got {_shown(problem['input'])}{expected or '; ' + problem['msg']}"
+    return f"{place}got {shown(problem['input'])}{expected or '; ' + problem['msg']}"
 
 
 def _place(path: Sequence[int | str], data: Any) -> str:
@@ -66,7 +66,7 @@ def _prompt_of(instance: Any) -> str:
     prompt: Any = getattr(instance, "prompt", None)
     if isinstance(instance, Mapping):
         prompt = cast("Mapping[Any, Any]", instance).get("prompt")
-    return f" ({_shown(prompt)})" if isinstance(prompt, str) and prompt.strip() else ""
+    return f" ({shown(prompt)})" if isinstance(prompt, str) and prompt.strip() else ""
 
 
 def _follow(data: Any, path: Sequence[int | str]) -> Any:
@@ -80,11 +80,14 @@ def _follow(data: Any, path: Sequence[int | str]) -> Any:
     return data
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it may stand in an error line: short, whatever it is."""
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else value[:37] + "...")
     if isinstance(value, Mapping):
         return "a mapping"
+    if isinstance(value, int) and abs(value) > 10**20:
+        return "a huge number"
     return reprlib.repr(value)
 
 

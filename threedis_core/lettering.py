@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 from PIL import ImageFont
 
@@ -107,5 +108,5 @@ def _drawable(text: str, font: Font) -> str:
 
 
 def _shape(letter: str, font: Font) -> tuple[tuple[int, int], bytes]:
-    mask = font.getmask(letter)
+    mask: Any = font.getmask(letter)
     return mask.size, bytes(mask)

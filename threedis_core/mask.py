@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from threedis_core.errors import LayoutError
+from threedis_core.layout_problems import shown
 from threedis_core.limits import MAX_PIXELS, MAX_SIDE
 from threedis_core.safe_image import is_transparent, open_picture
 
@@ -112,7 +112,7 @@ def whole_numbers(counts: Any) -> list[int]:
     runs = list(cast("Sequence[Any]", counts))
     for run in runs:
         if type(run) is not int or not 0 <= run <= MAX_PIXELS:
-            raise ValueError(f"run length {reprlib.repr(run)}; expected a whole number >= 0")
+            raise ValueError(f"run length {shown(run)}; expected a whole number >= 0")
     return runs
 
 
