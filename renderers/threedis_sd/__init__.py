@@ -1,0 +1,11 @@
+"""Stable Diffusion renderers: a U-Net with a depth ControlNet and one cross-attention hook."""
+
+from __future__ import annotations
+
+from threedis_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def threedis_register_renderers(register: Register) -> None:
+    """Register the Stable Diffusion family; no model code is imported until one is used."""
+    register("sd15", "threedis_sd.sd15:SD15Renderer", "Stable Diffusion 1.5 + depth ControlNet")

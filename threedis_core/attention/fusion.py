@@ -60,6 +60,10 @@ class FusionPlan:
         """The picture each of the R rows belongs to."""
         return [picture for picture, rows in enumerate(self.counts) for _ in range(rows)]
 
+    def lost(self, picture: int) -> list[int]:
+        """Indices of the instances whose mask is zero on the whole latent grid."""
+        return [index for index, mask in enumerate(self._masks[picture]) if not mask.any()]
+
     def grid(self, tokens: int) -> tuple[int, int]:
         """The (rows, columns) of a layer with ``tokens`` image tokens.
 

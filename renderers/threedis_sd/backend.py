@@ -1,0 +1,246 @@
+"""The base of every Stable Diffusion renderer: a stock pipeline plus the region hook.
+
+A family says which classes and hub ids it means and how it embeds texts; see ``sd15.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from threedis_core.errors import RenderError
+from threedis_core.interfaces import (
+    Capabilities,
+    Progress,
+    RenderBackend,
+    RenderRequest,
+    RenderResult,
+    silent,
+)
+from threedis_core.requests import check_request
+from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_sd.batch import CONTROL, Batch, OnStep, fusion_plan, run_batch
+from threedis_sd.devices import compile_blocks, place, resolve_device, resolve_dtype
+from threedis_sd.loading import check_controlnet, check_model, load_pipeline, options_source
+from threedis_sd.loras import check_loras, load_loras
+from threedis_sd.options import UNetOptions
+from threedis_sd.prompts import Text, cut_warnings
+from threedis_sd.schedulers import make_scheduler
+from threedis_sd.sources import Source
+
+VAE_FACTOR = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A loaded pipeline and where it runs."""
+
+    pipeline: Any
+    device: torch.device
+    dtype: torch.dtype
+
+
+class UNetRenderer(RenderBackend):
+    """Render depth maps with a U-Net, its depth ControlNet and regional cross-attention."""
+
+    Options: ClassVar[type[UNetOptions]]
+    options: UNetOptions
+    name: ClassVar[str]
+    model_classes: ClassVar[tuple[str, ...]]
+    pipeline_class: ClassVar[str]
+    default_controlnet: ClassVar[str]
+    default_side: ClassVar[int]
+
+    def __init__(self, options: UNetOptions) -> None:
+        super().__init__(options)
+        self._loaded: Loaded | None = None
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
+        """Embed texts as the family's stock pipeline does."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do; a local model's own size is its default size."""
+        side, factor = self._native_size()
+        return Capabilities(
+            size_multiple=factor,
+            default_size=(side, side),
+            default_steps=self.options.steps,
+            default_guidance=self.options.guidance,
+            controls=frozenset({CONTROL}),
+        )
+
+    def render(
+        self, requests: Sequence[RenderRequest], progress: Progress = silent
+    ) -> list[RenderResult]:
+        """Render a batch; requests of one size, step count, guidance and schedule run together.
+
+        Raises:
+            InputError: A request or an option that cannot be served, before any weight is loaded.
+            WeightsError: The model is missing, unreadable or of another kind.
+            RenderError: This backend is rendering already.
+        """
+        for request in requests:
+            check_request(request, self.capabilities, self.name)
+        if not self._lock.acquire(blocking=False):
+            raise RenderError(f"this '{self.name}' backend is rendering already; make another one")
+        try:
+            loaded = self._load()
+            return self._render_all(loaded, requests, progress)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Free the model."""
+        self._loaded = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _render_all(
+        self, loaded: Loaded, requests: Sequence[RenderRequest], progress: Progress
+    ) -> list[RenderResult]:
+        groups: dict[Any, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(self._group_key(request), []).append(index)
+        batches = [
+            (self._batch([requests[i] for i in members]), members) for members in groups.values()
+        ]
+        total = sum(batch.steps for batch, _ in batches)
+        done = 0
+        results: dict[int, RenderResult] = {}
+        for batch, members in batches:
+            made = self._render_batch(loaded, batch, _counter(progress, done, batch.steps, total))
+            results.update(zip(members, made, strict=True))
+            done += batch.steps
+        return [results[index] for index in range(len(requests))]
+
+    def _render_batch(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[RenderResult]:
+        pipeline = loaded.pipeline
+        plan = fusion_plan(pipeline, batch, self.options)
+
+        def encode(texts: list[str]) -> Text:
+            return self.encode(pipeline, texts, loaded.device)
+
+        try:
+            images = run_batch(pipeline, encode, batch, plan, self.options, on_step)
+        finally:
+            pipeline.maybe_free_model_hooks()
+        return [
+            RenderResult(
+                image.convert("RGB"),
+                self._provenance(loaded, batch, request),
+                tuple(cut_warnings(pipeline.tokenizer, request.layout))
+                + tuple(_lost_warnings(request, plan.lost(picture))),
+            )
+            for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
+        ]
+
+    def _batch(self, requests: Sequence[RenderRequest]) -> Batch:
+        first = requests[0]
+        return Batch(requests, self._steps(first), self._guidance(first), self._schedule(first))
+
+    def _group_key(self, request: RenderRequest) -> Any:
+        schedule = tuple(sorted(self._schedule(request).ranges.items()))
+        return (
+            request.width,
+            request.height,
+            self._steps(request),
+            self._guidance(request),
+            schedule,
+        )
+
+    def _steps(self, request: RenderRequest) -> int:
+        return self.options.steps if request.steps is None else request.steps
+
+    def _guidance(self, request: RenderRequest) -> float:
+        return self.options.guidance if request.guidance is None else request.guidance
+
+    def _schedule(self, request: RenderRequest) -> ControlSchedule:
+        if request.control is not None:
+            return request.control
+        return ControlSchedule({CONTROL: StepRange.first(self.options.control_steps)})
+
+    def _native_size(self) -> tuple[int, int]:
+        """The model's own side in pixels and its VAE's factor, as far as they are known here."""
+        model = Source(self.options.model)
+        if not (model.is_local and model.has("unet/config.json") and model.has("vae/config.json")):
+            return self.default_side, VAE_FACTOR
+        factor = 2 ** (len(model.read("vae/config.json").get("block_out_channels", [0] * 4)) - 1)
+        side = model.read("unet/config.json").get("sample_size")
+        return (side * factor if isinstance(side, int) else self.default_side), factor
+
+    def _load(self) -> Loaded:
+        """The loaded pipeline; everything that can be wrong is checked before the weights."""
+        if self._loaded is not None:
+            return self._loaded
+        import diffusers
+
+        options = self.options
+        device = resolve_device(options)
+        dtype = resolve_dtype(options, device)
+        model, controlnet = options_source(options, self.default_controlnet)
+        endings = check_model(model, self.model_classes)
+        endings["controlnet"] = check_controlnet(controlnet, model.read("unet/config.json"))
+        check_loras(options.loras)
+        scheduler = make_scheduler(options.scheduler, model.read("scheduler/scheduler_config.json"))
+        pipeline_class = getattr(diffusers, self.pipeline_class)
+        pipeline = load_pipeline(pipeline_class, model, controlnet, endings, dtype)
+        pipeline.scheduler = scheduler
+        load_loras(pipeline, options.loras)
+        place(pipeline, options, device)
+        if options.compile:
+            compile_blocks(pipeline.unet)
+            compile_blocks(pipeline.controlnet)
+        self._loaded = Loaded(pipeline, device, dtype)
+        return self._loaded
+
+    def _provenance(self, loaded: Loaded, batch: Batch, request: RenderRequest) -> dict[str, Any]:
+        model, controlnet = options_source(self.options, self.default_controlnet)
+        return {
+            "renderer": self.name,
+            "model": model.name,
+            "controlnet": "/".join(filter(None, (controlnet.name, controlnet.subfolder))),
+            "scheduler": type(loaded.pipeline.scheduler).__name__,
+            "seed": request.seed,
+            "steps": batch.steps,
+            "guidance": batch.guidance,
+            "device": str(loaded.device),
+            "dtype": str(loaded.dtype).removeprefix("torch."),
+            "phases": [
+                {"start": phase.start, "stop": phase.stop, "controls": sorted(phase.controls)}
+                for phase in batch.schedule.phases(batch.steps)
+            ],
+            "options": self.options.model_dump(mode="json"),
+        }
+
+
+def _counter(progress: Progress, before: int, steps: int, total: int) -> OnStep:
+    """Count denoising steps: some schedulers take more time steps than that."""
+    last = before
+
+    def on_step(done: int, of: int) -> None:
+        nonlocal last
+        now = before + done * steps // of
+        if now > last:
+            last = now
+            progress("render", now, total)
+
+    return on_step
+
+
+def _lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:
+    """One line per instance whose region is too small to be seen."""
+    instances = request.layout.instances
+    return [
+        f"the region of instance {index} ({instances[index].prompt!r}) covers no latent pixel at "
+        f"{request.width}x{request.height}, so its prompt is not drawn there: enlarge its box or "
+        "the picture"
+        for index in lost
+    ]

@@ -1,0 +1,169 @@
+"""Render one batch: requests that share size, steps, guidance and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from threedis_core.attention import FusionPlan
+from threedis_core.interfaces import RenderRequest
+from threedis_core.schedule import ControlSchedule
+from threedis_sd.attention import RegionHook, attached
+from threedis_sd.controlnet_text import controlnet_reads, controlnet_text
+from threedis_sd.devices import attention_kernel
+from threedis_sd.lowpass import ResidualFilter, low_passed
+from threedis_sd.options import UNetOptions
+from threedis_sd.prompts import BatchText, Encode, encode_batch
+
+CONTROL = "regions"
+"""The one control of a U-Net: the region hook."""
+
+OnStep = Callable[[int, int], None]
+"""Called with the number of time steps done and their total."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Requests that go through the model together, and what they share.
+
+    Args:
+        requests: The requests; their own steps, guidance and control are not read.
+        steps: Denoising steps.
+        guidance: Classifier-free guidance scale.
+        schedule: When the region hook is on.
+    """
+
+    requests: Sequence[RenderRequest]
+    steps: int
+    guidance: float
+    schedule: ControlSchedule
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.requests[0].width, self.requests[0].height
+
+    def masks(self) -> list[Tensor]:
+        """Per picture its instances' masks, float32, shape (N_i, height, width)."""
+        width, height = self.size
+        return [
+            torch.from_numpy(request.regions.pixel_masks(height, width))
+            for request in self.requests
+        ]
+
+
+def fusion_plan(pipeline: Any, batch: Batch, options: UNetOptions) -> FusionPlan:
+    """The fusion weights of ``batch`` on the pipeline's latent grid."""
+    width, height = batch.size
+    factor = pipeline.vae_scale_factor
+    return FusionPlan(
+        batch.masks(), (height // factor, width // factor), options.alpha, options.background_weight
+    )
+
+
+def run_batch(
+    pipeline: Any,
+    encode: Encode,
+    batch: Batch,
+    plan: FusionPlan,
+    options: UNetOptions,
+    on_step: OnStep,
+    **arguments: Any,
+) -> Any:
+    """Call the stock pipeline with the region hook in its place.
+
+    Args:
+        pipeline: The loaded pipeline.
+        encode: The model's text encoding.
+        batch: What to render.
+        plan: The batch's fusion weights.
+        options: The renderer's options.
+        on_step: Told after each time step; what it raises ends the run.
+        **arguments: Passed on to the pipeline (``latents``, ``output_type``).
+    Returns:
+        The pipeline's images.
+    """
+    width, height = batch.size
+    with torch.no_grad(), ExitStack() as stack:
+        stack.enter_context(attention_kernel(options.attention_backend))
+        guided = batch.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None
+        layouts = [request.layout for request in batch.requests]
+        text = encode_batch(encode, layouts, guided, options.repeat_prompt)
+        hooks = region_hooks(pipeline, batch, plan, text, options)
+        stack.enter_context(attached(*hooks))
+        own_text = controlnet_text(encode, text, options)
+        if own_text is not None:
+            stack.enter_context(controlnet_reads(pipeline.controlnet, own_text))
+        if options.low_pass is not None:
+            lowpass = ResidualFilter(batch.masks(), options.low_pass)
+            stack.enter_context(low_passed(pipeline.controlnet, lowpass))
+        return pipeline(
+            image=[request.depth.resize(width, height).to_image() for request in batch.requests],
+            width=width,
+            height=height,
+            num_inference_steps=batch.steps,
+            guidance_scale=batch.guidance,
+            generator=[torch.Generator().manual_seed(request.seed) for request in batch.requests],
+            controlnet_conditioning_scale=options.controlnet_scale,
+            control_guidance_start=options.controlnet_start,
+            control_guidance_end=options.controlnet_end,
+            callback_on_step_end=_step_callback(pipeline, hooks, batch.schedule, on_step),
+            **_embedding_arguments(text),
+            **arguments,
+        ).images
+
+
+def region_hooks(
+    pipeline: Any, batch: Batch, plan: FusionPlan, text: BatchText, options: UNetOptions
+) -> list[RegionHook]:
+    """The hooks of a batch, switched as its first step wants; none if it has no instances."""
+    if sum(plan.counts) == plan.pictures or CONTROL not in batch.schedule.ranges:
+        return []
+    models = [pipeline.unet] + ([pipeline.controlnet] if options.control_cn else [])
+    # A run's own state would make the compiler guess anew; the stock blocks stay compiled.
+    wrap = torch.compiler.disable if options.compile else _as_it_is
+    return [RegionHook(model, plan, text.rows(), wrap) for model in models]
+
+
+def _step_callback(
+    pipeline: Any, hooks: Sequence[RegionHook], schedule: ControlSchedule, on_step: OnStep
+) -> Callable[..., dict[str, Any]]:
+    """Switch the hooks for the first step, and then before each step.
+
+    A scheduler of order 2 calls the model twice a step: a control belongs to the step.
+    """
+    order = pipeline.scheduler.order
+
+    def switch(step: int) -> None:
+        for hook in hooks:
+            hook.switch(on=CONTROL in schedule.active(step))
+
+    def step_end(
+        pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        switch((index + 1) // order)
+        on_step(index + 1, pipeline.num_timesteps)
+        return {}
+
+    switch(0)
+    return step_end
+
+
+def _embedding_arguments(text: BatchText) -> dict[str, Tensor]:
+    arguments: dict[str, Tensor | None] = {
+        "prompt_embeds": text.positive.hidden,
+        "pooled_prompt_embeds": text.positive.pooled,
+    }
+    if text.negative is not None:
+        arguments["negative_prompt_embeds"] = text.negative.hidden
+        arguments["negative_pooled_prompt_embeds"] = text.negative.pooled
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _as_it_is(processor: Any) -> Any:
+    return processor

@@ -1,0 +1,60 @@
+"""The text a ControlNet reads: its own neutral prompts, not the picture's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from threedis_sd.options import UNetOptions
+from threedis_sd.prompts import BatchText, Encode, Text
+
+
+def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Text | None:
+    """What the ControlNet reads instead of the picture's text; None: it reads the picture's.
+
+    Args:
+        encode: The model's text encoding.
+        text: The picture's text, B pictures.
+        options: They name the ControlNet's prompts; null means the picture's own.
+    Returns:
+        Negatives, if there is guidance, then positives: 2B or B texts.
+    """
+    if options.control_cn:
+        return None
+    halves = [
+        (text.negative, options.controlnet_negative_prompt),
+        (text.positive, options.controlnet_prompt),
+    ]
+    if all(given is None or prompt is None for given, prompt in halves):
+        return None
+    parts = [
+        given if prompt is None else encode([prompt] * len(given.hidden))
+        for given, prompt in halves
+        if given is not None
+    ]
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    return Text(torch.cat([part.hidden for part in parts]), torch.cat(pooled) if pooled else None)
+
+
+@contextmanager
+def controlnet_reads(controlnet: nn.Module, text: Text) -> Iterator[None]:
+    """Give ``text`` to the ControlNet in place of what the pipeline gives it."""
+
+    def replace(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # In guess mode the ControlNet gets the conditional half alone, which comes last.
+        size = len(kwargs["encoder_hidden_states"])
+        kwargs["encoder_hidden_states"] = text.hidden[-size:]
+        if text.pooled is not None:
+            added = kwargs["added_cond_kwargs"]
+            kwargs["added_cond_kwargs"] = {**added, "text_embeds": text.pooled[-size:]}
+        return args, kwargs
+
+    handle = controlnet.register_forward_pre_hook(replace, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,166 @@
+"""See that a model's files are there before loading anything; then load them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from threedis_core.errors import WeightsError
+from threedis_sd.options import UNetOptions
+from threedis_sd.sources import Source
+
+PIPELINE_PARTS = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "text_encoder_2": "model",
+}
+"""The parts of a pipeline that have weights, and the weights' file name."""
+CONTROLNET_WEIGHTS = "diffusion_pytorch_model"
+
+
+def options_source(options: UNetOptions, default_controlnet: str) -> tuple[Source, Source]:
+    """Where the model and its ControlNet are: (model, ControlNet)."""
+    model = Source(options.model)
+    if options.controlnet is not None:
+        return model, Source(options.controlnet)
+    if model.is_local and (model.path / "controlnet").is_dir():
+        return model, Source(options.model, "controlnet")
+    return model, Source(default_controlnet)
+
+
+def check_model(source: Source, classes: Sequence[str]) -> dict[str, str]:
+    """See that all files of a pipeline are there, without loading them.
+
+    Args:
+        source: Where it is.
+        classes: The pipeline classes that will do.
+    Returns:
+        The ending of each part's weights file.
+    Raises:
+        WeightsError: A file is missing, or it is another kind of model.
+    """
+    index = source.read("model_index.json")
+    if index.get("_class_name") not in classes:
+        raise WeightsError(
+            f"'{source.name}' is a {index.get('_class_name')!r}; expected one of: "
+            f"{', '.join(classes)}. Name another model, or another renderer"
+        )
+    parts = [part for part in PIPELINE_PARTS if (index.get(part) or [None])[0] is not None]
+    return {part: source.find(f"{part}/{PIPELINE_PARTS[part]}") for part in parts}
+
+
+def check_controlnet(source: Source, unet: Mapping[str, Any]) -> str:
+    """See that a ControlNet's files are there and that it fits the U-Net's configuration.
+
+    Returns:
+        The ending of its weights file.
+    Raises:
+        WeightsError: A file is missing, or it belongs to another base model.
+    """
+    config = source.read("config.json")
+    for key in ("cross_attention_dim", "block_out_channels", "in_channels"):
+        if config.get(key) != unet.get(key):
+            raise WeightsError(
+                f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
+                f"{unet.get(key)}; name a ControlNet that was trained for this base model"
+            )
+    return source.find(CONTROLNET_WEIGHTS)
+
+
+def load_pipeline(
+    pipeline_class: Any,
+    model: Source,
+    controlnet: Source,
+    endings: Mapping[str, str],
+    dtype: torch.dtype,
+) -> Any:
+    """Load a pipeline with its ControlNet, on the CPU, without a safety checker.
+
+    Args:
+        endings: The weights files' endings by part, "controlnet" among them.
+    Raises:
+        WeightsError: A file is damaged or does not fit its configuration.
+    """
+    from diffusers import ControlNetModel
+
+    common: dict[str, Any] = {"torch_dtype": dtype, "use_safetensors": True}
+    parts = [ending for part, ending in endings.items() if part != "controlnet"]
+    with readable(controlnet), quiet():
+        loaded = ControlNetModel.from_pretrained(
+            controlnet.name if not controlnet.is_local else controlnet.path,
+            subfolder=controlnet.subfolder or None,
+            variant=_variant([endings["controlnet"]]),
+            **common,
+        )
+    with readable(model), quiet():
+        pipeline = pipeline_class.from_pretrained(
+            model.name if not model.is_local else model.path,
+            controlnet=loaded,
+            variant=_variant(parts),
+            **_left_out(pipeline_class),
+            **common,
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _left_out(pipeline_class: Any) -> dict[str, Any]:
+    """Arguments that keep parts which are not used from being loaded."""
+    unused = ("safety_checker", "feature_extractor", "image_encoder")
+    known = inspect.signature(pipeline_class.__init__).parameters
+    arguments: dict[str, Any] = {part: None for part in unused if part in known}
+    if "safety_checker" in known:
+        arguments["requires_safety_checker"] = False
+    return arguments
+
+
+def _variant(endings: Sequence[str]) -> str | None:
+    return "fp16" if any(ending.startswith(".fp16") for ending in endings) else None
+
+
+@contextmanager
+def readable(source: Source) -> Iterator[None]:
+    """Turn a loader's complaints into one clear line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise WeightsError(
+            f"'{source.name}' cannot be loaded ({reason}); the files are damaged or of another "
+            "kind: get them again"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the loaders' own progress bars: progress is shown in one way only."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    shown = [
+        module
+        for module in (diffusers_logging, transformers_logging)
+        if module.is_progress_bar_enabled()
+    ]
+    for module in shown:
+        module.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for module in shown:
+            module.enable_progress_bar()

@@ -1,0 +1,108 @@
+"""The options every Stable Diffusion renderer takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from threedis_core.interfaces import BackendOptions
+from threedis_sd.schedulers import resolve_scheduler
+
+NEUTRAL_PROMPT = "masterpiece, best quality"
+NEUTRAL_NEGATIVE_PROMPT = "worst quality, low quality, bad anatomy, watermark, text, blurry"
+
+Offload = Literal["none", "model", "sequential", "group"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+AttentionBackend = Literal["native", "cudnn", "efficient", "flash", "math"]
+
+
+class LowPass(BaseModel):
+    """The low-pass filter on ControlNet residuals outside every region.
+
+    Args:
+        scale: Factor for the high frequencies, in [0, 1].
+        divisor: The share of the spectrum that is kept: 1/divisor of the size on each side.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: float = Field(0.5, ge=0, le=1)
+    divisor: int = Field(8, ge=1)
+
+
+class LoRA(BaseModel):
+    """A LoRA to load.
+
+    Args:
+        path: A .safetensors file, a local folder or a hub id.
+        weight: How strongly it counts.
+        file: The file's name inside the folder or repository, where there are several.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(min_length=1)
+    weight: float = Field(1.0, allow_inf_nan=False)
+    file: str | None = None
+
+
+class UNetOptions(BackendOptions):
+    """Options of a U-Net with a depth ControlNet; see docs/sd15.md for what each one does."""
+
+    model: str = Field(min_length=1)
+    controlnet: str | None = Field(None, min_length=1)
+    dtype: Dtype = "auto"
+    device: str = "auto"
+    offload: Offload = "none"
+    scheduler: str | None = "EulerDiscreteScheduler"
+    steps: int = Field(50, ge=1, le=1000)
+    guidance: float = Field(7.5, ge=0, allow_inf_nan=False)
+    controlnet_scale: float = Field(1.0, ge=0, allow_inf_nan=False)
+    controlnet_start: float = Field(0.0, ge=0, le=1)
+    controlnet_end: float = Field(1.0, ge=0, le=1)
+    control_steps: int | None = Field(None, ge=0)
+    alpha: float = Field(10.0, ge=0, allow_inf_nan=False)
+    background_weight: float | None = Field(None, ge=0, le=1)
+    repeat_prompt: bool = True
+    control_cn: bool = False
+    controlnet_prompt: str | None = NEUTRAL_PROMPT
+    controlnet_negative_prompt: str | None = NEUTRAL_NEGATIVE_PROMPT
+    low_pass: LowPass | None = None
+    loras: tuple[LoRA, ...] = ()
+    attention_backend: AttentionBackend = "native"
+    compile: bool = False
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", value):
+            raise ValueError("expected auto, cpu, mps, cuda, xpu, or a numbered one like cuda:1")
+        return value
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known_scheduler(cls, value: str | None) -> str | None:
+        return None if value is None else resolve_scheduler(value)
+
+    @field_validator("low_pass", mode="before")
+    @classmethod
+    def _low_pass_switch(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return LowPass() if value else None
+        return value
+
+    @field_validator("attention_backend", mode="before")
+    @classmethod
+    def _diffusers_spelling(cls, value: Any) -> Any:
+        return value.lower().removeprefix("_native_") if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _controlnet_range(self) -> UNetOptions:
+        if self.controlnet_start >= self.controlnet_end:
+            raise ValueError(
+                f"controlnet_start {self.controlnet_start} must lie before "
+                f"controlnet_end {self.controlnet_end}"
+            )
+        return self

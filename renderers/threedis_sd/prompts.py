@@ -1,0 +1,104 @@
+"""What the model reads: the texts of a batch and their embeddings, row by row.
+
+Shapes: B pictures, R = sum(1 + N_i) rows, L text tokens of T channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from threedis_core.layout import Layout
+
+MOST_REPEATS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """Embeddings of some texts.
+
+    Args:
+        hidden: Shape (texts, L, T).
+        pooled: Shape (texts, P), for models that take a pooled embedding.
+    """
+
+    hidden: Tensor
+    pooled: Tensor | None = None
+
+
+Encode = Callable[[list[str]], Text]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchText:
+    """The embedded texts of a batch.
+
+    Args:
+        negative: The negative prompts, B texts; None without classifier-free guidance.
+        positive: The global prompts, B texts.
+        instances: Per picture its instances' prompts, shape (N_i, L, T).
+    """
+
+    negative: Text | None
+    positive: Text
+    instances: tuple[Tensor, ...]
+
+    def rows(self) -> Tensor:
+        """Negatives, then per picture global and instances: (B + R or R, L, T)."""
+        rows = [] if self.negative is None else [self.negative.hidden]
+        for positive, instances in zip(self.positive.hidden, self.instances, strict=True):
+            rows += [positive[None], instances]
+        return torch.cat(rows)
+
+
+def encode_batch(
+    encode: Encode, layouts: Sequence[Layout], guided: bool, repeat: bool
+) -> BatchText:
+    """Embed everything the U-Net reads for ``layouts``.
+
+    Args:
+        encode: The model's text encoding.
+        layouts: One per picture.
+        guided: True with classifier-free guidance.
+        repeat: Repeat each instance's prompt once per instance of its layout.
+    """
+    positive = encode([layout.prompt for layout in layouts])
+    negative = encode([layout.negative_prompt for layout in layouts]) if guided else None
+    prompts = [instance_prompts(layout, repeat) for layout in layouts]
+    texts = [text for some in prompts for text in some]
+    hidden = encode(texts).hidden if texts else positive.hidden[:0]
+    return BatchText(negative, positive, hidden.split([len(some) for some in prompts]))
+
+
+def instance_prompts(layout: Layout, repeat: bool) -> list[str]:
+    """The instances' prompts; repeated as published: joined by ", and ", at most 7 times."""
+    times = min(len(layout.instances), MOST_REPEATS) if repeat else 1
+    return [", and ".join([instance.prompt] * times) for instance in layout.instances]
+
+
+def cut_warnings(tokenizer: Any, layout: Layout) -> list[str]:
+    """One line per prompt of ``layout`` that is longer than the model's text window."""
+    named = [("the prompt", layout.prompt), ("the negative prompt", layout.negative_prompt)]
+    named += [
+        (f"the prompt of instance {index}", instance.prompt)
+        for index, instance in enumerate(layout.instances)
+    ]
+    window = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    lines: list[str] = []
+    for name, prompt in named:
+        tokens = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+        if len(tokens) > window:
+            lost = tokenizer.decode(tokens[window:]).strip()
+            lines.append(
+                f"{name} ({_start(prompt)!r}) has {len(tokens)} tokens, but the model reads "
+                f"{window}; it did not read {lost!r}: shorten the prompt"
+            )
+    return lines
+
+
+def _start(prompt: str, length: int = 40) -> str:
+    return prompt if len(prompt) <= length else prompt[: length - 3] + "..."

@@ -1,0 +1,161 @@
+"""Where a model's files are: a local folder or a hub repository, asked without loading."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from threedis_core.errors import WeightsError
+
+ENDINGS = (".safetensors", ".safetensors.index.json", ".fp16.safetensors")
+"""What a weights file may end with, in the order of preference."""
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in diffusers format: a local folder or a hub repository.
+
+    Args:
+        name: The folder's path or the repository's id.
+        subfolder: Where the model lies inside; "" for the top.
+    """
+
+    name: str
+    subfolder: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder that is there."""
+        return self.path.is_dir()
+
+    @property
+    def path(self) -> Path:
+        """The local folder, there or not, without the subfolder."""
+        return Path(self.name).expanduser()
+
+    def has(self, file: str) -> bool:
+        """True if ``file`` is there: in the folder, in the hub's cache, or on the hub.
+
+        Raises:
+            WeightsError: No such folder, or the hub cannot be asked.
+        """
+        if self.is_local:
+            return (self.path / self._inside(file)).is_file()
+        self._check_repository(file)
+        return _is_cached(self.name, self._inside(file)) or _is_on_hub(
+            self.name, self._inside(file)
+        )
+
+    def find(self, stem: str) -> str:
+        """The ending of the safetensors file that holds the weights ``stem``.
+
+        What lies in the hub's cache comes first, so that a cached model needs no network.
+
+        Raises:
+            WeightsError: There is none.
+        """
+        for is_there in (lambda file: _is_cached(self.name, self._inside(file)), self.has):
+            for ending in ENDINGS:
+                if is_there(stem + ending):
+                    return ending
+        raise self.missing(stem + ENDINGS[0])
+
+    def read(self, file: str) -> dict[str, Any]:
+        """The JSON object in ``file``.
+
+        Raises:
+            WeightsError: It is not there or not a JSON object.
+        """
+        if not self.has(file):
+            raise self.missing(file)
+        inside = self._inside(file)
+        path = self.path / inside if self.is_local else _fetch(self.name, inside)
+        try:
+            value = json.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{self.name}: {file} cannot be read as JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise WeightsError(f"{self.name}: {file} holds no JSON object; get the file again")
+        return value
+
+    def missing(self, file: str) -> WeightsError:
+        """The error for a file that is not there."""
+        file = self._inside(file)
+        if self.is_local:
+            return WeightsError(
+                f"folder '{self.name}' has no file '{file}'; expected a model in diffusers format "
+                "with safetensors weights (a torch pickle is never read): save it with "
+                "save_pretrained(folder) and name that folder"
+            )
+        return WeightsError(
+            f"repository '{self.name}' has no file '{file}'; expected a model in diffusers format "
+            "with safetensors weights: name another repository or a local folder"
+        )
+
+    def _inside(self, file: str) -> str:
+        return f"{self.subfolder}/{file}" if self.subfolder else file
+
+    def _check_repository(self, file: str) -> None:
+        if not HUB_ID.fullmatch(self.name):
+            raise WeightsError(
+                f"model folder '{self.name}' is not there (wanted: {self._inside(file)}); name a "
+                "local folder in diffusers format or a hub id like 'owner/name'"
+            )
+
+
+def _is_cached(repository: str, file: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return HUB_ID.fullmatch(repository) is not None and isinstance(
+        try_to_load_from_cache(repository, file), str
+    )
+
+
+def _is_on_hub(repository: str, file: str) -> bool:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        with _reachable(repository, file):
+            get_hf_file_metadata(hf_hub_url(repository, file))
+    except EntryNotFoundError:
+        return False
+    return True
+
+
+def _fetch(repository: str, file: str) -> str:
+    from huggingface_hub import hf_hub_download
+
+    with _reachable(repository, file):
+        return hf_hub_download(repository, file)
+
+
+@contextmanager
+def _reachable(repository: str, file: str) -> Iterator[None]:
+    """Turn the hub's refusals into one clear line."""
+    import httpx
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        yield
+    except EntryNotFoundError as error:
+        if not isinstance(error, LocalEntryNotFoundError):
+            raise
+        raise _unreachable(repository, file, error) from error
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        raise _unreachable(repository, file, error) from error
+
+
+def _unreachable(repository: str, file: str, error: Exception) -> WeightsError:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return WeightsError(
+        f"cannot get '{file}' of repository '{repository}' ({reason}); download it once while "
+        f"online with `hf download {repository}` (log in first where a licence must be "
+        "accepted), or set the option to a local folder in diffusers format"
+    )
