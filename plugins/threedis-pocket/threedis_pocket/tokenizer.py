@@ -1,0 +1,46 @@
+"""A CLIP tokenizer for the pocket world: byte-level, so that any text works, with whole words."""
+
+from __future__ import annotations
+
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTokenizer
+
+from threedis_pocket.world import COLOURS, SHAPES
+
+_OTHER_WORDS = (
+    "a an and the on of in with floor room picture photo nothing , . "
+    "masterpiece best quality worst low bad anatomy watermark text blurry"
+).split()
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def _merge(word: str, merges: list[tuple[str, str]]) -> list[str]:
+    """Split a word as byte-pair encoding does: always the earliest merge first."""
+    parts = [*word[:-1], word[-1] + "</w>"]
+    rank = {pair: i for i, pair in enumerate(merges)}
+    while len(parts) > 1:
+        best = min(range(len(parts) - 1), key=lambda i: rank.get((parts[i], parts[i + 1]), 1 << 30))
+        if (parts[best], parts[best + 1]) not in rank:
+            break
+        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+    return parts
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """Make the tokenizer; every colour and shape word, and its plural, is one token.
+
+    Merges are added one at a time: a merge added later ranks lower, so it never splits a word
+    that was whole before.
+    """
+    merges: list[tuple[str, str]] = []
+    words = [*COLOURS, *SHAPES, *(f"{shape}s" for shape in SHAPES), *_OTHER_WORDS]
+    for word in words:
+        while len(parts := _merge(word, merges)) > 1:
+            merges.append((parts[0], parts[1]))
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(f"{c}</w>" for c in letters), *("".join(m) for m in merges), BOS, EOS]
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(
+        vocab=vocab, merges=merges, model_max_length=77, bos_token=BOS, eos_token=EOS,
+        unk_token=EOS, pad_token=EOS,
+    )

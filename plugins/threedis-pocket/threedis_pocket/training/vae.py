@@ -1,0 +1,86 @@
+"""Training of the pocket VAE, and of its decoder alone once other models rely on its latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from threedis_pocket.training.data import Pictures, to_model
+from threedis_pocket.training.loop import Task
+
+CROP = 64
+
+
+def _edges(picture: Tensor) -> tuple[Tensor, Tensor]:
+    return picture.diff(dim=-1), picture.diff(dim=-2)
+
+
+def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
+    """L1 + 4 MSE + the L1 of the picture's gradients, which keeps edges sharp."""
+    edges = sum(F.l1_loss(a, b) for a, b in zip(_edges(out), _edges(target), strict=True))
+    return F.l1_loss(out, target) + 4 * F.mse_loss(out, target) + edges
+
+
+class VaeTask(Task):
+    """Reconstruct random crops. ``decoder_only`` freezes the encoder and its latents."""
+
+    def __init__(self, vae: AutoencoderKL, data: Pictures, decoder_only: bool = False) -> None:
+        super().__init__()
+        self.vae, self.data, self.decoder_only = vae, data, decoder_only
+        if decoder_only:
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
+
+    def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
+        rgb = self.data.rgb
+        picks = torch.randint(len(rgb), (size,), generator=rng).tolist()
+        corner = torch.randint((rgb.shape[1] - CROP) // 8 + 1, (2,), generator=rng) * 8
+        y, x = corner.tolist()
+        return {"picture": to_model(rgb[picks, y : y + CROP, x : x + CROP])}
+
+    def forward(self, picture: Tensor) -> Tensor:
+        with torch.set_grad_enabled(not self.decoder_only):
+            posterior = self.vae.encode(picture).latent_dist
+        if self.decoder_only:
+            return reconstruction_loss(self.vae.decode(posterior.mean).sample, picture)
+        out = self.vae.decode(posterior.sample()).sample
+        return reconstruction_loss(out, picture) + 1e-5 * posterior.kl().mean() / 64
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, data: Pictures, count: int = 512) -> None:
+    """Fold the latents' mean and spread into the 1x1 convolutions around them.
+
+    Afterwards every latent channel has mean 0 and deviation 1 over the data, so that
+    ``scaling_factor`` is 1 and the diffusion model needs no table of constants.
+    """
+    pictures = to_model(data.rgb[:count])
+    latents = torch.cat([vae.encode(p).latent_dist.mean for p in pictures.split(32)])
+    mean, spread = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    channels = len(mean)
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    quant.weight[:channels] /= spread[:, None, None, None]
+    quant.bias[:channels] = (quant.bias[:channels] - mean) / spread
+    quant.bias[channels:] -= 2 * spread.log()
+    post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)
+    post.weight *= spread[None, :, None, None]
+
+
+@torch.no_grad()
+def psnr(vae: AutoencoderKL, data: Pictures, count: int = 256) -> float:
+    """Mean peak signal-to-noise ratio [dB] of whole-picture reconstructions."""
+    values = []
+    for part in to_model(data.rgb[:count]).split(16):
+        out = vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1)
+        error = ((out - part) / 2).square().mean((1, 2, 3))
+        values.append(-10 * error.log10())
+    return float(torch.cat(values).mean())
+
+
+def load_vae(folder: Path) -> AutoencoderKL:
+    """The VAE in ``folder``, in float32."""
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
