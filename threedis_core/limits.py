@@ -20,7 +20,7 @@ MAX_DOCUMENT_BYTES = 16 * 2**20
 MAX_DATASET_BYTES = 2**30
 """Size of a data set's annotation file."""
 
-MAX_DOCUMENT_VALUES = 500_000
+MAX_DOCUMENT_VALUES = 200_000
 """Values (texts, numbers, lists, mappings) in one YAML file."""
 
 MAX_DOCUMENT_DEPTH = 32

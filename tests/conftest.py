@@ -1,0 +1,15 @@
+"""Settings of the whole suite."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Small models are many times slower on two threads than on one when the machine is busy. Read by
+# torch when it is first imported, so that tests without torch do not pay for importing it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no fault of the code under test.
+settings.register_profile("threedis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("threedis")
