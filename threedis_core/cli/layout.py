@@ -10,8 +10,6 @@ import typer
 
 DEFAULT_SIDE = 512
 
-layout_app = typer.Typer(no_args_is_help=True, help="Check and draw layout files.")
-
 LayoutFile = Annotated[
     Path, typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
 ]

@@ -20,11 +20,11 @@ EXAMPLES = """Examples:
 
 threedis render scene.yaml --depth depth.png --renderer sd15
 
-threedis render scene.yaml --renderer pocket-sd15 --seed 0 --seed 1 --set steps=30
+threedis render scene.yaml --seed 0 --seed 1 --set steps=30
 
-threedis render scene.yaml --renderer sd15 --set sd15.model=path/to/stable-diffusion-v1-5
+threedis render scene.yaml --renderer sd15 --set sd15.model=my/sd15
 
-threedis render --config runs/20250101-120000-a-scene/run.json --out again"""
+threedis render --config runs/my-run/run.json --out runs/again"""
 
 
 def render_command(

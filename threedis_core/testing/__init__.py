@@ -1,0 +1,42 @@
+"""For the tests of plugins: conformance suites, and fakes that need no model.
+
+``RendererConformance`` and ``DepthModelConformance`` need pytest; the fakes do not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threedis_core.testing.depth_conformance import DepthModelConformance
+    from threedis_core.testing.fakes import FakeDepthModel, FakeRenderer
+    from threedis_core.testing.renderer_conformance import RendererConformance
+    from threedis_core.testing.samples import sample_depth, sample_layout, sample_request
+
+_MODULES = {
+    "DepthModelConformance": "depth_conformance",
+    "FakeDepthModel": "fakes",
+    "FakeRenderer": "fakes",
+    "RendererConformance": "renderer_conformance",
+    "sample_depth": "samples",
+    "sample_layout": "samples",
+    "sample_request": "samples",
+}
+
+__all__ = [
+    "DepthModelConformance",
+    "FakeDepthModel",
+    "FakeRenderer",
+    "RendererConformance",
+    "sample_depth",
+    "sample_layout",
+    "sample_request",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{module}"), name)
