@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from threedis_core.documents import read_document
@@ -151,19 +151,32 @@ def _fill_polygons(polygons: Any, size: tuple[int, int]) -> Mask | None:
         raise LayoutError(f"segmentation is {shown(polygons)}; expected polygons or a code")
     if size[0] * size[1] > MAX_PIXELS:
         raise LayoutError(f"segmentation of a picture above {MAX_PIXELS} pixels; not read")
-    picture = Image.new("L", size, 0)
-    draw = ImageDraw.Draw(picture)
+    pixels = np.zeros((size[1], size[0]), dtype=np.bool_)
     for polygon in cast("list[Any]", polygons):
         if not _are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
             raise LayoutError(
                 f"segmentation has the polygon {shown(polygon)}; expected x, y, x, y, ... of at "
                 "least three corners"
             )
-        corners = np.array(polygon, dtype=np.float64).reshape(-1, 2).clip(0, size)
-        # COCO counts from a pixel's edge, Pillow from its centre.
-        draw.polygon([(x - 0.5, y - 0.5) for x, y in corners], fill=1)
-    pixels = np.asarray(picture)
+        _fill_polygon(pixels, np.array(polygon, dtype=np.float64).reshape(-1, 2).clip(0, size))
     return Mask.encode(pixels) if pixels.any() else None
+
+
+def _fill_polygon(pixels: NDArray[np.bool_], corners: NDArray[np.float64]) -> None:
+    """Set the pixels whose centre is inside; corners (x, y), shape (count, 2).
+
+    Pillow's polygons include their right and lower edge, a pixel more than COCO's.
+    """
+    start_x, start_y = corners.T
+    stop_x, stop_y = np.roll(corners, -1, axis=0).T
+    for row in range(int(start_y.min()), min(math.ceil(start_y.max()), pixels.shape[0])):
+        middle = row + 0.5
+        crossed = (start_y <= middle) != (stop_y <= middle)
+        share = (middle - start_y[crossed]) / (stop_y[crossed] - start_y[crossed])
+        crossings = np.sort(start_x[crossed] + share * (stop_x[crossed] - start_x[crossed]))
+        bounds = np.ceil(crossings - 0.5).astype(np.intp)
+        for left, right in zip(bounds[::2], bounds[1::2], strict=True):
+            pixels[row, left:right] = True
 
 
 def _prompt(annotations: Sequence[Record], instances: Sequence[Instance], image_id: int) -> str:
