@@ -84,7 +84,8 @@ class PluginRegistry:
                 )
             self._call_registration_hooks(plugin, staging)
         except Exception as error:
-            self._manager.unregister(plugin)
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
             raise PluginError(_reason(error)) from error
         self._entries.update(staging.entries)
         self._sources.append((plugin, source))

@@ -1,0 +1,84 @@
+"""Plugins installed for one test: a module and its metadata in a folder on the path."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from threedis_core.plugins import PluginRegistry, load_plugins
+
+FAKES = """
+    from threedis_core.hookspecs import hookimpl
+
+    @hookimpl
+    def threedis_register_renderers(register):
+        register("fake", "threedis_core.testing.fakes:FakeRenderer", "No model at all")
+        register("fake2", "threedis_core.testing.fakes:FakeRenderer", "The same again")
+
+    @hookimpl
+    def threedis_register_depth_models(register):
+        register("fake-depth", "threedis_core.testing.fakes:FakeDepthModel", "Planes")
+
+    @hookimpl
+    def threedis_register_presets(register):
+        register("pale", "fake", {"tint": 0.1}, "Hardly tinted")
+"""
+CORE = "from threedis_core.builtin import threedis_register_region_refiners"
+
+
+class PluginFolder:
+    """A site folder of its own that plugins are installed into."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def install(self, name: str, source: str, version: str = "1.0", module: str = "") -> str:
+        """Install distribution ``name`` with one module; return the module's name."""
+        module = module or name.replace("-", "_")
+        (self.path / f"{module}.py").write_text(textwrap.dedent(source))
+        info = self.path / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[threedis]\n{name} = {module}\n")
+        return module
+
+    def load(self) -> PluginRegistry:
+        """Load the plugins of this folder and no others."""
+        found = [
+            point
+            for distribution in distributions(path=[str(self.path)])
+            for point in distribution.entry_points
+        ]
+        return load_plugins(found)
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PluginFolder]:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield PluginFolder(folder)
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def registry(plugins: PluginFolder) -> PluginRegistry:
+    """The built-in refiner, two fake renderers, a preset and a fake depth model."""
+    plugins.install("threedis-fakes", FAKES)
+    plugins.install("core-refiners", CORE)
+    loaded = plugins.load()
+    assert not loaded.failures
+    return loaded
+
+
+@pytest.fixture
+def fakes_source() -> str:
+    return FAKES
