@@ -117,7 +117,8 @@ def _place_labels(
     for index, (instance, box) in enumerate(zip(layout.instances, rectangles, strict=True)):
         text, font = lettering.readable(instance.prompt[:200], otherwise=f"#{index}")
         inner = box[2] - box[0] - 2 * LABEL_GAP * unit
-        room = min(max(inner, 0.35 * size[0]), size[0]) - 2 * padding_x
+        # A label stays inside its box if the box is not too narrow for words.
+        room = (inner if inner > 0.2 * size[0] else 0.35 * size[0]) - 2 * padding_x
         lines = wrap(text, font, room, MAX_LINES)
         plate_width = max((font.getlength(line) for line in lines), default=0) + 2 * padding_x
         plate_height = len(lines) * line_height + 2 * padding_y

@@ -40,6 +40,10 @@ def _describe(problem: ErrorDetails, model: type[BaseModel], data: Any) -> str:
         )
     place = _place(path, data)
     field = _field_at(model, path)
+    owner = _model_at(model, path)
+    if path and isinstance(path[-1], int) and owner:
+        required = [name for name, info in owner.model_fields.items() if info.is_required()]
+        return f"{place}got {shown(problem['input'])}; expected a mapping of {', '.join(required)}"
     expected = f"; expected {field.description}" if field and field.description else ""
     if kind == "missing":
         return f"{place}is missing{expected}"

@@ -105,7 +105,10 @@ def test_a_layout_may_have_no_instances() -> None:
         (layout_with(mask=5), "mask: got 5; expected the path of a PNG file or a COCO"),
         (layout_with(mask={"size": [2, 2], "counts": [1, 2]}), "sum to 3; expected height * width"),
         ({"prompt": "a", "instances": [{"prompt": "b"}]}, "[0] ('b').box: is missing; expected"),
-        ({"prompt": "a", "instances": ["b"]}, "instances[0]: got 'b'; expected"),
+        (
+            {"prompt": "a", "instances": ["b"]},
+            "instances[0]: got 'b'; expected a mapping of prompt",
+        ),
         ({"prompt": "a", "instances": {"b": 1}}, "instances: got a mapping; expected a list"),
         ({"prompt": "a", "instances": [CUBE] * 10_000}, "got 10000 instances; expected at most"),
         ({"prompt": "a", "version": 2}, "version: got 2; expected 1, the one this ThreeDIS reads"),
