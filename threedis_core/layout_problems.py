@@ -38,6 +38,8 @@ def _describe(problem: ErrorDetails, model: type[BaseModel], data: Any) -> str:
             f"{_place(path[:-1], data)}unknown field {reprlib.repr(name)}; "
             f"known are {', '.join(known)}.{did_you_mean(name, known)}"
         )
+    if kind == "invalid_key":
+        return f"{_place(path[:-1], data)}the key {shown(problem['input'])} is no text; quote it"
     place = _place(path, data)
     field = _field_at(model, path)
     owner = _model_at(model, path)

@@ -117,7 +117,7 @@ def test_a_layout_may_have_no_instances() -> None:
         ({"prompt": "a", "width": 8, "height": 16385}, "height: got 16385; expected"),
         ({"prompt": "a", "width": 8}, "width and height belong together"),
         ({"instances": []}, "prompt: is missing; expected text"),
-        ({"prompt": "a", 3: 4}, "Keys should be strings"),
+        ({"prompt": "a", 3: 4}, "the key 3 is no text; quote it"),
         ([], "got a list; expected a mapping"),
         (None, "got a NoneType; expected a mapping"),
     ],
