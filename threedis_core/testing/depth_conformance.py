@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from threedis_core.depth import DepthMap
-from threedis_core.errors import InputError, OptionError
+from threedis_core.errors import InputError
 from threedis_core.interfaces import DepthModel, DepthRequest
 from threedis_core.layout import Layout
-from threedis_core.options import validate_options
-from threedis_core.testing.discovery import modules_after_discovery
+from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
 from threedis_core.testing.samples import sample_layout
 
 
@@ -93,8 +92,7 @@ class DepthModelConformance:
         assert np.array_equal(first.values, model.generate([self.request()])[0].values)
 
     def test_an_unknown_option_is_refused(self) -> None:
-        with pytest.raises(OptionError):
-            validate_options(type(self.make_model()).Options, {"no_such_option": 1}, "depth model")
+        check_unknown_option_is_refused(type(self.make_model()).Options)
 
     def test_a_layout_that_does_not_fit_is_refused(self) -> None:
         layout = self.unfit_layout()
@@ -104,5 +102,4 @@ class DepthModelConformance:
             self.make_model().generate([DepthRequest(layout, 0, *self.size)])
 
     def test_discovery_imports_no_model_library(self) -> None:
-        heavy = modules_after_discovery(self.plugin_module) & {"torch", "diffusers", "transformers"}
-        assert not heavy, f"registering {self.plugin_module} imports {', '.join(sorted(heavy))}"
+        check_discovery_is_light(self.plugin_module)

@@ -18,11 +18,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from threedis_core.errors import InputError, OptionError
+from threedis_core.errors import InputError
 from threedis_core.interfaces import Capabilities, RenderBackend, RenderRequest
-from threedis_core.options import validate_options
 from threedis_core.schedule import ControlSchedule, StepRange
-from threedis_core.testing.discovery import modules_after_discovery
+from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
 from threedis_core.testing.samples import sample_request
 
 
@@ -178,9 +177,7 @@ class RendererConformance:
         json.dumps(dict(result.provenance))
 
     def test_an_unknown_option_is_refused(self) -> None:
-        options = type(self.make_backend()).Options
-        with pytest.raises(OptionError):
-            validate_options(options, {"no_such_option": 1}, "renderer")
+        check_unknown_option_is_refused(type(self.make_backend()).Options)
 
     def test_a_size_that_does_not_fit_is_refused_before_loading(self) -> None:
         backend = self.make_backend_without_weights()
@@ -206,8 +203,7 @@ class RendererConformance:
             self.make_backend_without_weights().render([self.request(control=control)])
 
     def test_discovery_imports_no_model_library(self) -> None:
-        heavy = modules_after_discovery(self.plugin_module) & {"torch", "diffusers", "transformers"}
-        assert not heavy, f"registering {self.plugin_module} imports {', '.join(sorted(heavy))}"
+        check_discovery_is_light(self.plugin_module)
 
     def _mixed_batch(self) -> list[RenderRequest]:
         """Requests that differ in instance count, seed and size."""

@@ -1,0 +1,47 @@
+"""Checks that both conformance suites make."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from pydantic import ValidationError
+
+from threedis_core.interfaces import BackendOptions
+
+HEAVY = frozenset({"torch", "diffusers", "transformers"})
+
+SCRIPT = """
+import importlib, sys
+from threedis_core.plugins import PluginRegistry
+from threedis_core.registrations import Source
+PluginRegistry().add(importlib.import_module(sys.argv[1]), Source("conformance"))
+print("\\n".join(sys.modules))
+"""
+
+
+def check_unknown_option_is_refused(options: type[BackendOptions]) -> None:
+    """Fail unless the model of a backend's options refuses names that it does not know."""
+    try:
+        options.model_validate({"no_such_option": 1})
+    except ValidationError as error:
+        if any(problem["type"] == "extra_forbidden" for problem in error.errors()):
+            return
+    raise AssertionError(f"{options.__name__} takes an option it does not know; forbid extras")
+
+
+def check_discovery_is_light(plugin_module: str) -> None:
+    """Fail unless ``plugin_module`` registers, in a fresh process, without a model library."""
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRIPT, plugin_module],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    if finished.returncode != 0:
+        raise AssertionError(f"{plugin_module} cannot be registered: {finished.stderr[-2000:]}")
+    heavy = HEAVY & set(finished.stdout.split())
+    if heavy:
+        raise AssertionError(f"registering {plugin_module} imports {', '.join(sorted(heavy))}")
