@@ -57,19 +57,25 @@ def build_app(registry: PluginRegistry) -> typer.Typer:
     return app
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"threedis {__version__}")
+        raise typer.Exit
+
+
 def _root(
     context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="THREEDIS_DEBUG", help="Show tracebacks.")
     ] = False,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Turn a layout into a depth map, and a depth map into pictures with any base model."""
-    if version:
-        typer.echo(f"threedis {__version__}")
-        raise typer.Exit
     state_of(context).debug = debug
 
 

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import threedis_core
+import threedis_core.testing
+
+PUBLIC = """
+    BackendOptions Box Capabilities Choice ControlSchedule DepthError DepthMap DepthModel
+    DepthRequest InputError Instance Layout LayoutError OptionError PluginError PluginRegistry
+    Progress RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run
+    RunConfig RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__
+    check_request draw_layout hookimpl load_plugins read_coco read_coco_mig read_layout render
+    render_config silent
+"""
+TESTING = """
+    DepthModelConformance FakeDepthModel FakeRenderer RendererConformance sample_depth
+    sample_layout sample_request
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "names"), [(threedis_core, PUBLIC), (threedis_core.testing, TESTING)]
+)
+def test_the_public_names_are_these_and_all_of_them_work(package, names) -> None:
+    assert sorted(package.__all__) == sorted(names.split())
+    for name in names.split():
+        assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("package", [threedis_core, threedis_core.testing])
+def test_a_name_that_is_not_there_is_an_attribute_error(package) -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        getattr(package, "nonsense")  # noqa: B009
+
+
+def test_the_version_is_the_one_of_the_distribution() -> None:
+    document = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert threedis_core.__version__ == document["project"]["version"]
