@@ -8,8 +8,9 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from threedis_core.box import LayoutValue
 from threedis_core.errors import LayoutError
 from threedis_core.layout_problems import shown
 from threedis_core.limits import MAX_PIXELS, MAX_SIDE
@@ -18,7 +19,7 @@ from threedis_core.safe_image import is_transparent, open_picture
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 
 
-class Mask(BaseModel):
+class Mask(LayoutValue):
     """A picture-sized binary mask, kept run-length coded; immutable and small.
 
     Args:
@@ -26,8 +27,6 @@ class Mask(BaseModel):
         counts: Run lengths of 0s and 1s in turn, starting with 0s, counted down the columns;
             a list of whole numbers or COCO's compressed text. Kept as the compressed text.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: tuple[Side, Side] = Field(description=f"[height, width], each from 1 to {MAX_SIDE}")
     counts: str = Field(description="COCO run lengths: a list of whole numbers or text")
@@ -66,7 +65,7 @@ class Mask(BaseModel):
         """Make a mask from an array of shape (height, width); nonzero is set.
 
         Raises:
-            pydantic.ValidationError: An empty or too large mask.
+            LayoutError: Another shape, no set pixel, or more than 2**26 pixels.
         """
         array = np.asarray(pixels)
         if array.ndim != 2:

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 from pydantic import ValidationError
 
+from threedis_core.errors import LayoutError
 from threedis_core.mask import Mask, compress_runs, expand_runs
 
 pictures = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20))
@@ -63,6 +64,15 @@ def test_runs_count_down_the_columns() -> None:
 def test_a_damaged_code_is_refused(code: object) -> None:
     with pytest.raises(ValidationError):
         Mask.model_validate(code)
+
+
+def test_pixels_that_make_no_mask_are_refused() -> None:
+    with pytest.raises(LayoutError, match="it is empty; expected at least one set pixel"):
+        Mask.encode(np.zeros((3, 3)))
+    with pytest.raises(LayoutError, match=r"mask has shape \(3,\); expected \(height, width\)"):
+        Mask.encode(np.ones(3))
+    with pytest.raises(LayoutError, match=r"size\[0\]: got 0; expected \[height, width\]"):
+        Mask.encode(np.ones((0, 3)))
 
 
 @given(st.text(max_size=20))
