@@ -18,7 +18,7 @@ MAX_OBJECTS = 5
 CHUNK = 64  # scenes that share one generator
 _SPLIT_SEED = {"train": 1_000_000_007, "validation": 2_000_000_011, "test": 3_000_000_019}
 _ASPECT = torch.tensor([[1.0, 1.0], [0.95, 1.15], [0.95, 1.55], [1.05, 1.60]])  # height / width
-_OVERLAP = 0.30  # most of the smaller box that another box may cover
+OVERLAP = 0.30  # most of the smaller of two boxes that the other may cover
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:
@@ -38,13 +38,13 @@ def _candidates(kind: Tensor, tries: int, rng: torch.Generator) -> Tensor:
 
 def _covered(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over the smaller area of (B, T, 1, 4) and (B, 1, K, 4) boxes."""
-    size = (torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2]))
+    size = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
     both = size.clamp_min(0).prod(-1)
     areas = [(b[..., 2:] - b[..., :2]).prod(-1) for b in (one, other)]
     return both / torch.minimum(*areas).clamp_min(1e-9)
 
 
-def _place(shapes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def _place(shapes: Tensor, overlap: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Boxes (B, N, 4) with little overlap; a slot that finds no room becomes empty."""
     batch, slots = shapes.shape
     boxes, placed = torch.zeros(batch, slots, 4), shapes.clone()
@@ -53,32 +53,38 @@ def _place(shapes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         tries = _candidates(shapes[:, slot].clamp_min(0), 48, rng)
         clash = _covered(tries[:, :, None], boxes[:, None, :slot])
         clash = torch.where((placed[:, None, :slot] >= 0), clash, 0.0)
-        free = (clash <= _OVERLAP).all(-1)
+        free = (clash <= overlap).all(-1)
         boxes[:, slot] = tries[rows, free.int().argmax(1)]
         placed[:, slot] = torch.where(free.any(1), placed[:, slot], -1)
     return boxes, placed
 
 
-def _chunk(split: Split, number: int, least: int, most: int) -> Scenes:
+def _chunk(split: Split, number: int, least: int, most: int, overlap: float) -> Scenes:
     rng = torch.Generator().manual_seed(_SPLIT_SEED[split] + number)
     count = torch.randint(least, most + 1, (CHUNK, 1), generator=rng)
     shapes = torch.randint(len(SHAPES), (CHUNK, MAX_OBJECTS), generator=rng)
     shapes = torch.where(torch.arange(MAX_OBJECTS) < count, shapes, -1)
-    boxes, shapes = _place(shapes, rng)
+    boxes, shapes = _place(shapes, overlap, rng)
     colours = torch.rand(CHUNK, len(COLOURS), generator=rng).argsort(1)[:, :MAX_OBJECTS]
     return Scenes(boxes, shapes, colours, torch.rand(CHUNK, 4, generator=rng))
 
 
 def sample_scenes(
-    split: Split, count: int, start: int = 0, least: int = 1, most: int = MAX_OBJECTS
+    split: Split,
+    count: int,
+    start: int = 0,
+    least: int = 1,
+    most: int = MAX_OBJECTS,
+    overlap: float = OVERLAP,
 ) -> Scenes:
     """Scenes ``start`` to ``start + count`` of a split, each with ``least`` to ``most`` objects.
 
-    Colours never repeat within a scene; shapes do. An object that finds no room is left out, so a
-    crowded scene may hold fewer than ``least``.
+    Colours never repeat within a scene; shapes do. A box covers at most ``overlap`` of a smaller
+    one, or is covered so. An object that finds no room is left out, so a crowded scene may hold
+    fewer than ``least``.
     """
     first, last = start // CHUNK, (start + count + CHUNK - 1) // CHUNK
-    chunks = [_chunk(split, number, least, most) for number in range(first, last)]
+    chunks = [_chunk(split, number, least, most, overlap) for number in range(first, last)]
     fields = [torch.cat([getattr(c, f) for c in chunks]) for f in Scenes.__dataclass_fields__]
     return Scenes(*fields)[slice(start - first * CHUNK, start - first * CHUNK + count)]
 

@@ -7,10 +7,33 @@ from transformers import CLIPTokenizer
 
 from threedis_pocket.world import COLOURS, SHAPES
 
-_OTHER_WORDS = (
-    "a an and the on of in with floor room picture photo nothing , . "
-    "masterpiece best quality worst low bad anatomy watermark text blurry"
-).split()
+_OTHER_WORDS = [
+    "a",
+    "an",
+    "and",
+    "the",
+    "on",
+    "of",
+    "in",
+    "with",
+    "floor",
+    "room",
+    "picture",
+    "photo",
+    "nothing",
+    ",",
+    ".",
+    "masterpiece",
+    "best",
+    "quality",
+    "worst",
+    "low",
+    "bad",
+    "anatomy",
+    "watermark",
+    "text",
+    "blurry",
+]
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -41,6 +64,11 @@ def build_tokenizer() -> CLIPTokenizer:
     tokens = [*letters, *(f"{c}</w>" for c in letters), *("".join(m) for m in merges), BOS, EOS]
     vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(
-        vocab=vocab, merges=merges, model_max_length=77, bos_token=BOS, eos_token=EOS,
-        unk_token=EOS, pad_token=EOS,
+        vocab=vocab,
+        merges=merges,
+        model_max_length=77,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=EOS,
+        pad_token=EOS,
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 SHAPES = ("sphere", "cube", "cylinder", "cone")
@@ -58,9 +58,7 @@ class Scenes:
         return len(self.boxes)
 
     def __getitem__(self, index: slice | Tensor) -> Scenes:
-        return Scenes(
-            self.boxes[index], self.shapes[index], self.colours[index], self.tones[index]
-        )
+        return Scenes(self.boxes[index], self.shapes[index], self.colours[index], self.tones[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +109,9 @@ def _cone(u: Tensor, v: Tensor, e: Tensor) -> _Surface:
     base = u * u + ((v - foot) / e) ** 2 <= 1
     inside = ((v <= foot) & (u.abs() <= radius) & (v >= -1)) | (base & (v > foot))
     side = u / radius
-    return _Surface(inside, z, (side, torch.full_like(z, -0.35), (1 - side * side).clamp_min(0).sqrt()))
+    return _Surface(
+        inside, z, (side, torch.full_like(z, -0.35), (1 - side * side).clamp_min(0).sqrt())
+    )
 
 
 def _cube(u: Tensor, v: Tensor, e: Tensor) -> _Surface:
@@ -200,17 +200,23 @@ def _backdrop(scenes: Scenes, height: int, width: int) -> Tensor:
     across = 0.04 * (1 - ((x - side) ** 2))
     below = ((y - HORIZON) / (1 - HORIZON)).clamp(0, 1)
     grey = torch.where(
-        y < HORIZON, 0.80 + 0.08 * wall - 0.10 * (1 - y / HORIZON), 0.60 + 0.08 * floor + 0.10 * below
+        y < HORIZON,
+        0.80 + 0.08 * wall - 0.10 * (1 - y / HORIZON),
+        0.60 + 0.08 * floor + 0.10 * below,
     )
     grey = grey + across
-    x0, y0, x1, y1 = (s[..., None, None] for s in scenes.boxes.unbind(2))
+    x0, _, x1, y1 = (side[..., None, None] for side in scenes.boxes.unbind(2))
     size = x1 - x0
     du = (x - (x0 + x1) / 2 - 0.16 * size) / (0.56 * size)
     dv = (y - y1 + 0.10 * size * width / height) / (0.15 * size * width / height)
     present = (scenes.shapes >= 0)[..., None, None]
     shade = (present * 0.55 * torch.exp(-(du * du + dv * dv))).amax(1)
     grey = grey * torch.where(y < HORIZON, 1.0, 1 - shade)
-    tint = 1 + (warmth - 0.5)[:, None] * torch.tensor([0.05, 0.01, -0.06], device=y.device)[:, None, None]
+    tint = (
+        1
+        + (warmth - 0.5)[:, None]
+        * torch.tensor([0.05, 0.01, -0.06], device=y.device)[:, None, None]
+    )
     return grey[:, None] * tint
 
 

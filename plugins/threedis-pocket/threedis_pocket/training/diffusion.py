@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from numpy.lib.format import open_memmap
-from threedis_core.progress import Progress, silent
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from threedis_core.progress import Progress, silent
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.training.data import Pictures, to_model
 from threedis_pocket.training.loop import Task

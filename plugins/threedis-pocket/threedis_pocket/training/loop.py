@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
-from threedis_core.progress import Progress, silent
 from torch import Tensor, nn
+
+from threedis_core.progress import Progress, silent
 
 
 class Task(nn.Module, ABC):
@@ -27,6 +28,11 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def forward(self, **batch: Tensor) -> Tensor:
         """The loss, a scalar."""
+
+
+def processes() -> PartialState:
+    """The processes of this training; without a GPU they must be told to meet on the CPU."""
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def fit(task: Task, settings: Settings, folder: Path, progress: Progress = silen
     steps an unbroken run takes. Several processes (``torchrun``) average their gradients; the
     batch size is per process.
     """
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=processes().device.type == "cpu")
     set_seed(settings.seed)
     parameters = [p for p in task.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
@@ -38,9 +39,12 @@ class VaeTask(Task):
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
         rgb = self.data.rgb
         picks = torch.randint(len(rgb), (size,), generator=rng).tolist()
-        corner = torch.randint((rgb.shape[1] - CROP) // 8 + 1, (2,), generator=rng) * 8
-        y, x = corner.tolist()
-        return {"picture": to_model(rgb[picks, y : y + CROP, x : x + CROP])}
+        corners = torch.randint((rgb.shape[1] - CROP) // 8 + 1, (size, 2), generator=rng) * 8
+        crops = [
+            rgb[pick, y : y + CROP, x : x + CROP]
+            for pick, (y, x) in zip(picks, corners.tolist(), strict=True)
+        ]
+        return {"picture": to_model(np.stack(crops))}
 
     def forward(self, picture: Tensor) -> Tensor:
         with torch.set_grad_enabled(not self.decoder_only):

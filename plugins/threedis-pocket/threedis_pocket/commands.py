@@ -1,0 +1,131 @@
+"""The pocket's commands: ``demo``, ``bench pocket`` and ``pocket train``. Models load inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from threedis_core.cli.progress import progress_bars
+from threedis_core.cli.state import state_of
+
+DEFAULT_PRESETS = ("pocket-sd15",)
+
+
+class Recipe(StrEnum):
+    """What ``threedis pocket train`` can train, in this order."""
+
+    vae = "vae"
+    text = "text"
+    sd15 = "sd15"
+    decoder = "decoder"
+
+
+def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
+    """Add the pocket's commands to the command line and to its bench group."""
+    app.command("demo")(demo)
+    bench.command("pocket")(bench_pocket)
+    pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
+    pocket.callback()(_group)
+    pocket.command("train")(train)
+    app.add_typer(pocket, name="pocket")
+
+
+def _group() -> None:
+    """The pocket world: tiny models, trained from a seed."""
+
+
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of every picture.")] = 0,
+) -> None:
+    """Render pocket layouts with and without the hook into one contact sheet.
+
+    Takes about half a minute on a laptop; needs no download.
+    """
+    from threedis_pocket.demo import make_demo
+
+    with progress_bars() as progress:
+        sheet = make_demo(state_of(context).registry, out, seed=seed, progress=progress)
+    typer.echo(sheet.figures)
+    typer.echo(sheet.path)
+
+
+def bench_pocket(
+    context: typer.Context,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Preset to measure; repeat for several.")
+    ] = None,
+    layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 96,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per layout: 0, 1, ...")] = 2,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here.")
+    ] = None,
+) -> None:
+    """Measure the hook on held-out pocket layouts: pictures with it on and with it off.
+
+    colour: the prompt's colour is the most frequent one on the instance. colour_iou: and the box
+    found for that colour has IoU >= 0.5 with the layout's. iou: mean IoU, 0 where the colour is
+    wrong. image: every instance right. "shared" instances share their shape with another one, so
+    the global prompt alone cannot tell which is which.
+    """
+    from threedis_pocket.bench import bench_pocket as measure
+    from threedis_pocket.tables import print_table
+
+    with progress_bars() as progress:
+        figures = measure(
+            state_of(context).registry, preset or DEFAULT_PRESETS, layouts, seeds, progress
+        )
+    print_table(figures)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def train(
+    recipe: Annotated[Recipe, typer.Argument(help="vae, then text, then sd15, then decoder.")],
+    work: Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")] = Path(
+        "runs/pocket-training"
+    ),
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that average their gradients.")
+    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each process.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Other number of steps than the recipe's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed than the recipe's.")] = None,
+) -> None:
+    """Train one of the pocket models; run again after a kill, and it goes on where it was.
+
+    The shipped weights: vae, text, then sd15 with --processes 2, then decoder. Uses the GPU if
+    there is one. On a CPU two processes of one thread beat one process of two.
+    """
+    if processes > 1 and "LOCAL_RANK" not in os.environ:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+        raise typer.Exit(
+            subprocess.run([*launch, "-m", "threedis_core.cli", *sys.argv[1:]]).returncode
+        )
+    import torch
+
+    from threedis_pocket.training.recipes import run_recipe
+
+    torch.set_num_threads(threads)
+    with progress_bars() as progress:
+        folder = run_recipe(recipe.value, work, steps=steps, seed=seed, progress=progress)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        typer.echo(folder)
+
+
+def _relaunch(processes: int) -> int:
+    """Run this very command in several processes; returns their exit code."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    command = [*launch, "-m", "threedis_core.cli", *sys.argv[1:]]
+    return subprocess.run(command, check=False).returncode

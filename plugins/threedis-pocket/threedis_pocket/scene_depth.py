@@ -1,0 +1,40 @@
+"""The depth model ``pocket-scene``: the exact depth of a layout of pocket shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from threedis_core.depth import DepthMap
+from threedis_core.interfaces import BackendOptions, DepthModel, DepthRequest
+from threedis_core.progress import Progress, silent
+from threedis_pocket.layouts import layout_scene
+from threedis_pocket.world import draw
+
+
+class PocketSceneOptions(BackendOptions):
+    """Nothing to choose: geometry leaves no room."""
+
+
+class PocketScene(DepthModel):
+    """Draw the depth of spheres, cubes, cylinders and cones; the seed changes nothing.
+
+    An object stands on the floor where its box ends, so a lower box is nearer.
+    """
+
+    Options = PocketSceneOptions
+
+    def generate(
+        self, requests: Sequence[DepthRequest], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Draw one depth map per request.
+
+        Raises:
+            LayoutError: A label names no pocket shape.
+        """
+        scenes = [layout_scene(request.layout) for request in requests]
+        maps = []
+        for done, (scene, request) in enumerate(zip(scenes, requests, strict=True), start=1):
+            drawing = draw(scene, request.height, request.width, supersample=1)
+            maps.append(DepthMap(drawing.depth[0].numpy()))
+            progress("depth", done, len(requests))
+        return maps

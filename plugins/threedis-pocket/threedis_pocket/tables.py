@@ -1,0 +1,45 @@
+"""The benchmark's figures as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from threedis_pocket.measure import GROUPS
+
+_TITLES = {
+    "colour": "colour",
+    "colour_iou": "colour + IoU ≥ 0.5",
+    "iou": "mean IoU",
+    "image": "whole image",
+}
+
+
+def _cell(figure: Mapping[str, float]) -> str:
+    if not figure["n"]:
+        return "-"
+    return f"{figure['value']:.3f} ({figure['low']:.2f}-{figure['high']:.2f}, {figure['n']})"
+
+
+def print_table(figures: Mapping[str, Any]) -> None:
+    """Print value (95 % interval, number of instances or images) per preset, hook and group."""
+    rows = [
+        (name, switch, summary)
+        for name, switches in figures["presets"].items()
+        for switch, summary in switches.items()
+    ]
+    rows.append(("exact pictures", "-", figures["ceiling"]))
+    table = Table("preset", "hook", "instances", *_TITLES.values())
+    for name, switch, summary in rows:
+        for group in GROUPS:
+            cells = [_cell(summary[metric][group]) for metric in _TITLES]
+            table.add_row(*((name, switch) if group == "all" else ("", "")), group, *cells)
+        table.add_section()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    console.print(table)
+    console.print("value (95 % interval, n)", style="dim")
