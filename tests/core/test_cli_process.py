@@ -31,7 +31,7 @@ SLOW = """
     class Slow(FakeRenderer):
         def render(self, requests, progress):
             open("started", "w").close()
-            time.sleep(60)
+            time.sleep(600)
 
     @hookimpl
     def threedis_register_renderers(register):
@@ -66,7 +66,7 @@ def test_commands_without_a_model_import_no_model_library(
     monkeypatch.chdir(tmp_path)
     sample_layout(2).save("scene.yaml")
     process = start(REPORT, *arguments, site=plugins.path)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert err.splitlines()[-1] == "imported"
 
@@ -80,11 +80,11 @@ def test_ctrl_c_stops_a_run_with_130_and_no_traceback(plugins, tmp_path, monkeyp
     sample_depth(layout, 64, 64).save("depth.png")
     arguments = ["render", "scene.yaml", "--depth", "depth.png", "--renderer", "slow"]
     process = start(RUN, *arguments, "--out", "run", site=plugins.path)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not Path("started").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert (out, "Traceback" in err) == ("", False)
     assert not [path for path in Path("run").iterdir() if path.name.startswith(".")]

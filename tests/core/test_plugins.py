@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -232,9 +232,11 @@ def test_loading_plugins_imports_no_model_library_and_is_fast() -> None:
         "load_plugins()\n"
         "print(*{'torch', 'diffusers', 'transformers', 'numpy', 'PIL'} & set(sys.modules))"
     )
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     finished = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert finished.stdout.strip() == ""
-    assert time.perf_counter() - start < 10, "a generous bound for a busy machine"
+    # Processor time, because the clock on the wall depends on what else the machine does.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5

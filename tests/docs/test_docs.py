@@ -1,0 +1,111 @@
+"""The code in the documentation runs.
+
+A block with a title, ``title="path"``, is written to that path. The other Python blocks of a page
+are run in order, in one session, in the same folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("**/*.md"))
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TITLE = re.compile(r'title="([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    title: str | None
+    code: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    titles = (TITLE.search(rest) for _, rest, _ in found)
+    return [
+        Block(language, title[1] if title else None, code)
+        for (language, _, code), title in zip(found, titles, strict=True)
+    ]
+
+
+def write_files(page: Path, folder: Path) -> None:
+    for block in blocks(page):
+        if block.title is not None:
+            file = folder / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.code)
+
+
+def install(folder: Path) -> None:
+    """Make the package that a page describes visible as if it was installed: its metadata."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = [f"{name} = {module}" for name, module in project["entry-points"]["threedis"].items()]
+    (info / "entry_points.txt").write_text("\n".join(["[threedis]", *lines, ""]))
+
+
+def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python_blocks_of_a_page_run(page, tmp_path) -> None:
+    write_files(page, tmp_path)
+    if (tmp_path / "pyproject.toml").exists():
+        install(tmp_path)
+    session = [b.code for b in blocks(page) if b.language == "python" and b.title is None]
+    if not session:
+        pytest.skip("the page has no Python of its own")
+    (tmp_path / "session.py").write_text("\n".join(session))
+    finished = run_python(tmp_path, "session.py")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+
+
+def test_the_renderer_of_the_docs_passes_its_own_tests(tmp_path) -> None:
+    write_files(ROOT / "docs" / "writing-a-renderer.md", tmp_path)
+    finished = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    assert finished.returncode == 0, finished.stdout[-3000:]
+
+
+def test_the_renderer_of_the_docs_is_listed_and_renders(tmp_path) -> None:
+    write_files(ROOT / "docs" / "writing-a-renderer.md", tmp_path)
+    install(tmp_path)
+    (tmp_path / "scene.yaml").write_text(
+        "prompt: a scene\ninstances: [{prompt: a red cube, box: [0.2, 0.2, 0.8, 0.8]}]\n"
+    )
+    from threedis_core import Layout
+    from threedis_core.testing import sample_depth
+
+    sample_depth(Layout.load(tmp_path / "scene.yaml"), 96, 64).save(tmp_path / "depth.png")
+    command = "from threedis_core.cli import main; main()"
+    listed = run_python(tmp_path, "-c", command, "plugins")
+    assert "Coloured pencils  [threedis-sketch 1.0]" in listed.stdout
+    rendered = run_python(
+        tmp_path,
+        *("-c", command, "render", "scene.yaml", "--depth", "depth.png"),
+        *("--renderer", "sketch", "--set", "spacing=4", "--out", "run"),
+    )
+    assert rendered.returncode == 0, rendered.stderr
+    assert rendered.stdout == "run/sketch-seed0.png\n"
