@@ -100,7 +100,8 @@ def run_batch(
         if own_text is not None:
             stack.enter_context(controlnet_reads(pipeline.controlnet, own_text))
         if options.low_pass is not None:
-            lowpass = ResidualFilter(batch.masks(), options.low_pass)
+            regions = [request.regions for request in batch.requests]
+            lowpass = ResidualFilter(regions, height, options.low_pass)
             stack.enter_context(low_passed(pipeline.controlnet, lowpass))
         return pipeline(
             image=[request.depth.resize(width, height).to_image() for request in batch.requests],

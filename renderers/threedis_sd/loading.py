@@ -88,7 +88,7 @@ def load_pipeline(
     """
     from diffusers import ControlNetModel
 
-    common: dict[str, Any] = {"torch_dtype": dtype, "use_safetensors": True}
+    common: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     parts = [ending for part, ending in endings.items() if part != "controlnet"]
     with readable(controlnet), quiet():
         loaded = ControlNetModel.from_pretrained(

@@ -1,6 +1,6 @@
 """The low-pass filter on ControlNet residuals: stage-1 depth is coarse, its fine detail is noise.
 
-Shapes: B pictures (or 2B with guidance), C channels, (h, w) the residual's grid.
+Shapes: B pictures, 2B with guidance, C channels, (h, w) the residual's grid.
 
 Source: 3DIS (arXiv 2410.12669), section on rendering control.
 """
@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
+from threedis_core.regions import Regions
 from threedis_sd.options import LowPass
 
 FILTERED_WIDTH = 64
@@ -51,14 +52,15 @@ class ResidualFilter:
     """Low-pass a ControlNet's residuals outside every region.
 
     Args:
-        masks: Per picture its instances' masks, shape (N_i, H, W).
+        regions: The pictures' regions.
+        height: The pictures' height in pixels.
         options: How strong the filter is.
     """
 
-    def __init__(self, masks: Sequence[Tensor], options: LowPass) -> None:
-        self._masks = masks
+    def __init__(self, regions: Sequence[Regions], height: int, options: LowPass) -> None:
+        self._regions = regions
         self._options = options
-        self._widest = FILTERED_WIDTH * masks[0].shape[-2] / REFERENCE_SIZE
+        self._widest = FILTERED_WIDTH * height / REFERENCE_SIZE
         self._cache: dict[tuple[int, int], Tensor] = {}
 
     def down(self, residual: Tensor) -> Tensor:
@@ -73,13 +75,13 @@ class ResidualFilter:
         return torch.where(background, filtered, residual)
 
     def _background(self, residual: Tensor) -> Tensor:
-        """Pixels outside every region, bool, shape (B, 1, h, w)."""
-        grid = (residual.shape[-2], residual.shape[-1])
-        if grid not in self._cache:
-            covered = torch.stack([mask.amax(0) for mask in self._masks])[:, None]
-            shrunk = interpolate(covered, size=grid, mode="nearest")
-            self._cache[grid] = (shrunk == 0).to(residual.device)
-        return self._cache[grid]
+        """Cells that no region touches, bool, shape (B, 1, h, w)."""
+        rows, columns = residual.shape[-2:]
+        if (rows, columns) not in self._cache:
+            touched = [regions.token_masks(rows, columns).any(0) for regions in self._regions]
+            background = torch.from_numpy(~np.stack(touched))[:, None]
+            self._cache[rows, columns] = background.to(residual.device)
+        return self._cache[rows, columns]
 
 
 @contextmanager
