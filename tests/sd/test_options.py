@@ -1,0 +1,112 @@
+"""Options are refused before anything is loaded, in one line that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import pytest
+
+from threedis_core.errors import OptionError
+from threedis_core.options import validate_options
+from threedis_sd.devices import resolve_device, resolve_dtype
+from threedis_sd.options import LowPass
+from threedis_sd.schedulers import SCHEDULERS, make_scheduler, resolve_scheduler
+from threedis_sd.sd15 import SD15Options
+
+
+def options(**values: Any) -> SD15Options:
+    return validate_options(SD15Options, values, "renderer 'sd15'")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stepz": 3}, "Did you mean 'steps'"),
+        ({"steps": 0}, "steps is 0"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"background_weight": 1.5}, "background_weight is 1.5"),
+        ({"control_steps": -1}, "control_steps is -1"),
+        ({"alpha": float("inf")}, "alpha"),
+        ({"device": "gpu"}, "expected auto, cpu"),
+        ({"offload": "disk"}, "offload is 'disk'"),
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"scheduler": "EulerDiscretScheduler"}, "Did you mean 'EulerDiscreteScheduler'"),
+        ({"scheduler": "FlowMatchEulerDiscreteScheduler"}, "no Stable Diffusion scheduler"),
+        ({"attention_backend": "sage"}, "attention_backend is 'sage'"),
+        ({"low_pass": {"divisor": 0}}, "low_pass.divisor is 0"),
+        ({"loras": [{"weight": 1}]}, "path is missing"),
+        ({"controlnet_start": 0.9, "controlnet_end": 0.5}, "must lie before"),
+        ({"model": ""}, "model is ''"),
+    ],
+)
+def test_a_wrong_option_gives_one_clear_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match="sd15") as caught:
+        options(**values)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_low_pass_filter_is_a_switch_or_two_numbers() -> None:
+    assert options().low_pass is None
+    assert options(low_pass=True).low_pass == LowPass(scale=0.5, divisor=8)
+    assert options(low_pass=False).low_pass is None
+    assert options(low_pass={"scale": 0.2}).low_pass == LowPass(scale=0.2, divisor=8)
+
+
+def test_an_attention_backend_may_be_spelled_as_in_diffusers() -> None:
+    assert options(attention_backend="_native_flash").attention_backend == "flash"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"offload": "model"}, "nothing to offload from"),
+        ({"attention_backend": "cudnn"}, "needs a CUDA device"),
+    ],
+)
+def test_what_a_cpu_cannot_do_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        resolve_device(options(device="cpu", **values))
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(OptionError, match="no such device"):
+        resolve_device(options(device="cuda:63"))
+
+
+def test_a_cpu_computes_in_float32_unless_told_otherwise() -> None:
+    device = resolve_device(options(device="cpu"))
+    assert str(resolve_dtype(options(), device)) == "torch.float32"
+    assert str(resolve_dtype(options(dtype="bfloat16"), device)) == "torch.bfloat16"
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_known_scheduler_is_one_of_diffusers(name: str) -> None:
+    assert hasattr(diffusers, name)
+    assert resolve_scheduler(name) == name
+
+
+@pytest.mark.parametrize(
+    ("short", "name"),
+    [
+        ("euler", "EulerDiscreteScheduler"),
+        ("UniPC", "UniPCMultistepScheduler"),
+        ("ddim", "DDIMScheduler"),
+        ("HeunDiscrete", "HeunDiscreteScheduler"),
+    ],
+)
+def test_a_schedulers_ending_may_be_left_out(short: str, name: str) -> None:
+    assert resolve_scheduler(short) == name
+
+
+def test_null_makes_the_models_own_scheduler() -> None:
+    config = {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"}
+    made = make_scheduler(None, config)
+    assert type(made).__name__ == "DDIMScheduler"
+    assert made.config.prediction_type == "v_prediction"
+
+
+def test_a_scheduler_that_cannot_be_made_is_refused_by_name() -> None:
+    with pytest.raises(OptionError, match="DDIMScheduler"):
+        make_scheduler("DDIMScheduler", {"beta_schedule": "none of these"})
