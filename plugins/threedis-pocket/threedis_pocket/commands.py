@@ -24,7 +24,6 @@ class Recipe(StrEnum):
     vae = "vae"
     text = "text"
     sd15 = "sd15"
-    decoder = "decoder"
 
 
 def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
@@ -90,7 +89,7 @@ def bench_pocket(
 
 
 def train(
-    recipe: Annotated[Recipe, typer.Argument(help="vae, then text, then sd15, then decoder.")],
+    recipe: Annotated[Recipe, typer.Argument(help="vae, then text, then sd15.")],
     work: Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")] = Path(
         "runs/pocket-training"
     ),
@@ -105,8 +104,8 @@ def train(
 ) -> None:
     """Train one of the pocket models; run again after a kill, and it goes on where it was.
 
-    The shipped weights: vae, text, then sd15 with --processes 2, then decoder. Uses the GPU if
-    there is one. On a CPU two processes of one thread beat one process of two.
+    The shipped weights: vae with --processes 2, text, then sd15 with --processes 2. Uses the GPU
+    if there is one. On a CPU two processes of one thread beat one process of two.
     """
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]

@@ -7,33 +7,10 @@ from transformers import CLIPTokenizer
 
 from threedis_pocket.world import COLOURS, SHAPES
 
-_OTHER_WORDS = [
-    "a",
-    "an",
-    "and",
-    "the",
-    "on",
-    "of",
-    "in",
-    "with",
-    "floor",
-    "room",
-    "picture",
-    "photo",
-    "nothing",
-    ",",
-    ".",
-    "masterpiece",
-    "best",
-    "quality",
-    "worst",
-    "low",
-    "bad",
-    "anatomy",
-    "watermark",
-    "text",
-    "blurry",
-]
+_LINKS = ("a", "an", "and", "the", "on", "of", "in", "with", ",", ".")
+_PLACES = ("floor", "room", "picture", "photo", "nothing")
+_QUALITY = ("masterpiece", "best", "quality", "worst", "low", "bad", "anatomy", "watermark")
+_OTHER_WORDS = (*_LINKS, *_PLACES, *_QUALITY, "text", "blurry")
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 

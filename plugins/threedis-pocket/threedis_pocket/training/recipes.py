@@ -34,9 +34,8 @@ from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
 
 PICTURES = 12288
 VAE = Settings(steps=2400, batch=8, lr=2e-3, ema=0.995)
-DECODER = Settings(steps=3000, batch=8, lr=1e-3, seed=1, ema=0.998)
 TEXT = Settings(steps=500, batch=96, lr=1e-3, ema=0.995)
-SD15 = Settings(steps=4200, batch=16, lr=1.2e-3, ema=0.998, warmup=200)
+SD15 = Settings(steps=3600, batch=16, lr=1.2e-3, ema=0.998, warmup=200)
 
 
 def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
@@ -53,15 +52,6 @@ def train_vae(work: Path, settings: Settings = VAE, progress: Progress = silent)
     fit(VaeTask(vae, data), settings, work / "vae", progress)
     normalise_latents(vae, data)
     return _save(vae, work / "vae" / "model")
-
-
-def train_decoder(work: Path, settings: Settings = DECODER, progress: Progress = silent) -> Path:
-    """Train the decoder on, its encoder frozen; save the autoencoder as ``work/decoder/model``."""
-    data = train_pictures(work, progress)
-    set_seed(settings.seed)
-    vae = load_vae(work / "vae" / "model")
-    fit(VaeTask(vae, data, decoder_only=True), settings, work / "decoder", progress)
-    return _save(vae, work / "decoder" / "model")
 
 
 def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silent) -> Path:
@@ -91,14 +81,10 @@ def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silen
 
 
 def export_sd15(work: Path, folder: Path) -> Path:
-    """Put the trained parts together as one pipeline folder in float16 safetensors.
-
-    The autoencoder is the one with the trained-on decoder where there is one.
-    """
-    decoder = work / "decoder" / "model"
+    """Put the trained parts together as one pipeline folder in float16 safetensors."""
     text_encoder, tokenizer = _load_text(work)
     pipeline = StableDiffusionControlNetPipeline(
-        vae=load_vae(decoder if decoder.exists() else work / "vae" / "model"),
+        vae=load_vae(work / "vae" / "model"),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=UNet2DConditionModel.from_pretrained(work / "sd15" / "unet"),
@@ -116,13 +102,11 @@ _RECIPES: dict[str, tuple[Callable[..., Path], Settings]] = {
     "vae": (train_vae, VAE),
     "text": (train_text, TEXT),
     "sd15": (train_sd15, SD15),
-    "decoder": (train_decoder, DECODER),
 }
 _NEEDS = {
     "vae": (),
     "text": (),
     "sd15": ("vae/model", "text/text_encoder"),
-    "decoder": ("vae/model",),
 }
 
 

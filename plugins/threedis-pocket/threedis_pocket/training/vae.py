@@ -1,4 +1,4 @@
-"""Training of the pocket VAE, and of its decoder alone once other models rely on its latents."""
+"""Training of the pocket VAE, and what makes its latents ready for a diffusion model."""
 
 from __future__ import annotations
 
@@ -27,14 +27,11 @@ def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
 
 
 class VaeTask(Task):
-    """Reconstruct random crops. ``decoder_only`` freezes the encoder and its latents."""
+    """Reconstruct random crops, so that a step is cheap and sees many pictures."""
 
-    def __init__(self, vae: AutoencoderKL, data: Pictures, decoder_only: bool = False) -> None:
+    def __init__(self, vae: AutoencoderKL, data: Pictures) -> None:
         super().__init__()
-        self.vae, self.data, self.decoder_only = vae, data, decoder_only
-        if decoder_only:
-            vae.encoder.requires_grad_(False)
-            vae.quant_conv.requires_grad_(False)
+        self.vae, self.data = vae, data
 
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
         rgb = self.data.rgb
@@ -47,10 +44,7 @@ class VaeTask(Task):
         return {"picture": to_model(np.stack(crops))}
 
     def forward(self, picture: Tensor) -> Tensor:
-        with torch.set_grad_enabled(not self.decoder_only):
-            posterior = self.vae.encode(picture).latent_dist
-        if self.decoder_only:
-            return reconstruction_loss(self.vae.decode(posterior.mean).sample, picture)
+        posterior = self.vae.encode(picture).latent_dist
         out = self.vae.decode(posterior.sample()).sample
         return reconstruction_loss(out, picture) + 1e-5 * posterior.kl().mean() / 64
 

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from threedis_core.errors import OptionError
+from threedis_pocket.models import build_text_encoder, build_unet, build_vae
+from threedis_pocket.scenes import sample_scenes
+from threedis_pocket.tokenizer import build_tokenizer
+from threedis_pocket.training.data import pictures, to_model
+from threedis_pocket.training.diffusion import build_scheduler, caption
+from threedis_pocket.training.loop import Settings, fit
+from threedis_pocket.training.recipes import run_recipe
+from threedis_pocket.training.text import TextTask
+from threedis_pocket.training.vae import VaeTask, normalise_latents
+from threedis_pocket.world import COLOURS, SHAPES
+
+
+class KilledError(Exception):
+    pass
+
+
+def text_task() -> TextTask:
+    torch.manual_seed(3)
+    tokenizer = build_tokenizer()
+    encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return TextTask(encoder, tokenizer)
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    settings = Settings(steps=6, batch=4, lr=1e-3, warmup=2, save_every=2)
+
+    def kill(stage: str, done: int, total: int) -> None:
+        if done == 5:
+            raise KilledError
+
+    whole = fit(text_task(), settings, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        fit(text_task(), settings, tmp_path / "broken", kill)
+    again: list[int] = []
+    resumed = fit(
+        text_task(), settings, tmp_path / "broken", lambda stage, done, total: again.append(done)
+    )
+    assert again == [5, 6]
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    settings = Settings(steps=75, batch=16, lr=4e-3, warmup=5)
+    fit(text_task(), settings, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [25, 50, 75]
+    assert rows[2]["loss"] < 0.95 * rows[0]["loss"]
+
+
+def test_pictures_are_drawn_once_and_drawing_resumes(tmp_path: Path) -> None:
+    def kill(stage: str, done: int, total: int) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        pictures(tmp_path, "validation", 70, kill)
+    done: list[int] = []
+    data = pictures(tmp_path, "validation", 70, lambda stage, now, total: done.append(now))
+    assert done == [70]
+    fresh = pictures(tmp_path / "fresh", "validation", 70)
+    assert (data.rgb == fresh.rgb).all()
+    assert (data.depth == fresh.depth).all()
+
+
+@torch.no_grad()
+def test_normalising_latents_changes_their_scale_and_not_the_picture(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae, data = build_vae().eval(), pictures(tmp_path, "validation", 64)
+    sample = to_model(data.rgb[:4])
+    before = vae.decode(vae.encode(sample).latent_dist.mean).sample
+    spread = vae.encode(sample).latent_dist.std
+    normalise_latents(vae, data, 64)
+    after = vae.decode(vae.encode(sample).latent_dist.mean).sample
+    latents = vae.encode(to_model(data.rgb[:64])).latent_dist.mean
+    assert torch.allclose(before, after, atol=1e-3)
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-2
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-2
+    assert not torch.allclose(spread, vae.encode(sample).latent_dist.std)
+
+
+def test_a_vae_batch_depends_on_the_generator_alone(tmp_path: Path) -> None:
+    task = VaeTask(build_vae(), pictures(tmp_path, "validation", 64))
+    batches = [task.batch(3, torch.Generator().manual_seed(4))["picture"] for _ in range(2)]
+    assert batches[0].shape == (3, 3, 64, 64)
+    assert torch.equal(*batches)
+
+
+def test_captions_that_leave_objects_out_never_name_one_of_several_of_a_shape() -> None:
+    scenes, rng = sample_scenes("train", 128), torch.Generator().manual_seed(0)
+    kinds = Counter()
+    for index in range(128):
+        times = Counter(SHAPES[s] for s in scenes.shapes[index].tolist() if s >= 0)
+        text = caption(scenes, index, rng)
+        named = Counter(shape for shape in SHAPES for word in text.split() if shape in word)
+        repeated = ", and " in text
+        kinds["empty" if not text else "repeated" if repeated else "plain"] += 1
+        for shape, count in named.items():
+            assert (count == times[shape]) or (repeated and times[shape] == 1)
+    assert set(kinds) == {"empty", "repeated", "plain"}
+
+
+def test_colour_words_in_captions_belong_to_the_scene() -> None:
+    scenes, rng = sample_scenes("train", 64), torch.Generator().manual_seed(1)
+    for index in range(64):
+        there = scenes.shapes[index] >= 0
+        own = {COLOURS[c] for c in scenes.colours[index][there].tolist()}
+        said = {word for word in caption(scenes, index, rng).split() if word in COLOURS}
+        assert said <= own
+
+
+def test_the_schedule_starts_from_pure_noise() -> None:
+    scheduler = build_scheduler()
+    assert scheduler.alphas_cumprod[-1] == 0
+    scheduler.set_timesteps(20)
+    assert scheduler.timesteps[0] == 999
+
+
+def test_the_unet_attends_to_text_at_both_resolutions() -> None:
+    names = [name for name in build_unet().attn_processors if "attn2" in name]
+    assert len(names) == 7
+
+
+def test_a_recipe_whose_parts_are_missing_says_what_to_train_first(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="threedis pocket train vae"):
+        run_recipe("sd15", tmp_path)
