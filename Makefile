@@ -1,0 +1,43 @@
+# Everything here sets itself up: it needs Python >= 3.11 with pip, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
+
+.PHONY: demo test check lint types docs clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(VENV)/.installed  ## render the contact sheet of the pocket models
+	$(BIN)/threedis demo
+
+test: $(VENV)/.developed  ## run the tests
+	$(BIN)/python -m pytest --cov=threedis_core --cov-report=term --cov-fail-under=90
+
+check: lint types docs  ## what CI checks beside the tests
+
+lint: $(VENV)/.developed  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.developed  ## pyright, strict on threedis_core
+	$(BIN)/pyright
+
+docs: $(VENV)/.developed  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) site build .pytest_cache .ruff_cache .coverage
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python $(PROJECTS)
+	$(PIP) -e . -e plugins/threedis-pocket
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	$(PIP) -e '.[dev]' -e plugins/threedis-pocket
+	@touch $@
