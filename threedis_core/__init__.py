@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from threedis_core.progress import Progress, silent
     from threedis_core.regions import Regions
     from threedis_core.requests import check_request
-    from threedis_core.run import Run, RunImage, render, render_config
+    from threedis_core.run import render, render_config
+    from threedis_core.run_result import Run, RunImage
     from threedis_core.schedule import ControlSchedule, StepRange
 
 _MODULES = {
@@ -72,9 +73,9 @@ _MODULES = {
     "RenderError": "errors",
     "RenderRequest": "interfaces",
     "RenderResult": "interfaces",
-    "Run": "run",
+    "Run": "run_result",
     "RunConfig": "config",
-    "RunImage": "run",
+    "RunImage": "run_result",
     "StepRange": "schedule",
     "ThreeDISError": "errors",
     "UnknownPluginError": "errors",

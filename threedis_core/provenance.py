@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from PIL import Image
 from pydantic import BaseModel
@@ -18,10 +18,8 @@ from threedis_core.depth import DepthMap
 from threedis_core.interfaces import RenderRequest, RenderResult
 from threedis_core.registrations import Source
 from threedis_core.run_plan import PlannedRenderer, RunPlan
+from threedis_core.run_result import RunImage
 from threedis_core.version import __version__
-
-if TYPE_CHECKING:
-    from threedis_core.run import RunImage
 
 RUN_FORMAT = 1
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")

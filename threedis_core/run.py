@@ -11,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from threedis_core.config import Choice, RunConfig
 from threedis_core.depth import DepthMap
@@ -31,52 +30,9 @@ from threedis_core.run_plan import (
     plan_run,
     with_default_renderer,
 )
+from threedis_core.run_result import Run, RunImage
 
 DEPTH_LEVELS = 65535
-
-
-@dataclass(frozen=True, eq=False)
-class RunImage:
-    """One picture of a run.
-
-    Args:
-        renderer: The renderer's name.
-        seed: The picture's seed.
-        image: RGB picture.
-        provenance: How it came to be, JSON-ready.
-        warnings: One line each.
-        file: Where it was written; None if nothing was.
-    """
-
-    renderer: str
-    seed: int
-    image: Image.Image
-    provenance: Mapping[str, Any]
-    warnings: tuple[str, ...]
-    file: Path | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What a run made.
-
-    Args:
-        layout: The layout.
-        depth: The depth map every picture was rendered from, exactly as in ``depth.png``.
-        regions: The instances' regions, at the depth map's size.
-        images: The pictures, renderer by renderer, seeds in the order asked for.
-        warnings: One line each, those of the pictures included.
-        record: What ``run.json`` holds.
-        folder: The run's folder; None if nothing was written.
-    """
-
-    layout: Layout
-    depth: DepthMap
-    regions: Regions
-    images: tuple[RunImage, ...]
-    warnings: tuple[str, ...]
-    record: Mapping[str, Any]
-    folder: Path | None = None
 
 
 def render(

@@ -112,6 +112,15 @@ def test_render_takes_a_config_that_flags_override(threedis) -> None:
     assert document["images"][0]["options"]["steps"] == 2
 
 
+def test_a_flag_of_zero_overrides_the_config(threedis) -> None:
+    Path("run.yaml").write_text("{depth_model: fake-depth, depth_seed: 4, renderers: [fake]}")
+    _, out, _ = threedis(
+        *("render", "scene.yaml", "--config", "run.yaml", "--depth-seed", "0", "--seed", "0"),
+        *("--out", "run", "--json"),
+    )
+    assert json.loads(out)["depth"]["seed"] == 0
+
+
 def test_render_shows_warnings_on_stderr(threedis) -> None:
     _, out, err = threedis(
         *("render", "scene.yaml", "--depth", "depth.png", "--renderer", "fake"),

@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_SIDE = 512
+from threedis_core.cli.arguments import ImageId, LayoutFile
 
-LayoutFile = Annotated[
-    Path, typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
-]
-ImageId = Annotated[
-    int | None,
-    typer.Option(min=0, help="Picture of a COCO file, or layout number in a COCO-MIG file."),
-]
+DEFAULT_SIDE = 512
 
 
 def layout_app() -> typer.Typer:

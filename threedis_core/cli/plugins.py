@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from threedis_core.cli.arguments import AsJson
 from threedis_core.cli.state import state_of
 from threedis_core.plugins import PluginRegistry
 
@@ -20,7 +21,7 @@ HEADINGS = {
 
 def plugins_command(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List renderers, depth models, region refiners and presets, and plugins that fail."""
     document = describe_plugins(state_of(context).registry)

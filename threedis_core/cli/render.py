@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from threedis_core.cli import arguments
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 
 if TYPE_CHECKING:
     from threedis_core.config import RunConfig
-    from threedis_core.run import Run
+    from threedis_core.run_result import Run
 
 EXAMPLES = """Examples:
 
@@ -29,47 +29,21 @@ threedis render --config runs/my-run/run.json --out runs/again"""
 
 def render_command(
     context: typer.Context,
-    layout: Annotated[
-        Path | None, typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
-    ] = None,
-    depth: Annotated[
-        Path | None, typer.Option(help="Depth map: PNG, other picture, or .npy; bright is near.")
-    ] = None,
-    depth_model: Annotated[
-        str | None, typer.Option(help="Model that makes the depth map; see 'threedis plugins'.")
-    ] = None,
-    depth_seed: Annotated[int | None, typer.Option(help="Seed of the depth model.")] = None,
-    region_refiner: Annotated[
-        str | None, typer.Option(help="What turns boxes into regions. Default: boxes.")
-    ] = None,
-    renderer: Annotated[
-        list[str] | None, typer.Option(help="Renderer or preset; repeat for several.")
-    ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; repeat for several.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="[NAME.]OPTION=VALUE",
-            help="Option of every renderer, or of the one named; values are YAML.",
-        ),
-    ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Picture width in pixels.")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="Picture height in pixels.")] = None,
-    image_id: Annotated[
-        int | None,
-        typer.Option(min=0, help="Picture of a COCO file, or layout number in a COCO-MIG file."),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Most pictures a renderer works on at once.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Run settings (YAML), or the run.json of an earlier run.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="New folder. Default: runs/<timestamp>-<prompt>.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    layout: arguments.OptionalLayoutFile = None,
+    depth: arguments.Depth = None,
+    depth_model: arguments.DepthModelName = None,
+    depth_seed: arguments.DepthSeed = None,
+    region_refiner: arguments.RegionRefinerName = None,
+    renderers: arguments.RendererNames = None,
+    seeds: arguments.Seeds = None,
+    settings: arguments.Settings = None,
+    width: arguments.Width = None,
+    height: arguments.Height = None,
+    image_id: arguments.ImageId = None,
+    batch_size: arguments.BatchSize = None,
+    config: arguments.ConfigFile = None,
+    out: arguments.RunFolder = None,
+    as_json: arguments.AsJson = False,
 ) -> None:
     """Render a layout: one picture per renderer and seed, all from one depth map."""
     from threedis_core.config import RunConfig
@@ -78,20 +52,9 @@ def render_command(
     from threedis_core.run_plan import with_default_renderer
 
     registry = state_of(context).registry
-    flags = {
-        "layout": layout,
-        "image_id": image_id,
-        "depth": depth,
-        "depth_model": depth_model,
-        "depth_seed": depth_seed,
-        "region_refiner": region_refiner,
-        "renderers": renderer,
-        "seeds": seed,
-        "width": width,
-        "height": height,
-        "batch_size": batch_size,
-        "out": out,
-    }
+    fields = RunConfig.model_fields.keys()
+    # An option that may be repeated and was not given is an empty tuple here.
+    flags = {name: context.params[name] for name in fields if context.params[name] != ()}
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     read = asked.read_layout()

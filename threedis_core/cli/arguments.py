@@ -1,0 +1,52 @@
+"""Arguments and options that commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_LAYOUT = typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
+
+LayoutFile = Annotated[Path, _LAYOUT]
+OptionalLayoutFile = Annotated[Path | None, _LAYOUT]
+ImageId = Annotated[
+    int | None,
+    typer.Option(min=0, help="Picture of a COCO file, or layout number in a COCO-MIG file."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+Depth = Annotated[
+    Path | None, typer.Option(help="Depth map: PNG, other picture, or .npy; bright is near.")
+]
+DepthModelName = Annotated[
+    str | None, typer.Option(help="Model that makes the depth map; see 'threedis plugins'.")
+]
+DepthSeed = Annotated[int | None, typer.Option(help="Seed of the depth model.")]
+RegionRefinerName = Annotated[
+    str | None, typer.Option(help="What turns boxes into regions. Default: boxes.")
+]
+RendererNames = Annotated[
+    list[str] | None, typer.Option("--renderer", help="Renderer or preset; repeat for several.")
+]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="[NAME.]OPTION=VALUE",
+        help="Option of every renderer, or of the one named; values are YAML.",
+    ),
+]
+Width = Annotated[int | None, typer.Option(min=1, help="Picture width in pixels.")]
+Height = Annotated[int | None, typer.Option(min=1, help="Picture height in pixels.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Most pictures a renderer works on at once.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="Run settings (YAML), or the run.json of an earlier run.")
+]
+RunFolder = Annotated[
+    Path | None, typer.Option(help="New folder. Default: runs/<timestamp>-<prompt>.")
+]
