@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.options import UNetOptions
@@ -14,7 +15,7 @@ from threedis_sd.prompts import Text
 class SD15Options(UNetOptions):
     """Options of ``sd15``."""
 
-    model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    model: str = Field("stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1)
 
 
 class SD15Renderer(UNetRenderer):

@@ -153,6 +153,13 @@ class StrangeProcessor(AttnProcessor2_0):
     """A processor of the user's own."""
 
 
+def fail_in_the_middle(hook: RegionHook, layer: Attention) -> None:
+    with attached(hook):
+        hook.switch(on=True)
+        assert isinstance(layer.processor, RegionProcessor)
+        raise KeyError("in the middle of a run")
+
+
 def test_the_models_own_processors_come_back_whatever_they_are(
     golden_unet: UNet2DConditionModel,
 ) -> None:
@@ -161,10 +168,8 @@ def test_the_models_own_processors_come_back_whatever_they_are(
     layer.set_processor(StrangeProcessor())
     before = list(golden_unet.attn_processors.values())
     hook = RegionHook(golden_unet, FusionPlan([torch.ones(1, 8, 8)], (1, 1)), torch.zeros(3, 7, 24))
-    with pytest.raises(KeyError), attached(hook):
-        hook.switch(on=True)
-        assert isinstance(layer.processor, RegionProcessor)
-        raise KeyError("in the middle of a run")
+    with pytest.raises(KeyError):
+        fail_in_the_middle(hook, layer)
     after = list(golden_unet.attn_processors.values())
     layer.set_processor(stock)
     assert all(own is again for own, again in zip(before, after, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,8 @@ class TestSD15(RendererConformance):
     plugin_module = "threedis_sd"
 
     @pytest.fixture(autouse=True)
-    def _model(
-        self, pipeline_folder: Path, stock_picture: Callable[..., Image.Image]
-    ) -> Iterator[None]:
+    def _model(self, pipeline_folder: Path, stock_picture: Callable[..., Image.Image]) -> None:
         self.folder, self.stock = pipeline_folder, stock_picture
-        yield
 
     def make_backend(self, **options: Any) -> SD15Renderer:
         fixed = {"steps": STEPS, "controlnet_prompt": None, "controlnet_negative_prompt": None}

@@ -1,0 +1,168 @@
+"""What the region hook costs: the sd15 renderer against the stock pipeline, in one process.
+
+    python benchmarks/bench_unet_hook.py [--model PRESET_OR_FOLDER] [--instances 0 2 4 8]
+
+For each number of instances the same picture is rendered with the hook on and with the stock
+pipeline, alternating, and the ratio of the medians is printed. Both sides get ready-made texts of
+their own and decode the picture. Without --model a tiny random pipeline is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from threedis_core.interfaces import RenderRequest
+from threedis_core.plugins import load_plugins
+from threedis_core.testing.samples import sample_request
+from threedis_sd.backend import UNetRenderer
+from threedis_sd.sd15 import SD15Options, SD15Renderer
+
+
+def main() -> None:
+    """Parse the command line, measure, print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", help="a preset or a local folder (default: a tiny random one)")
+    parser.add_argument("--instances", type=int, nargs="+", default=[0, 2, 4, 8])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        renderer = make_renderer(arguments.model, Path(folder), arguments.steps)
+        rows = [measure(renderer, count, arguments.repeats) for count in arguments.instances]
+    if arguments.json:
+        print(json.dumps(rows))
+        return
+    print(f"{'instances':>9} {'stock s':>9} {'hook s':>9} {'ratio':>7}")
+    for row in rows:
+        print("{instances:9d} {stock:9.3f} {hook:9.3f} {ratio:7.2f}".format(**row))
+
+
+def make_renderer(model: str | None, folder: Path, steps: int) -> UNetRenderer:
+    """The renderer to measure: of a preset, of a folder, or of a tiny random model."""
+    if model is not None and not Path(model).is_dir():
+        backend = load_plugins().renderer(model, {"steps": steps})
+        if not isinstance(backend, UNetRenderer):
+            raise SystemExit(f"'{model}' is not a U-Net renderer")
+        return backend
+    if model is None:
+        save_random_pipeline(folder)
+        model = str(folder)
+    return SD15Renderer(SD15Options(model=model, steps=steps))
+
+
+def measure(renderer: UNetRenderer, instances: int, repeats: int) -> dict[str, Any]:
+    """Median seconds of both sides for a layout of ``instances``."""
+    size = renderer.capabilities.default_size
+    request = sample_request(instances, size=size)
+    result = renderer.render([request])[0]
+    # The stock side needs the very same loaded model.
+    pipeline = renderer._load().pipeline
+    steps, guidance = result.provenance["steps"], result.provenance["guidance"]
+    times: dict[str, list[float]] = {"stock": [], "hook": []}
+    for _ in range(repeats):
+        times["stock"].append(seconds(lambda: stock_picture(pipeline, request, steps, guidance)))
+        times["hook"].append(seconds(lambda: renderer.render([request])))
+    stock, hook = (statistics.median(times[side]) for side in ("stock", "hook"))
+    return {"instances": instances, "stock": stock, "hook": hook, "ratio": hook / stock}
+
+
+def stock_picture(pipeline: Any, request: RenderRequest, steps: int, guidance: float) -> Any:
+    """The stock pipeline's picture of a request."""
+    return pipeline(
+        request.layout.prompt,
+        image=request.depth.to_image(),
+        negative_prompt=request.layout.negative_prompt,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=torch.Generator().manual_seed(request.seed),
+    ).images[0]
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def save_random_pipeline(folder: Path) -> None:
+    """Save a tiny SD1.5-style pipeline of 128 px with random weights, ControlNet inside."""
+    from diffusers import (
+        AutoencoderKL,
+        ControlNetModel,
+        EulerDiscreteScheduler,
+        StableDiffusionControlNetPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(48, 96),
+        layers_per_block=1,
+        norm_num_groups=8,
+        cross_attention_dim=64,
+        attention_head_dim=4,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 16, 32, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+    )
+    tokenizer = byte_tokenizer()
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    StableDiffusionControlNetPipeline(
+        vae=vae.eval(),
+        text_encoder=CLIPTextModel(text).eval(),
+        tokenizer=tokenizer,
+        unet=unet.eval(),
+        controlnet=ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=(8, 8, 16, 16)
+        ).eval(),
+        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+
+
+def byte_tokenizer() -> Any:
+    """A CLIP tokenizer that knows single bytes and no merges."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+
+
+if __name__ == "__main__":
+    main()
