@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -112,13 +112,12 @@ def render_config(
         depth = _depth(plan.depth, layout, config.depth_seed, progress)
     with timings.measure("regions"):
         regions = plan.refiner.refine(layout, depth)
-    if config.out is not None:
-        write_inputs(config.out, layout, depth, regions)
     job = _Job(config, layout, depth, regions, software_versions(plan.sources))
     images: list[RunImage] = []
     for planned in plan.renderers:
         with timings.measure(planned.name), closing(planned.backend):
-            images += _pictures(planned, job, progress)
+            for image in _pictures(planned, job, progress):
+                images.append(_store(image, job, is_first=not images))
     warnings = (*plan.warnings, *(line for image in images for line in image.warnings))
     record = run_record(
         config, plan, depth, images, job.versions, timings.seconds, warnings, started
@@ -187,7 +186,7 @@ def _generate(
 
 
 def _pictures(planned: PlannedRenderer, job: _Job, progress: Progress) -> Iterator[RunImage]:
-    """Render all seeds of one renderer, batch by batch, and write each picture."""
+    """Render all seeds of one renderer, batch by batch."""
     width, height = planned.size
     seeds, batch = job.config.seeds, job.config.batch_size
     for start in range(0, len(seeds), batch):
@@ -198,7 +197,9 @@ def _pictures(planned: PlannedRenderer, job: _Job, progress: Progress) -> Iterat
         for request, result in zip(
             requests, _render_batch(planned, requests, progress), strict=True
         ):
-            yield _finish(planned, job, request, result)
+            provenance = picture_provenance(planned, request, result, job.config, job.versions)
+            warnings = tuple(result.warnings)
+            yield RunImage(planned.name, request.seed, result.image, provenance, warnings)
 
 
 def _render_batch(
@@ -222,18 +223,19 @@ def _render_batch(
     return results
 
 
-def _finish(
-    planned: PlannedRenderer, job: _Job, request: RenderRequest, result: RenderResult
-) -> RunImage:
-    """Attach the provenance to a picture, and write it if the run has a folder."""
-    provenance = picture_provenance(planned, request, result, job.config, job.versions)
-    file = None
-    if job.config.out is not None:
-        file = job.config.out / f"{planned.name}-seed{request.seed}.png"
-        write_png(file, result.image, provenance)
-    return RunImage(
-        planned.name, request.seed, result.image, provenance, tuple(result.warnings), file
-    )
+def _store(image: RunImage, job: _Job, is_first: bool) -> RunImage:
+    """Write a picture if the run has a folder; the first one brings what it was made from.
+
+    Nothing is written earlier, so that a run that could not start can be tried again.
+    """
+    folder = job.config.out
+    if folder is None:
+        return image
+    if is_first:
+        write_inputs(folder, job.layout, job.depth, job.regions)
+    file = folder / f"{image.renderer}-seed{image.seed}.png"
+    write_png(file, image.image, image.provenance)
+    return replace(image, file=file)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ SLOW = """
     @hookimpl
     def threedis_register_renderers(register):
         register("slow", "slow_plugin:Slow")
+        register("quick", "threedis_core.testing.fakes:FakeRenderer")
 """
 
 
@@ -71,15 +72,18 @@ def test_commands_without_a_model_import_no_model_library(
     assert err.splitlines()[-1] == "imported"
 
 
-def test_ctrl_c_stops_a_run_with_130_and_no_traceback(plugins, tmp_path, monkeypatch) -> None:
+def test_ctrl_c_stops_a_run_with_130_and_keeps_finished_pictures(
+    plugins, tmp_path, monkeypatch
+) -> None:
     plugins.install("slow-plugin", SLOW)
     plugins.install("core-refiners", "from threedis_core.builtin import *")
     monkeypatch.chdir(tmp_path)
     layout = sample_layout(2)
     layout.save("scene.yaml")
     sample_depth(layout, 64, 64).save("depth.png")
-    arguments = ["render", "scene.yaml", "--depth", "depth.png", "--renderer", "slow"]
-    process = start(RUN, *arguments, "--out", "run", site=plugins.path)
+    arguments = ["render", "scene.yaml", "--depth", "depth.png", "--out", "run"]
+    renderers = ["--renderer", "quick", "--renderer", "slow"]
+    process = start(RUN, *arguments, *renderers, site=plugins.path)
     deadline = time.monotonic() + 300
     while not Path("started").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -87,4 +91,10 @@ def test_ctrl_c_stops_a_run_with_130_and_no_traceback(plugins, tmp_path, monkeyp
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert (out, "Traceback" in err) == ("", False)
-    assert not [path for path in Path("run").iterdir() if path.name.startswith(".")]
+    assert {path.name for path in Path("run").iterdir()} == {
+        "depth.png",
+        "layout.json",
+        "layout.png",
+        "quick-seed0.png",
+        "regions.png",
+    }
