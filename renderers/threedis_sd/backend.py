@@ -30,6 +30,7 @@ from threedis_sd.loading import check_controlnet, check_model, load_pipeline, op
 from threedis_sd.loras import check_loras, load_loras
 from threedis_sd.options import UNetOptions
 from threedis_sd.prompts import Text, cut_warnings
+from threedis_sd.quiet import quiet
 from threedis_sd.schedulers import make_scheduler
 from threedis_sd.sources import Source
 
@@ -87,12 +88,13 @@ class UNetRenderer(RenderBackend):
             WeightsError: The model is missing, unreadable or of another kind.
             RenderError: This backend is rendering already.
         """
+        capabilities = self.capabilities
         for request in requests:
-            check_request(request, self.capabilities, self.name)
+            check_request(request, capabilities, self.name)
         if not self._lock.acquire(blocking=False):
             raise RenderError(f"this '{self.name}' backend is rendering already; make another one")
         try:
-            loaded = self._load()
+            loaded = self.load()
             return self._render_all(loaded, requests, progress)
         finally:
             self._lock.release()
@@ -126,12 +128,17 @@ class UNetRenderer(RenderBackend):
         plan = fusion_plan(pipeline, batch, self.options)
 
         def encode(texts: list[str]) -> Text:
-            return self.encode(pipeline, texts, loaded.device)
+            with quiet():  # the pipeline's own warning of long prompts; ours is cut_warnings
+                return self.encode(pipeline, texts, loaded.device)
 
         try:
             images = run_batch(pipeline, encode, batch, plan, self.options, on_step)
-        finally:
+        except torch.OutOfMemoryError as error:
             pipeline.maybe_free_model_hooks()
+            raise RenderError(_out_of_memory(batch)) from error
+        except BaseException:
+            pipeline.maybe_free_model_hooks()
+            raise
         return [
             RenderResult(
                 image.convert("RGB"),
@@ -176,8 +183,15 @@ class UNetRenderer(RenderBackend):
         side = model.read("unet/config.json").get("sample_size")
         return (side * factor if isinstance(side, int) else self.default_side), factor
 
-    def _load(self) -> Loaded:
-        """The loaded pipeline; everything that can be wrong is checked before the weights."""
+    def load(self) -> Loaded:
+        """Load the model, once; ``render`` does so itself.
+
+        Everything that can be wrong is checked before the weights are read.
+
+        Raises:
+            OptionError: An option that this machine or model cannot serve.
+            WeightsError: The model is missing, unreadable or of another kind.
+        """
         if self._loaded is not None:
             return self._loaded
         import diffusers
@@ -233,6 +247,14 @@ def _counter(progress: Progress, before: int, steps: int, total: int) -> OnStep:
             progress("render", now, total)
 
     return on_step
+
+
+def _out_of_memory(batch: Batch) -> str:
+    width, height = batch.size
+    return (
+        f"the device's memory is too small for {len(batch.requests)} pictures of "
+        f"{width}x{height} at once; render fewer at once or smaller ones, or set offload=model"
+    )
 
 
 def _lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 
 from threedis_core.errors import WeightsError
 from threedis_sd.options import UNetOptions
+from threedis_sd.quiet import quiet
 from threedis_sd.sources import Source
 
 PIPELINE_PARTS = {
@@ -144,23 +145,3 @@ def readable(source: Source) -> Iterator[None]:
             f"'{source.name}' cannot be loaded ({reason}); the files are damaged or of another "
             "kind: get them again"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back the loaders' own progress bars: progress is shown in one way only."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    shown = [
-        module
-        for module in (diffusers_logging, transformers_logging)
-        if module.is_progress_bar_enabled()
-    ]
-    for module in shown:
-        module.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for module in shown:
-            module.enable_progress_bar()

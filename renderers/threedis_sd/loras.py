@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from threedis_core.errors import OptionError, WeightsError
-from threedis_sd.loading import quiet, readable
+from threedis_sd.loading import readable
 from threedis_sd.options import LoRA
+from threedis_sd.quiet import quiet
 from threedis_sd.sources import Source
 
 

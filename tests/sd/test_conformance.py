@@ -33,7 +33,7 @@ class TestSD15(RendererConformance):
         return SD15Renderer(SD15Options(model="/no/such/model"))
 
     def attention_processors(self, backend: Any) -> object:
-        pipeline = backend._load().pipeline
+        pipeline = backend.load().pipeline
         models = (pipeline.unet, pipeline.controlnet)
         return [list(map(id, model.attn_processors.values())) for model in models]
 

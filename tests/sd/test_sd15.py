@@ -17,7 +17,7 @@ from threedis_core.interfaces import RenderRequest
 from threedis_core.layout import Layout
 from threedis_core.regions import Regions
 from threedis_core.schedule import ControlSchedule, StepRange
-from threedis_sd.batch import fusion_plan, run_batch
+from threedis_sd.batch import Batch, fusion_plan, run_batch
 from threedis_sd.prompts import Text
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
@@ -41,7 +41,7 @@ def make_renderer(pipeline_folder: Path, renderer: SD15Renderer) -> Callable[...
 
     def make(**options: Any) -> SD15Renderer:
         other = SD15Renderer(SD15Options(model=str(pipeline_folder), **{"steps": 3, **options}))
-        other._loaded = renderer._load()
+        other._loaded = renderer.load()
         return other
 
     return make
@@ -80,7 +80,9 @@ def test_the_whole_loop_equals_the_published_one(
     depth = DepthMap(tensors["in.depth"].numpy().astype(np.float32) / 255)
     request = RenderRequest(layout, depth, Regions.from_layout(layout, **size), 0, **size)
     renderer = make_renderer(steps=facts["steps"], guidance=facts["guidance_scale"], **options)
-    loaded, batch = renderer._load(), renderer._batch([request])
+    loaded = renderer.load()
+    schedule = ControlSchedule({"regions": StepRange.first(renderer.options.control_steps)})
+    batch = Batch([request], facts["steps"], facts["guidance_scale"], schedule)
 
     def encode(texts: list[str]) -> Text:
         return renderer.encode(loaded.pipeline, texts, loaded.device)
