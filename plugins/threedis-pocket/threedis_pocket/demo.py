@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,18 +11,19 @@ import numpy as np
 from PIL import Image
 
 from threedis_core.draw import draw_layout
-from threedis_core.interfaces import RenderRequest
+from threedis_core.interfaces import RenderBackend
 from threedis_core.layout import Layout
 from threedis_core.plugins import PluginRegistry
 from threedis_core.progress import Progress, silent
-from threedis_core.schedule import ControlSchedule
 from threedis_pocket.bench import BASE_MODEL, SIZE, scene_request
 from threedis_pocket.contact_sheet import contact_sheet
 from threedis_pocket.detector import Detector
 from threedis_pocket.layouts import sample_layouts
-from threedis_pocket.measure import Judgement, judge
+from threedis_pocket.measure import judge
 
 LAYOUTS = 6
+HOOK = {"off": BASE_MODEL, "on": None}  # the control schedule of a request
+TITLES = ("layout", "depth map", "prompt only (hook off)", "ThreeDIS (hook on)")
 
 
 @dataclass(frozen=True)
@@ -44,59 +46,55 @@ def demo_layouts(count: int = LAYOUTS) -> list[Layout]:
     return telling[:count]
 
 
-def _requests(
-    layouts: Sequence[Layout], seed: int, control: ControlSchedule | None
-) -> list[RenderRequest]:
-    return [scene_request(layout, seed, control) for layout in layouts]
+def _pictures(
+    backend: RenderBackend, layouts: Sequence[Layout], seed: int, switch: str, progress: Progress
+) -> list[Image.Image]:
+    """One picture per layout, with the hook ``on`` or ``off``."""
+
+    def step(stage: str, done: int, total: int) -> None:
+        progress(f"hook {switch}", done, total)
+
+    requests = [scene_request(layout, seed, HOOK[switch]) for layout in layouts]
+    return [result.image for result in backend.render(requests, step)]
 
 
-def _line(judged: dict[str, list[Judgement]]) -> str:
-    parts = [
-        f"hook {switch}: {sum(j.right for j in found)} of {len(found)} instances right"
-        for switch, found in judged.items()
+def _score(layouts: Sequence[Layout], pictures: Sequence[Image.Image]) -> str:
+    """How many instances are right, "7 of 24"."""
+    detector = Detector()
+    judged = [
+        one.right
+        for layout, picture in zip(layouts, pictures, strict=True)
+        for one in judge(layout, np.asarray(picture), detector)
     ]
-    return "; ".join(parts) + " (colour, and box IoU >= 0.5)"
+    return f"{sum(judged)} of {len(judged)}"
 
 
 def make_demo(
     registry: PluginRegistry,
     out: Path,
     preset: str = "pocket-sd15",
+    count: int = LAYOUTS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Demo:
-    """Render the demo layouts with the hook off and on; write ``out/contact-sheet.png``."""
-    layouts = demo_layouts()
-    backend = registry.renderer(preset)
-    pictures: dict[str, list[Image.Image]] = {}
-    judged: dict[str, list[Judgement]] = {}
-    detector = Detector()
-    for switch, control in (("off", BASE_MODEL), ("on", None)):
-
-        def step(stage: str, done: int, total: int, switch: str = switch) -> None:
-            progress(f"{preset}, hook {switch}", done, total)
-
-        results = backend.render(_requests(layouts, seed, control), step)
-        pictures[switch] = [result.image for result in results]
-        judged[switch] = [
-            one
-            for layout, image in zip(layouts, pictures[switch], strict=True)
-            for one in judge(layout, np.asarray(image), detector)
-        ]
-    backend.close()
-    figures = f"{preset}, {len(layouts)} layouts, seed {seed}: {_line(judged)}"
+    """Render ``count`` layouts with the hook off and on; write ``out/contact-sheet.png``."""
+    layouts = demo_layouts(count)
+    with closing(registry.renderer(preset)) as backend:
+        off, on = (_pictures(backend, layouts, seed, switch, progress) for switch in HOOK)
+    figures = (
+        f"{preset}, {len(layouts)} layouts, seed {seed}: colour right and box IoU >= 0.5 in "
+        f"{_score(layouts, on)} instances with the hook, {_score(layouts, off)} without"
+    )
     rows = [
-        [
+        (
             draw_layout(layout, SIZE, SIZE),
             scene_request(layout, seed).depth.to_image(),
-            pictures["off"][i],
-            pictures["on"][i],
-        ]
-        for i, layout in enumerate(layouts)
+            off[number],
+            on[number],
+        )
+        for number, layout in enumerate(layouts)
     ]
-    titles = ("layout", "depth map", "prompt only (hook off)", "ThreeDIS (hook on)")
-    sheet = contact_sheet(rows, titles, figures)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "contact-sheet.png"
-    sheet.save(path)
+    out.mkdir(parents=True, exist_ok=True)
+    contact_sheet(rows, TITLES, figures).save(path)
     return Demo(path, figures)

@@ -1,0 +1,104 @@
+"""The shipped model: small enough, in its box, in its colour, and the hook is what does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from threedis_core.depth import DepthMap
+from threedis_core.interfaces import RenderBackend
+from threedis_core.plugins import load_plugins
+from threedis_core.run import render
+from threedis_core.schedule import ControlSchedule
+from threedis_pocket import WEIGHTS
+from threedis_pocket.bench import BASE_MODEL, bench_pocket, measure_backend, scene_request
+from threedis_pocket.demo import make_demo
+from threedis_pocket.layouts import sample_layouts
+from threedis_pocket.measure import GROUPS, METRICS
+from threedis_pocket.training.data import pictures
+from threedis_pocket.training.vae import load_vae, psnr
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def backend() -> RenderBackend:
+    return load_plugins().renderer("pocket-sd15")
+
+
+def test_the_weights_are_safetensors_of_at_most_6_megabytes() -> None:
+    files = [path for path in (WEIGHTS / "pocket-sd15").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 6 * MEGABYTE
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md"}
+
+
+def test_the_vae_reconstructs_held_out_scenes_at_31_db(tmp_path: Path) -> None:
+    data = pictures(tmp_path, "test", 48)
+    assert psnr(load_vae(WEIGHTS / "pocket-sd15" / "vae"), data, 48) >= 31
+
+
+def test_the_hook_puts_colours_where_the_prompt_alone_cannot(backend: RenderBackend) -> None:
+    layouts = sample_layouts("validation", 10)
+    shares = {
+        switch: [j.right for j in measure_backend(backend, layouts, [0], control) if j.shared]
+        for switch, control in (("on", None), ("off", BASE_MODEL))
+    }
+    assert len(shares["on"]) >= 12
+    assert np.mean(shares["on"]) >= 0.8
+    assert np.mean(shares["on"]) - np.mean(shares["off"]) >= 0.3
+
+
+def test_a_run_with_the_pocket_models_needs_nothing_but_a_layout(tmp_path: Path) -> None:
+    layout = sample_layouts("validation", 1)[0]
+    run = render(
+        layout, depth_model="pocket-scene", renderers=["pocket-sd15"], out=tmp_path / "run"
+    )
+    assert [path.name for path in sorted((tmp_path / "run").iterdir())] == [
+        "depth.png",
+        "layout.json",
+        "layout.png",
+        "pocket-sd15-seed0.png",
+        "regions.png",
+        "run.json",
+    ]
+    picture = Image.open(tmp_path / "run" / "pocket-sd15-seed0.png")
+    assert picture.size == (128, 128)
+    assert np.array_equal(np.asarray(picture), np.asarray(run.images[0].image))
+    assert isinstance(run.depth, DepthMap)
+
+
+def test_the_benchmark_has_every_figure_with_its_interval(backend: RenderBackend) -> None:
+    done: list[int] = []
+
+    def progress(stage: str, now: int, total: int) -> None:
+        done.append(now)
+
+    figures: dict[str, Any] = bench_pocket(load_plugins(), ["pocket-sd15"], 2, 1, progress)
+    for switch in ("on", "off"):
+        summary = figures["presets"]["pocket-sd15"][switch]
+        assert set(summary) == set(METRICS)
+        for metric in METRICS:
+            assert set(summary[metric]) == set(GROUPS)
+            assert set(summary[metric]["all"]) == {"value", "low", "high", "n"}
+    assert done == [2, 2]
+
+
+def test_the_demo_makes_one_sheet_and_says_what_it_measured(tmp_path: Path) -> None:
+    demo = make_demo(load_plugins(), tmp_path, count=2)
+    sheet = Image.open(demo.path)
+    assert sheet.width > 1000
+    assert "instances with the hook" in demo.figures
+
+
+def test_with_control_steps_zero_and_an_empty_schedule_the_picture_is_the_same(
+    backend: RenderBackend,
+) -> None:
+    layout = sample_layouts("validation", 1)[0]
+    off = load_plugins().renderer("pocket-sd15", {"control_steps": 0})
+    one = off.render([scene_request(layout, 3)])[0].image
+    other = backend.render([scene_request(layout, 3, ControlSchedule())])[0].image
+    assert np.array_equal(np.asarray(one), np.asarray(other))
