@@ -1,4 +1,4 @@
-"""The pocket's commands: ``demo``, ``bench pocket`` and ``pocket train``. Models load inside."""
+"""The pocket's commands: ``demo``, ``bench pocket``, ``pocket train`` and ``pocket export``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import typer
 
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
+from threedis_core.errors import OptionError
 
 DEFAULT_PRESETS = ("pocket-sd15",)
+WORK = Path("runs/pocket-training")
+WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")]
 
 
 class Recipe(StrEnum):
@@ -26,18 +29,20 @@ class Recipe(StrEnum):
     sd15 = "sd15"
 
 
+class Exported(StrEnum):
+    """What ``threedis pocket export`` can put together."""
+
+    sd15 = "sd15"
+
+
 def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     """Add the pocket's commands to the command line and to its bench group."""
     app.command("demo")(demo)
     bench.command("pocket")(bench_pocket)
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
-    pocket.callback()(_group)
     pocket.command("train")(train)
+    pocket.command("export")(export)
     app.add_typer(pocket, name="pocket")
-
-
-def _group() -> None:
-    """The pocket world: tiny models, trained from a seed."""
 
 
 def demo(
@@ -90,9 +95,7 @@ def bench_pocket(
 
 def train(
     recipe: Annotated[Recipe, typer.Argument(help="vae, then text, then sd15.")],
-    work: Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")] = Path(
-        "runs/pocket-training"
-    ),
+    work: WorkFolder = WORK,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that average their gradients.")
     ] = 1,
@@ -121,6 +124,22 @@ def train(
         folder = run_recipe(recipe.value, work, steps=steps, seed=seed, progress=progress)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         typer.echo(folder)
+
+
+def export(
+    preset: Annotated[Exported, typer.Argument(help="What to put together: sd15.")],
+    to: Annotated[Path, typer.Option(help="Folder of the pipeline; new or empty.")],
+    work: WorkFolder = WORK,
+) -> None:
+    """Put trained parts together as one diffusers pipeline folder, float16 safetensors.
+
+    Use it with: threedis render LAYOUT --renderer pocket-sd15 --set model=FOLDER
+    """
+    from threedis_pocket.training.recipes import export_sd15
+
+    if to.exists() and any(to.iterdir()):
+        raise OptionError(f"{to} is not empty; name a new folder")
+    typer.echo(export_sd15(work, to))
 
 
 def _relaunch(processes: int) -> int:

@@ -82,20 +82,31 @@ def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silen
 
 def export_sd15(work: Path, folder: Path) -> Path:
     """Put the trained parts together as one pipeline folder in float16 safetensors."""
+    _require(work, "vae/model", "text/text_encoder", "sd15/unet", "sd15/controlnet")
     text_encoder, tokenizer = _load_text(work)
     pipeline = StableDiffusionControlNetPipeline(
-        vae=load_vae(work / "vae" / "model"),
-        text_encoder=text_encoder,
+        vae=load_vae(work / "vae" / "model").half(),
+        text_encoder=text_encoder.half(),
         tokenizer=tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(work / "sd15" / "unet"),
-        controlnet=ControlNetModel.from_pretrained(work / "sd15" / "controlnet"),
+        unet=UNet2DConditionModel.from_pretrained(work / "sd15" / "unet").half(),
+        controlnet=ControlNetModel.from_pretrained(work / "sd15" / "controlnet").half(),
         scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.save_pretrained(folder)
     return folder
+
+
+def _require(work: Path, *parts: str) -> None:
+    for part in parts:
+        if not (work / part).exists():
+            recipe = part.split("/")[0]
+            raise OptionError(
+                f"{work / part} is not there; train it first: "
+                f"threedis pocket train {recipe} --work {work}"
+            )
 
 
 _RECIPES: dict[str, tuple[Callable[..., Path], Settings]] = {
@@ -123,13 +134,7 @@ def run_recipe(
     Raises:
         OptionError: A model that this one builds on has not been trained in ``work`` yet.
     """
-    for needed in _NEEDS[name]:
-        if not (work / needed).exists():
-            recipe = needed.split("/")[0]
-            raise OptionError(
-                f"{name} builds on {work / needed}, which is not there; "
-                f"train it first: threedis pocket train {recipe} --work {work}"
-            )
+    _require(work, *_NEEDS[name])
     recipe, settings = _RECIPES[name]
     changes = {k: v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
     return recipe(work, replace(settings, **changes), progress)
