@@ -24,17 +24,21 @@ from threedis_core.interfaces import (
 )
 from threedis_core.requests import check_request
 from threedis_core.schedule import ControlSchedule, StepRange
-from threedis_sd.batch import CONTROL, Batch, OnStep, fusion_plan, run_batch
+from threedis_sd.batch import CONTROL, Batch, OnStep, fusion_plan, lost_warnings, run_batch
 from threedis_sd.devices import compile_blocks, place, resolve_device, resolve_dtype
-from threedis_sd.loading import check_controlnet, check_model, load_pipeline, options_source
+from threedis_sd.loading import (
+    check_controlnet,
+    check_model,
+    load_pipeline,
+    native_size,
+    options_source,
+)
 from threedis_sd.loras import check_loras, load_loras
 from threedis_sd.options import UNetOptions
 from threedis_sd.prompts import Text, cut_warnings
 from threedis_sd.quiet import quiet
 from threedis_sd.schedulers import make_scheduler
 from threedis_sd.sources import Source
-
-VAE_FACTOR = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ class UNetRenderer(RenderBackend):
     @property
     def capabilities(self) -> Capabilities:
         """What this backend can do; a local model's own size is its default size."""
-        side, factor = self._native_size()
+        side, factor = native_size(Source(self.options.model), self.default_side)
         return Capabilities(
             size_multiple=factor,
             default_size=(side, side),
@@ -144,7 +148,7 @@ class UNetRenderer(RenderBackend):
                 image.convert("RGB"),
                 self._provenance(loaded, batch, request),
                 tuple(cut_warnings(pipeline.tokenizer, request.layout))
-                + tuple(_lost_warnings(request, plan.lost(picture))),
+                + tuple(lost_warnings(request, plan.lost(picture))),
             )
             for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
         ]
@@ -173,15 +177,6 @@ class UNetRenderer(RenderBackend):
         if request.control is not None:
             return request.control
         return ControlSchedule({CONTROL: StepRange.first(self.options.control_steps)})
-
-    def _native_size(self) -> tuple[int, int]:
-        """The model's own side in pixels and its VAE's factor, as far as they are known here."""
-        model = Source(self.options.model)
-        if not (model.is_local and model.has("unet/config.json") and model.has("vae/config.json")):
-            return self.default_side, VAE_FACTOR
-        factor = 2 ** (len(model.read("vae/config.json").get("block_out_channels", [0] * 4)) - 1)
-        side = model.read("unet/config.json").get("sample_size")
-        return (side * factor if isinstance(side, int) else self.default_side), factor
 
     def load(self) -> Loaded:
         """Load the model, once; ``render`` does so itself.
@@ -255,14 +250,3 @@ def _out_of_memory(batch: Batch) -> str:
         f"the device's memory is too small for {len(batch.requests)} pictures of "
         f"{width}x{height} at once; render fewer at once or smaller ones, or set offload=model"
     )
-
-
-def _lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:
-    """One line per instance whose region is too small to be seen."""
-    instances = request.layout.instances
-    return [
-        f"the region of instance {index} ({instances[index].prompt!r}) covers no latent pixel at "
-        f"{request.width}x{request.height}, so its prompt is not drawn there: enlarge its box or "
-        "the picture"
-        for index in lost
-    ]

@@ -66,6 +66,17 @@ def fusion_plan(pipeline: Any, batch: Batch, options: UNetOptions) -> FusionPlan
     )
 
 
+def lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:
+    """One line per instance whose region is too small to be seen."""
+    instances = request.layout.instances
+    return [
+        f"the region of instance {index} ({instances[index].prompt!r}) covers no latent pixel at "
+        f"{request.width}x{request.height}, so its prompt is not drawn there: enlarge its box or "
+        "the picture"
+        for index in lost
+    ]
+
+
 def run_batch(
     pipeline: Any,
     encode: Encode,

@@ -22,6 +22,7 @@ PIPELINE_PARTS = {
 }
 """The parts of a pipeline that have weights, and the weights' file name."""
 CONTROLNET_WEIGHTS = "diffusion_pytorch_model"
+VAE_FACTOR = 8
 
 
 def options_source(options: UNetOptions, default_controlnet: str) -> tuple[Source, Source]:
@@ -32,6 +33,16 @@ def options_source(options: UNetOptions, default_controlnet: str) -> tuple[Sourc
     if model.is_local and (model.path / "controlnet").is_dir():
         return model, Source(options.model, "controlnet")
     return model, Source(default_controlnet)
+
+
+def native_size(model: Source, default_side: int) -> tuple[int, int]:
+    """A model's own side in pixels and its VAE's factor, as far as a local folder tells them."""
+    if not (model.is_local and model.has("unet/config.json") and model.has("vae/config.json")):
+        return default_side, VAE_FACTOR
+    blocks = model.read("vae/config.json").get("block_out_channels")
+    factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) else VAE_FACTOR
+    side = model.read("unet/config.json").get("sample_size")
+    return (side * factor if isinstance(side, int) else default_side), factor
 
 
 def check_model(source: Source, classes: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ def test_the_label_decides_and_the_prompt_stands_in() -> None:
 
 @pytest.mark.parametrize("prompt", ["a cat", "a cube on a sphere", "a spherical thing"])
 def test_a_label_that_names_no_single_shape_is_refused(prompt: str) -> None:
-    with pytest.raises(LayoutError, match=r"instance 1 .*expected one of sphere"):
+    with pytest.raises(LayoutError, match=r"instances\[0\] .*expected one of sphere"):
         layout_scene(one_instance(prompt))
 
 

@@ -15,8 +15,8 @@ import typer
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
+from threedis_sd.quiet import quiet
 
-DEFAULT_PRESETS = ("pocket-sd15",)
 WORK = Path("runs/pocket-training")
 WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")]
 
@@ -65,7 +65,8 @@ def demo(
 def bench_pocket(
     context: typer.Context,
     preset: Annotated[
-        list[str] | None, typer.Option(help="Preset to measure; repeat for several.")
+        list[str] | None,
+        typer.Option(help="Preset to measure; repeat for several. Default: every pocket preset."),
     ] = None,
     layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 96,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per layout: 0, 1, ...")] = 2,
@@ -83,10 +84,10 @@ def bench_pocket(
     from threedis_pocket.bench import bench_pocket as measure
     from threedis_pocket.tables import print_table
 
+    registry = state_of(context).registry
+    presets = preset or [n for n in registry.names("renderer") if n.startswith("pocket-")]
     with progress_bars() as progress:
-        figures = measure(
-            state_of(context).registry, preset or DEFAULT_PRESETS, layouts, seeds, progress
-        )
+        figures = measure(registry, presets, layouts, seeds, progress)
     print_table(figures)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,10 +118,10 @@ def train(
         )
     import torch
 
-    from threedis_pocket.training.recipes import run_recipe
-
     torch.set_num_threads(threads)
-    with progress_bars() as progress:
+    with quiet(), progress_bars() as progress:
+        from threedis_pocket.training.recipes import run_recipe
+
         folder = run_recipe(recipe.value, work, steps=steps, seed=seed, progress=progress)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         typer.echo(folder)
@@ -135,11 +136,13 @@ def export(
 
     Use it with: threedis render LAYOUT --renderer pocket-sd15 --set model=FOLDER
     """
-    from threedis_pocket.training.recipes import export_sd15
-
     if to.exists() and any(to.iterdir()):
         raise OptionError(f"{to} is not empty; name a new folder")
-    typer.echo(export_sd15(work, to))
+    with quiet():
+        from threedis_pocket.training.recipes import export_sd15
+
+        export_sd15(work, to)
+    typer.echo(to)
 
 
 def _relaunch(processes: int) -> int:

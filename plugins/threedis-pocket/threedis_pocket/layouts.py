@@ -51,7 +51,7 @@ def shape_index(layout: Layout, number: int) -> int:
     noun = layout.instances[number].noun
     if (shape := _named(noun, SHAPES)) is None:
         raise LayoutError(
-            f"instance {number + 1} is {noun!r}, which names no single shape of the pocket world; "
+            f"instances[{number}] is {noun!r}, which names no single shape of the pocket world; "
             f"expected one of {', '.join(SHAPES)} in its label (or, without a label, its prompt). "
             "For other things give a depth picture or another depth model"
         )

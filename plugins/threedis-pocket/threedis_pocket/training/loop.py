@@ -80,7 +80,7 @@ def _step_rng(settings: Settings, step: int, rank: int) -> torch.Generator:
 
 
 def fit(task: Task, settings: Settings, folder: Path, progress: Progress = silent) -> Task:
-    """Train ``task`` and return it with its averaged (EMA) weights.
+    """Train ``task`` and return it, on the CPU, with its averaged (EMA) weights.
 
     A run that was killed goes on from the newest checkpoint in ``folder`` and takes the same
     steps an unbroken run takes. Several processes (``torchrun``) average their gradients; the
@@ -123,7 +123,7 @@ def fit(task: Task, settings: Settings, folder: Path, progress: Progress = silen
     ema.copy_to(parameters)
     if accelerator.is_main_process:
         (folder / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
-    return task.eval()
+    return task.to("cpu").eval()
 
 
 class _Log:
