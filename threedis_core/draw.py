@@ -34,7 +34,11 @@ class _Label:
 
 
 def draw_layout(
-    layout: Layout, width: int, height: int, background: Image.Image | None = None
+    layout: Layout,
+    width: int,
+    height: int,
+    background: Image.Image | None = None,
+    scale: float = 1.0,
 ) -> Image.Image:
     """Draw the boxes of a layout with their prompts.
 
@@ -43,6 +47,7 @@ def draw_layout(
         width: Width of the picture that the layout is meant for, in pixels.
         height: Its height.
         background: A picture to draw upon, of any size; None draws on plain paper.
+        scale: Size of lines and letters, relative; more than 1 where the drawing will be shrunk.
     Returns:
         An RGB picture with the same proportions. Its longer side is 512 to 2048 pixels, so that
         the prompts can be read: small sizes are enlarged, large ones reduced.
@@ -52,7 +57,7 @@ def draw_layout(
     if background is not None:
         canvas.paste(background.convert("RGB").resize(size, Image.Resampling.LANCZOS))
     canvas = canvas.resize((SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
-    unit = max(canvas.size) / SMALLEST_SIDE
+    unit = scale * max(canvas.size) / SMALLEST_SIDE
     rectangles = [_to_pixels(instance.box.xyxy, canvas.size) for instance in layout.instances]
     # Large boxes first, so that small ones stay visible.
     order = sorted(range(len(rectangles)), key=lambda index: -layout.instances[index].box.area)

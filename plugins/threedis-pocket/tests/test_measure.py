@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,10 @@ def test_the_summary_counts_instances_and_pictures_by_group() -> None:
     }
     colour = table["colour"]["all"]
     assert 0 <= colour["low"] < colour["value"] < colour["high"] <= 1
+
+
+def test_a_figure_of_nothing_is_none_and_valid_json() -> None:
+    table = summarise([Judgement(0, True, True, 0.9)])
+    assert table["colour"]["unshared"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert table["iou"]["all"] == {"value": 0.9, "low": None, "high": None, "n": 1}
+    json.dumps(table, allow_nan=False)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from threedis_pocket.models import build_text_encoder, build_unet, build_vae
 from threedis_pocket.scenes import sample_scenes
 from threedis_pocket.tokenizer import build_tokenizer
 from threedis_pocket.training.data import pictures, to_model
-from threedis_pocket.training.diffusion import build_scheduler, caption
+from threedis_pocket.training.diffusion import build_scheduler, caption, encode_latents
 from threedis_pocket.training.loop import Settings, fit
 from threedis_pocket.training.recipes import run_recipe
 from threedis_pocket.training.text import TextTask
@@ -48,6 +50,23 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None
     assert again == [5, 6]
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_going_on_with_other_settings_is_refused(tmp_path: Path) -> None:
+    settings = Settings(steps=1, batch=2, lr=1e-3)
+    fit(text_task(), settings, tmp_path)
+    with pytest.raises(OptionError, match="seed 0 -> 1"):
+        fit(text_task(), replace(settings, seed=1), tmp_path)
+
+
+def test_latents_are_made_anew_for_another_autoencoder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = pictures(tmp_path, "validation", 8)
+    one, other = build_vae().eval(), build_vae().eval()
+    first = encode_latents(one, data, tmp_path)
+    assert not np.array_equal(first, encode_latents(other, data, tmp_path))
+    assert np.array_equal(first, encode_latents(one, data, tmp_path))
+    assert len(list(tmp_path.glob("latents-*.npy"))) == 2
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:

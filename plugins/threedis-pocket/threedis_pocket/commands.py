@@ -8,10 +8,12 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from threedis_core.atomic import check_writable, write_atomically
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
@@ -39,6 +41,7 @@ def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     """Add the pocket's commands to the command line and to its bench group."""
     app.command("demo")(demo)
     bench.command("pocket")(bench_pocket)
+    bench.command("pocket-vae")(bench_vae)
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
     pocket.command("train")(train)
     pocket.command("export")(export)
@@ -56,6 +59,7 @@ def demo(
     """
     from threedis_pocket.demo import make_demo
 
+    check_writable(out, folder=True)
     with progress_bars() as progress:
         sheet = make_demo(state_of(context).registry, out, seed=seed, progress=progress)
     typer.echo(sheet.figures)
@@ -84,6 +88,8 @@ def bench_pocket(
     from threedis_pocket.bench import bench_pocket as measure
     from threedis_pocket.tables import print_table
 
+    if json_file is not None:
+        check_writable(json_file)
     registry = state_of(context).registry
     presets = preset or [n for n in registry.names("renderer") if n.startswith("pocket-")]
     with progress_bars() as progress:
@@ -91,7 +97,29 @@ def bench_pocket(
     print_table(figures)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+        document = json.dumps(figures, indent=1, allow_nan=False)
+        write_atomically(json_file, (document + "\n").encode())
+
+
+def bench_vae(
+    context: typer.Context,
+    preset: Annotated[str, typer.Option(help="Pocket preset whose autoencoder to measure.")] = (
+        "pocket-sd15"
+    ),
+    count: Annotated[int, typer.Option("--pictures", min=1, help="Held-out pictures.")] = 256,
+) -> None:
+    """Print the mean PSNR [dB] of an autoencoder's reconstructions of held-out scenes."""
+    models = {p.name: p.options.get("model") for p in state_of(context).registry.presets()}
+    if models.get(preset) is None:
+        known = ", ".join(sorted(name for name, model in models.items() if model))
+        raise OptionError(f"preset {preset!r} has no model of its own; expected one of {known}")
+    with quiet(), TemporaryDirectory() as folder, progress_bars() as progress:
+        from threedis_pocket.training.data import pictures
+        from threedis_pocket.training.vae import load_vae, psnr
+
+        data = pictures(Path(folder), "test", count, progress)
+        value = psnr(load_vae(Path(models[preset]) / "vae"), data, count)
+    typer.echo(f"{preset}: {value:.2f} dB over {count} held-out scenes")
 
 
 def train(
@@ -112,10 +140,7 @@ def train(
     if there is one. On a CPU two processes of one thread beat one process of two.
     """
     if processes > 1 and "LOCAL_RANK" not in os.environ:
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-        raise typer.Exit(
-            subprocess.run([*launch, "-m", "threedis_core.cli", *sys.argv[1:]]).returncode
-        )
+        raise typer.Exit(_relaunch(processes))
     import torch
 
     torch.set_num_threads(threads)

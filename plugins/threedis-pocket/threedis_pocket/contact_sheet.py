@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CELL, GAP, MARGIN = 288, 12, 28
 TITLE, FOOTER = 48, 56
-PAPER, INK, QUIET = (250, 249, 246), (32, 34, 38), (98, 102, 110)
+PAPER, INK, QUIET, FRAME = (250, 249, 246), (32, 34, 38), (98, 102, 110), (222, 220, 214)
 
 
 def contact_sheet(
@@ -27,6 +27,8 @@ def contact_sheet(
             corner = (MARGIN + column * (CELL + GAP), MARGIN + TITLE + row * (CELL + GAP))
             cell = picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS)
             sheet.paste(cell, corner)
+            edge = (corner[0] - 1, corner[1] - 1, corner[0] + CELL, corner[1] + CELL)
+            pen.rectangle(edge, outline=FRAME)
     foot = (MARGIN, height - FOOTER // 2 - 4)
     pen.text(foot, footer, QUIET, _fitting(footer, width - 2 * MARGIN), "lm")
     return sheet

@@ -22,6 +22,7 @@ from threedis_pocket.layouts import sample_layouts
 from threedis_pocket.measure import judge
 
 LAYOUTS = 6
+LETTERING = 1.7  # the drawings are shrunk into the sheet's cells
 HOOK = {"off": BASE_MODEL, "on": None}  # the control schedule of a request
 TITLES = ("layout", "depth map", "prompt only (hook off)", "ThreeDIS (hook on)")
 
@@ -87,7 +88,7 @@ def make_demo(
     )
     rows = [
         (
-            draw_layout(layout, SIZE, SIZE),
+            draw_layout(layout, SIZE, SIZE, scale=LETTERING),
             scene_request(layout, seed).depth.to_image(),
             off[number],
             on[number],

@@ -68,35 +68,37 @@ def judge(
     return judged
 
 
-def _share(hits: Sequence[bool]) -> dict[str, float | int]:
+Figure = dict[str, float | int | None]
+_NOTHING: Figure = {"value": None, "low": None, "high": None, "n": 0}
+
+
+def _share(hits: Sequence[bool]) -> Figure:
     """A share with its 95 % Wilson interval."""
     if not hits:
-        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
+        return dict(_NOTHING)
     interval = stats.binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
     value = sum(hits) / len(hits)
     return {"value": value, "low": interval.low, "high": interval.high, "n": len(hits)}
 
 
-def _mean(values: Sequence[float]) -> dict[str, float | int]:
-    """A mean with its 95 % interval from Student's t."""
-    if len(values) < 2:
-        return {
-            "value": float(np.mean(values)) if values else float("nan"),
-            "low": float("nan"),
-            "high": float("nan"),
-            "n": len(values),
-        }
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return {"value": mean, "low": mean - reach, "high": mean + reach, "n": len(values)}
+def _mean(values: Sequence[float]) -> Figure:
+    """A mean with its 95 % interval from Student's t; one value alone has none."""
+    if not values:
+        return dict(_NOTHING)
+    mean, reach = float(np.mean(values)), None
+    if len(values) > 1:
+        reach = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    low, high = (None, None) if reach is None else (mean - reach, mean + reach)
+    return {"value": mean, "low": low, "high": high, "n": len(values)}
 
 
-def summarise(judged: Sequence[Judgement]) -> dict[str, dict[str, dict[str, float | int]]]:
+def summarise(judged: Sequence[Judgement]) -> dict[str, dict[str, Figure]]:
     """Every metric for all, shared-shape and unshared-shape instances.
 
-    ``image`` counts pictures: those in which every instance (of the group) is right.
+    ``image`` counts pictures: those in which every instance (of the group) is right. A figure
+    of nothing is None, with n = 0.
     """
-    table: dict[str, dict[str, dict[str, float | int]]] = {metric: {} for metric in METRICS}
+    table: dict[str, dict[str, Figure]] = {metric: {} for metric in METRICS}
     for group in GROUPS:
         chosen = [j for j in judged if group == "all" or j.shared == (group == "shared")]
         pictures: dict[int, bool] = {}

@@ -18,10 +18,12 @@ _TITLES = {
 }
 
 
-def _cell(figure: Mapping[str, float]) -> str:
-    if not figure["n"]:
+def _cell(figure: Mapping[str, float | None]) -> str:
+    value, low, high = (figure[name] for name in ("value", "low", "high"))
+    if value is None:
         return "-"
-    return f"{figure['value']:.3f} ({figure['low']:.2f}-{figure['high']:.2f}, {figure['n']})"
+    interval = "" if low is None or high is None else f"{low:.2f}-{high:.2f}, "
+    return f"{value:.3f} ({interval}{figure['n']})"
 
 
 def print_table(figures: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ Shapes: B pictures, C latent channels, T = 77 tokens, D text width; 16x16 latent
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from numpy.lib.format import open_memmap
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from threedis_core.progress import Progress, silent
@@ -41,9 +42,13 @@ def build_scheduler() -> DDIMScheduler:
 
 @torch.no_grad()
 def encode_latents(
-    vae: AutoencoderKL, data: Pictures, path: Path, progress: Progress = silent
+    vae: AutoencoderKL, data: Pictures, folder: Path, progress: Progress = silent
 ) -> np.ndarray:
-    """Posterior means of all pictures, (count, C, 16, 16) float16, made once at ``path``."""
+    """Posterior means of all pictures, (count, C, 16, 16) float16.
+
+    Made once for each autoencoder: the file in ``folder`` is named by its weights' checksum.
+    """
+    path = folder / f"latents-{_checksum(vae)}.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
     count, size = len(data.rgb), data.rgb.shape[1] // 8
@@ -57,6 +62,13 @@ def encode_latents(
     latents.flush()
     part.rename(path)
     return np.load(path, mmap_mode="r")
+
+
+def _checksum(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def caption(scenes: Scenes, index: int, rng: torch.Generator) -> str:

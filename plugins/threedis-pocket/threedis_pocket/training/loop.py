@@ -15,6 +15,8 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from threedis_core.atomic import write_atomically
+from threedis_core.errors import OptionError
 from threedis_core.progress import Progress, silent
 
 
@@ -74,6 +76,28 @@ def _remove(folder: Path) -> None:
     folder.rmdir()
 
 
+def _remember(settings: Settings, processes: int, folder: Path, write: bool) -> None:
+    """Keep what a training was started with; going on with something else is refused.
+
+    Raises:
+        OptionError: ``folder`` holds a training with other settings.
+    """
+    now = {**asdict(settings), "processes": processes}
+    path = folder / "settings.json"
+    before = json.loads(path.read_text()) if path.exists() else now
+    if before != now:
+        changed = ", ".join(
+            f"{k} {before.get(k)} -> {now[k]}" for k in now if now[k] != before.get(k)
+        )
+        raise OptionError(
+            f"{folder} holds a training with other settings ({changed}); "
+            "go on with the same ones, or train in another folder"
+        )
+    if write:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(now, indent=1) + "\n").encode())
+
+
 def _step_rng(settings: Settings, step: int, rank: int) -> torch.Generator:
     """The batch of a step depends on the seed, the step and the process alone."""
     return torch.Generator().manual_seed((settings.seed * 1_000_003 + step) * 64 + rank)
@@ -85,6 +109,9 @@ def fit(task: Task, settings: Settings, folder: Path, progress: Progress = silen
     A run that was killed goes on from the newest checkpoint in ``folder`` and takes the same
     steps an unbroken run takes. Several processes (``torchrun``) average their gradients; the
     batch size is per process.
+
+    Raises:
+        OptionError: ``folder`` holds a training with other settings.
     """
     accelerator = Accelerator(cpu=processes().device.type == "cpu")
     set_seed(settings.seed)
@@ -96,7 +123,7 @@ def fit(task: Task, settings: Settings, folder: Path, progress: Progress = silen
     model, optimizer = accelerator.prepare(task, optimizer)
     ema = EMAModel(parameters, decay=settings.ema, use_ema_warmup=True, power=0.75)
     accelerator.register_for_checkpointing(ema, schedule)
-    folder.mkdir(parents=True, exist_ok=True)
+    _remember(settings, accelerator.num_processes, folder, accelerator.is_main_process)
     newest = _newest(folder)
     start = 0
     if newest is not None:
@@ -121,8 +148,6 @@ def fit(task: Task, settings: Settings, folder: Path, progress: Progress = silen
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             _save(accelerator, folder, step + 1)
     ema.copy_to(parameters)
-    if accelerator.is_main_process:
-        (folder / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
     return task.to("cpu").eval()
 
 

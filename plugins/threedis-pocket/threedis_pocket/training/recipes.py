@@ -1,9 +1,7 @@
 """The recipes behind the shipped weights: one command each, from the seed to the folder.
 
-vae       pictures -> autoencoder; encoder frozen from then on
-text      captions -> text encoder that binds colours to shapes
-sd15      latents, depth, captions -> U-Net and ControlNet
-decoder   the autoencoder's decoder alone, trained on for sharper pictures
+vae: pictures -> autoencoder. text: captions -> a text encoder that binds colours to shapes.
+sd15: latents, depth, captions -> U-Net and ControlNet.
 """
 
 from __future__ import annotations
@@ -69,7 +67,7 @@ def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silen
     text_encoder, tokenizer = _load_text(work)
     data = train_pictures(work, progress)
     with processes().main_process_first():
-        latents = encode_latents(vae, data, work / "latents.npy", progress)
+        latents = encode_latents(vae, data, work, progress)
     set_seed(settings.seed)
     unet = build_unet()
     controlnet = build_controlnet(unet)
@@ -83,12 +81,17 @@ def export_sd15(work: Path, folder: Path) -> Path:
     """Put the trained parts together as one pipeline folder in float16 safetensors."""
     _require(work, "vae/model", "text/text_encoder", "sd15/unet", "sd15/controlnet")
     text_encoder, tokenizer = _load_text(work)
+    parts = {
+        "vae": load_vae(work / "vae" / "model"),
+        "unet": UNet2DConditionModel.from_pretrained(work / "sd15" / "unet"),
+        "controlnet": ControlNetModel.from_pretrained(work / "sd15" / "controlnet"),
+    }
+    for part in parts.values():
+        part.register_to_config(_name_or_path="")  # where it lay while it was trained
     pipeline = StableDiffusionControlNetPipeline(
-        vae=load_vae(work / "vae" / "model").half(),
+        **{name: part.half() for name, part in parts.items()},
         text_encoder=text_encoder.half(),
         tokenizer=tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(work / "sd15" / "unet").half(),
-        controlnet=ControlNetModel.from_pretrained(work / "sd15" / "controlnet").half(),
         scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
