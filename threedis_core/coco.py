@@ -45,9 +45,7 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
             for record in _records(document, "annotations")
             if _same_id(record.get("image_id"), image_id)
         ]
-        names = {
-            record.get("id"): record.get("name") for record in _records(document, "categories")
-        }
+        names = _category_names(_records(document, "categories"))
         instances = [
             _instance(record, names, size)
             for record in annotations
@@ -68,11 +66,26 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
 def _records(document: Any, name: str) -> Sequence[Record]:
     records = cast("Record", document).get(name) if isinstance(document, Mapping) else None
     if not isinstance(records, list):
-        raise LayoutError(f"no list '{name}'; expected a COCO annotation file")
+        raise LayoutError(
+            f"no list '{name}'; expected a COCO annotation file "
+            "(if it is a layout file, leave --image-id out)"
+        )
     for index, record in enumerate(cast("list[Any]", records)):
         if not isinstance(record, Mapping):
             raise LayoutError(f"{name}[{index}]: got {shown(record)}; expected an object")
     return cast("list[Record]", records)
+
+
+def _category_names(categories: Sequence[Record]) -> dict[int | str, Any]:
+    names: dict[int | str, Any] = {}
+    for index, category in enumerate(categories):
+        found = category.get("id")
+        if not isinstance(found, int | str):
+            raise LayoutError(
+                f"categories[{index}]: id {shown(found)}; expected a whole number or text"
+            )
+        names[found] = category.get("name")
+    return names
 
 
 def _find_image(images: Sequence[Record], image_id: int) -> Record:

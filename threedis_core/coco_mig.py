@@ -49,6 +49,11 @@ def class_noun(phrase: str) -> str:
 def _layout(prompt: Any, entry: Any) -> Layout:
     where = f"entry {shown(prompt)}"
     if not isinstance(entry, Mapping):
+        if prompt in Layout.model_fields:
+            raise LayoutError(
+                f"this looks like one layout (it has '{prompt}'), not like a COCO-MIG file of "
+                "many; leave --image-id out"
+            )
         raise LayoutError(f"{where}: got {shown(entry)}; expected coco_id and instance phrases")
     fields = dict(cast("Mapping[Any, Any]", entry))
     coco_id = fields.pop("coco_id", None)

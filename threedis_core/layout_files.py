@@ -12,6 +12,8 @@ from threedis_core.coco_mig import read_coco_mig
 from threedis_core.documents import read_document
 from threedis_core.errors import LayoutError
 from threedis_core.layout import Layout
+from threedis_core.limits import MAX_DOCUMENT_BYTES
+from threedis_core.safe_image import check_file
 
 
 def read_layout(path: str | Path, image_id: int | None = None) -> Layout:
@@ -27,6 +29,7 @@ def read_layout(path: str | Path, image_id: int | None = None) -> Layout:
     """
     path = Path(path)
     if image_id is None:
+        _refuse_large(path)
         document = read_document(path, LayoutError)
         _refuse_collection(path, document)
         try:
@@ -38,6 +41,15 @@ def read_layout(path: str | Path, image_id: int | None = None) -> Layout:
     for layout in islice(read_coco_mig(path), image_id, image_id + 1):
         return layout
     raise LayoutError(f"{path}: it has no layout number {image_id}; the first one is 0")
+
+
+def _refuse_large(path: Path) -> None:
+    size = check_file(path, LayoutError)
+    if size > MAX_DOCUMENT_BYTES:
+        raise LayoutError(
+            f"{path}: {size} bytes; expected at most {MAX_DOCUMENT_BYTES} for a layout; if it is "
+            "a COCO annotation file, say which picture with --image-id"
+        )
 
 
 def _refuse_collection(path: Path, document: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,7 +24,10 @@ def validate_options(model: type[Model], values: Mapping[str, Any], owner: str) 
     Raises:
         OptionError: An unknown option, or a value that does not fit.
     """
-    for name in values:
+    names: Iterable[object] = values
+    for name in names:
+        if not isinstance(name, str):
+            raise OptionError(f"The key {name!r:.60} for {owner} is no text; quote it.")
         if name not in model.model_fields:
             known = sorted(model.model_fields)
             raise OptionError(
@@ -45,13 +48,17 @@ def describe(error: ValidationError) -> str:
 
 
 def _describe_one(problem: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "value"
+    where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{where} is not a known field"
     if problem["type"] == "missing":
         return f"{where} is missing"
+    message = message[:1].lower() + message[1:]
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
+        # A check of several fields together; its message names them.
+        return f"{where}: {message}" if where else message
     found = repr(problem["input"])
     if len(found) > 60:
         found = found[:57] + "..."
-    return f"{where} is {found}: {message[:1].lower()}{message[1:]}"
+    return f"{where or 'value'} is {found}: {message}"

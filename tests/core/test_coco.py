@@ -97,6 +97,8 @@ def test_without_captions_the_prompt_names_what_is_there(tmp_path: Path) -> None
         ([], "no list 'images'; expected a COCO annotation file"),
         (COCO | {"annotations": [3]}, "annotations[0]: got 3; expected an object"),
         (COCO | {"categories": []}, "annotation 100: category_id 1 is not in 'categories'"),
+        (COCO | {"categories": [{"id": [1]}]}, "categories[0]: id [1]; expected a whole number"),
+        ({"prompt": "a"}, "if it is a layout file, leave --image-id out"),
         (COCO | {"images": [{"id": 7}]}, "picture 7: width None, height None"),
         (COCO | {"annotations": []}, "has neither captions nor annotated objects"),
         (COCO | {"images": []}, "no picture with id 7; the file has 0, such as none"),
@@ -179,6 +181,8 @@ def test_the_noun_is_the_phrase_without_article_and_colour(phrase: str, noun: st
         ("a street:\n  a red car: [[0, 0, 2, 1]]", "[0] ('a red car').box.x1: got 2; expected"),
         ("a street: {}\na street: {}", "line 2: the key 'a street' appears twice"),
         ("3:\n  a car: []", "entry 3: prompt: got 3; expected text"),
+        ("prompt: a street", "this looks like one layout (it has 'prompt')"),
+        ("version: 1\nprompt: a", "leave --image-id out"),
         ("a: &x {}\nb: *x", "anchors"),
     ],
 )
