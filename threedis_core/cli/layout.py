@@ -51,12 +51,18 @@ def draw_command(
     ] = None,
 ) -> None:
     """Draw a layout's boxes and prompts into a PNG."""
+    from threedis_core.atomic import check_writable
     from threedis_core.draw import draw_layout
+    from threedis_core.errors import OptionError
     from threedis_core.layout_files import read_layout
     from threedis_core.run_folder import write_png
 
-    layout = read_layout(file, image_id)
     out = out or Path(f"{file.stem}-layout.png")
+    if out.suffix.lower() != ".png":
+        raise OptionError(f"--out {out}: expected a name that ends in .png; a PNG is written")
+    check_writable(out)
+    layout = read_layout(file, image_id)
     picture = draw_layout(layout, layout.width or DEFAULT_SIDE, layout.height or DEFAULT_SIDE)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out, picture)
     typer.echo(out)
