@@ -170,4 +170,4 @@ class RegionRefiner(ABC):
 
     @abstractmethod
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
-        """Regions of ``layout``, one per instance, in order, at the depth map's size."""
+        """Regions of ``layout``, one per instance, in order, of any size in pixels."""

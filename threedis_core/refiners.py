@@ -18,5 +18,7 @@ class BoxRefiner(RegionRefiner):
     Options = BoxRefinerOptions
 
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
-        """Regions of ``layout`` at the depth map's size."""
-        return Regions.from_layout(layout, depth.width, depth.height)
+        """Regions of ``layout`` at the size of its masks, which have one, or the depth map's."""
+        masks = (instance.mask for instance in layout.instances)
+        size = next((mask for mask in masks if mask is not None), depth)
+        return Regions.from_layout(layout, size.width, size.height)

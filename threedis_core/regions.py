@@ -82,14 +82,20 @@ class Regions:
             3DIS (arXiv 2410.12669), published code: the corners are truncated.
         """
         result = np.zeros((len(self), height, width), dtype=np.float32)
-        for target, box, mask in zip(result, self.boxes, self.masks, strict=True):
-            if mask is not None:
-                target[:] = _nearest(mask, height, width)
-                continue
-            rows = slice(int(box.y0 * height), int(box.y1 * height))
-            columns = slice(int(box.x0 * width), int(box.x1 * width))
-            target[rows, columns] = 1
+        for index in range(len(self)):
+            result[index] = self._pixels(index, height, width)
         return result
+
+    def _pixels(self, index: int, height: int, width: int) -> Pixels:
+        """Mask number ``index`` of ``pixel_masks``, True inside."""
+        box, mask = self.boxes[index], self.masks[index]
+        if mask is not None:
+            return _nearest(mask, height, width)
+        pixels = np.zeros((height, width), dtype=np.bool_)
+        rows = slice(int(box.y0 * height), int(box.y1 * height))
+        columns = slice(int(box.x0 * width), int(box.x1 * width))
+        pixels[rows, columns] = True
+        return pixels
 
     def token_masks(self, rows: int, columns: int) -> NDArray[np.bool_]:
         """Masks for the joint-attention family on a token grid, shape (N, rows, columns).
@@ -115,9 +121,10 @@ class Regions:
         """An RGB picture of the regions, one colour each, mixed where they overlap."""
         shades = np.zeros((self.height, self.width, 3), dtype=np.float32)
         counts = np.zeros((self.height, self.width, 1), dtype=np.float32)
-        for index, mask in enumerate(self.pixel_masks(self.height, self.width)):
-            shades += mask[..., None] * np.array(instance_color(index), dtype=np.float32)
-            counts += mask[..., None]
+        for index in range(len(self)):  # one mask at a time: all of them may fill the memory
+            mask = self._pixels(index, self.height, self.width)
+            shades[mask] += np.array(instance_color(index), dtype=np.float32)
+            counts[mask] += 1
         background = np.float32(24)
         colours = np.where(counts > 0, shades / np.maximum(counts, 1), background)
         return Image.fromarray(np.rint(colours).astype(np.uint8))

@@ -42,7 +42,7 @@ class Run:
     Args:
         layout: The layout.
         depth: The depth map every picture was rendered from, exactly as in ``depth.png``.
-        regions: The instances' regions, at the depth map's size.
+        regions: The instances' regions.
         images: The pictures, renderer by renderer, seeds in the order asked for.
         warnings: One line each, those of the pictures included.
         record: What ``run.json`` holds.
