@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def open_picture(
         raise error(
             f"{path}: not a picture that can be read; expected {purpose} as {' or '.join(formats)}"
         ) from None
-    except Image.DecompressionBombError:
-        raise error(f"{path}: {_too_large()}; make it smaller") from None
+    except Image.DecompressionBombError as reason:
+        raise error(f"{path}: {_found(reason)}; {_too_large()}; make it smaller") from None
     except Exception as reason:  # Pillow's readers raise almost anything on a damaged header
         raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
     with picture:
@@ -105,6 +106,12 @@ def _check_header(picture: Image.Image, path: Path, error: type[InputError]) -> 
 
 def _too_large() -> str:
     return f"expected at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
+
+
+def _found(reason: Image.DecompressionBombError) -> str:
+    """What Pillow found; it opens no picture of that size, but counts its pixels."""
+    count = re.search(r"\d+ pixels", str(reason))
+    return count[0] if count else _first_line(reason)
 
 
 def _first_line(reason: Exception) -> str:

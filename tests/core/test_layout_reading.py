@@ -211,7 +211,7 @@ def test_wrong_mask_pictures_are_refused_by_name(tmp_path: Path) -> None:
         "cut.png": "damaged picture",
         "empty.png": "the file is empty",
         "text.png": "not a picture that can be read; expected a mask as PNG",
-        "huge.png": "expected at most 16384 pixels a side",
+        "huge.png": "1600000000 pixels; expected at most 16384 pixels a side",
         "black.png": "all black; expected at least one white pixel",
         "clear.png": "has transparency",
         "small.png": "it is 3x3 pixels; expected 64x32 like the layout",
