@@ -147,7 +147,7 @@ class PluginRegistry:
         Raises:
             UnknownPluginError: Nothing of that name is registered.
             OptionError: An unknown option, or a value that does not fit.
-            PluginError: The class cannot be imported or is no ``RenderBackend``.
+            PluginError: The class cannot be imported, is no ``RenderBackend``, or cannot be made.
         """
         from threedis_core.interfaces import RenderBackend
 
@@ -187,8 +187,16 @@ class PluginRegistry:
         entry, registration = self._entries[name], self._resolve(name)
         backend_class = _load_class(registration, interface)
         preset_options = entry.options if isinstance(entry, Preset) else NO_OPTIONS
-        merged = {**preset_options, **options}
-        return backend_class(validate_options(backend_class.Options, merged, f"{kind} '{name}'"))
+        who = f"{kind} '{name}'"
+        valid = validate_options(backend_class.Options, {**preset_options, **options}, who)
+        try:
+            return backend_class(valid)
+        except ThreeDISError:
+            raise
+        except Exception as error:  # making it runs the plugin's code, which may raise anything
+            raise PluginError(
+                f"{who} of {registration.source} cannot be made: {_reason(error)}"
+            ) from error
 
     def _unknown(self, kind: Kind, name: str) -> str:
         known = self.names(kind)

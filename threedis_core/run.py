@@ -15,7 +15,7 @@ import numpy as np
 from threedis_core.config import Choice, RunConfig
 from threedis_core.depth import DepthMap
 from threedis_core.errors import InputError, OptionError, RenderError, ThreeDISError
-from threedis_core.interfaces import DepthRequest, RenderRequest, RenderResult
+from threedis_core.interfaces import DepthRequest, RegionRefiner, RenderRequest, RenderResult
 from threedis_core.layout import Layout
 from threedis_core.options import validate_options
 from threedis_core.plugins import PluginRegistry, load_plugins
@@ -111,14 +111,16 @@ def render_config(
     with timings.measure("depth"):
         depth = _depth(plan.depth, layout, config.depth_seed, progress)
     with timings.measure("regions"):
-        regions = plan.refiner.refine(layout, depth)
+        regions = _regions(plan.refiner, config.region_refiner.name, layout, depth)
     job = _Job(config, layout, depth, regions, software_versions(plan.sources))
     images: list[RunImage] = []
     for planned in plan.renderers:
         with timings.measure(planned.name), closing(planned.backend):
             for image in _pictures(planned, job, progress):
                 images.append(_store(image, job, is_first=not images))
-    warnings = (*plan.warnings, *(line for image in images for line in image.warnings))
+    # A renderer may say the same with every picture.
+    found = (*plan.warnings, *(line for image in images for line in image.warnings))
+    warnings = tuple(dict.fromkeys(found))
     record = run_record(
         config, plan, depth, images, job.versions, timings.seconds, warnings, started
     )
@@ -183,6 +185,15 @@ def _generate(
             "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
             f"The default, '{planned.name}', cannot draw it: {error}"
         ) from error
+
+
+def _regions(refiner: RegionRefiner, name: str, layout: Layout, depth: DepthMap) -> Regions:
+    expected = len(layout.instances)
+    with _failures_named(f"region refiner '{name}'"):
+        regions = refiner.refine(layout, depth)
+        if len(regions) != expected:
+            raise RenderError(f"it returned {len(regions)} regions for {expected} instances")
+        return regions
 
 
 def _pictures(planned: PlannedRenderer, job: _Job, progress: Progress) -> Iterator[RunImage]:

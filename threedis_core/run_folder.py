@@ -5,48 +5,82 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from threedis_core.atomic import write_atomically
+from threedis_core.atomic import check_writable, write_atomically
 from threedis_core.depth import DepthMap
 from threedis_core.draw import draw_layout
 from threedis_core.errors import OptionError
 from threedis_core.layout import Layout
 from threedis_core.regions import Regions
 
+RUNS = Path("runs")
 SLUG_LENGTH = 40
 
 
-def default_run_folder(prompt: str, now: datetime) -> Path:
-    """``runs/<timestamp>-<slug of the prompt>``, with a number if that is there already."""
+@contextmanager
+def default_run_folder(prompt: str, now: datetime) -> Generator[Path]:
+    """Make ``runs/<timestamp>-<slug of the prompt>``, with a number if that is there already.
+
+    The folder is made at once, so that no other run takes the same name, and removed again if
+    nothing was written into it.
+
+    Raises:
+        OptionError: No folder can be made here.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:SLUG_LENGTH].strip("-")
     name = f"{now:%Y%m%d-%H%M%S}-{slug or 'layout'}"
-    folder, number = Path("runs") / name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
-    return folder
+    check_writable(RUNS, folder=True)
+    folder = next(filter(_made, _numbered(RUNS / name)))
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # they hold something: then they stay
+            folder.rmdir()
+            RUNS.rmdir()
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    yield folder
+    for number in count(2):
+        yield folder.with_name(f"{folder.name}-{number}")
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder; False if there is something of its name."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder that holds something already, or a path that is no folder.
+    """Refuse a folder that holds something already, or one that cannot be made or written.
 
     Raises:
         OptionError: The folder cannot become a run's folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"{folder} is a file; expected a folder for the run, choose another")
+    check_writable(folder, folder=True)
     if folder.is_dir() and any(folder.iterdir()):
         raise OptionError(f"{folder} is not empty; a run needs a new or an empty folder")
 
 
 def write_inputs(folder: Path, layout: Layout, depth: DepthMap, regions: Regions) -> None:
-    """Make the folder and write what the pictures will be rendered from."""
+    """Make the folder and write what the pictures will be rendered from.
+
+    Raises:
+        OptionError: Another run has written into the folder meanwhile.
+    """
+    check_run_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     layout.save(folder / "layout.json")
     write_png(folder / "layout.png", draw_layout(layout, depth.width, depth.height))

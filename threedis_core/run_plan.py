@@ -146,13 +146,11 @@ def _depth_source(
 
 
 def _asked_size(config: RunConfig, layout: Layout) -> Size | None:
-    width, height = config.width or layout.width, config.height or layout.height
-    if width is None and height is None:
-        return None
-    if width is None or height is None:
-        given, missing = ("height", "width") if width is None else ("width", "height")
+    if (config.width is None) != (config.height is None):
+        given, missing = ("height", "width") if config.width is None else ("width", "height")
         raise OptionError(f"{given} was given without {missing}; give both or neither")
-    return width, height
+    width, height = config.width or layout.width, config.height or layout.height
+    return None if width is None or height is None else (width, height)
 
 
 def _largest_default(backends: Mapping[str, RenderBackend]) -> Size:

@@ -254,9 +254,24 @@ def test_layout_draw_writes_a_picture(threedis) -> None:
     assert threedis("layout", "draw", "scene.yaml", "--out", "my.png")[1] == "my.png\n"
 
 
-def test_a_place_that_cannot_be_written_is_one_line(threedis) -> None:
-    line = threedis.fails("layout", "draw", "scene.yaml", "--out", "no/such/folder/x.png", code=1)
-    assert "no/such/folder" in line
+def test_layout_draw_makes_the_folder(threedis) -> None:
+    assert threedis("layout", "draw", "scene.yaml", "--out", "new/one/x.PNG")[0] == 0
+    assert Image.open("new/one/x.PNG").format == "PNG"
+
+
+@pytest.mark.parametrize("out", [".", "scene.yaml", "x.jpg", ".png"])
+def test_layout_draw_writes_pngs_under_their_name_only(threedis, out) -> None:
+    before = Path("scene.yaml").read_bytes()
+    line = threedis.fails("layout", "draw", "scene.yaml", "--out", out)
+    assert f"--out {out}: expected a name that ends in .png" in line
+    assert Path("scene.yaml").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_found_first(threedis) -> None:
+    line = threedis.fails("layout", "draw", "no-layout.yaml", "--out", "scene.yaml/x.png")
+    assert "scene.yaml is no folder" in line
+    line = threedis.fails("render", "scene.yaml", "--renderer", "fake", "--out", "depth.png/x")
+    assert "depth.png is no folder" in line
 
 
 def test_version_and_help(threedis) -> None:
@@ -292,7 +307,18 @@ def test_layouts_come_from_coco_and_coco_mig_files(threedis) -> None:
     assert json.loads(out)["prompt"] == "two cups"
     assert "--image-id" in threedis.fails("layout", "check", "coco.json")
     assert "2 layouts" in threedis.fails("layout", "check", "mig.yaml")
+    assert "leave --image-id out" in threedis.fails(
+        "layout", "check", "scene.yaml", "--image-id", "0"
+    )
     assert "no layout number 2" in threedis.fails("layout", "check", "mig.yaml", "--image-id", "2")
+
+
+def test_a_large_file_without_image_id_says_that_a_coco_file_needs_it(threedis) -> None:
+    Path("coco.json").write_text(json.dumps(COCO) + " " * 2**24)
+    line = threedis.fails("layout", "check", "coco.json")
+    assert "expected at most 16777216" in line
+    assert "say which picture with --image-id" in line
+    assert threedis("layout", "check", "coco.json", "--image-id", "7")[0] == 0
 
 
 def test_a_depth_map_of_another_shape_still_renders(threedis) -> None:

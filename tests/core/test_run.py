@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,18 @@ from PIL import Image
 
 import threedis_core
 from threedis_core import (
+    Box,
     Choice,
     DepthError,
     DepthMap,
     InputError,
+    Instance,
     Layout,
     LayoutError,
     OptionError,
+    PluginError,
     PluginRegistry,
+    Regions,
     RenderError,
     RunConfig,
     render,
@@ -24,6 +29,7 @@ from threedis_core import (
 )
 from threedis_core.hookspecs import hookimpl
 from threedis_core.interfaces import Capabilities, RenderResult
+from threedis_core.refiners import BoxRefiner
 from threedis_core.registrations import Source
 from threedis_core.run_folder import default_run_folder, read_provenance
 from threedis_core.run_plan import size_like
@@ -31,6 +37,7 @@ from threedis_core.testing import FakeDepthModel, FakeRenderer, sample_depth, sa
 
 LAYOUT = sample_layout(2)
 DEPTH = sample_depth(LAYOUT, 64, 64)
+BOX = Box.from_xyxy((0.4, 0, 0.6, 1))
 
 
 class Recording(FakeRenderer):
@@ -73,6 +80,27 @@ class Narrow(FakeRenderer):
         )
 
 
+class Broken(FakeRenderer):
+    def __init__(self, options) -> None:
+        raise KeyError("device")
+
+
+class Repeating(FakeRenderer):
+    def render(self, requests, progress=threedis_core.silent) -> list[RenderResult]:
+        results = super().render(requests, progress)
+        return [RenderResult(result.image, {}, ("long prompt",)) for result in results]
+
+
+class Losing(BoxRefiner):
+    def refine(self, layout, depth) -> Regions:
+        raise KeyError("lost")
+
+
+class Dropping(BoxRefiner):
+    def refine(self, layout, depth) -> Regions:
+        return Regions.from_layout(sample_layout(1), depth.width, depth.height)
+
+
 class Picky(FakeDepthModel):
     def generate(self, requests, progress=threedis_core.silent) -> list[DepthMap]:
         raise LayoutError("instances[0] is no solid")
@@ -83,12 +111,17 @@ class Extras:
 
     @hookimpl
     def threedis_register_renderers(self, register) -> None:
-        for target in (Recording, Failing, Careless, Forgetful, Narrow):
+        for target in (Recording, Failing, Careless, Forgetful, Narrow, Broken, Repeating):
             register(target.__name__.lower(), f"{__name__}:{target.__name__}")
 
     @hookimpl
     def threedis_register_depth_models(self, register) -> None:
         register("picky", f"{__name__}:Picky")
+
+    @hookimpl
+    def threedis_register_region_refiners(self, register) -> None:
+        for target in (Losing, Dropping):
+            register(target.__name__.lower(), f"{__name__}:{target.__name__}")
 
 
 @pytest.fixture
@@ -222,16 +255,56 @@ def test_an_existing_run_is_never_overwritten(registry, tmp_path) -> None:
         )
 
 
-def test_default_folders_do_not_collide(tmp_path, monkeypatch) -> None:
-    from datetime import datetime
+NOW = datetime(2025, 1, 2, 3, 4, 5)
 
+
+def test_default_folders_are_taken_at_once_and_do_not_collide(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    now = datetime(2025, 1, 2, 3, 4, 5)
-    first = default_run_folder("A red cube, and é!", now)
-    assert first == Path("runs/20250102-030405-a-red-cube-and")
-    first.mkdir(parents=True)
-    assert default_run_folder("A red cube, and é!", now).name.endswith("-2")
-    assert default_run_folder("红色", now).name == "20250102-030405-layout"
+    with (
+        default_run_folder("A red cube, and é!", NOW) as first,
+        default_run_folder("A red cube, and é!", NOW) as second,
+        default_run_folder("A red cube, and é!", NOW) as third,
+    ):
+        assert first == Path("runs/20250102-030405-a-red-cube-and")
+        assert [second.name[-2:], third.name[-2:]] == ["-2", "-3"]
+        with default_run_folder("红色", NOW) as other:
+            assert other.name == "20250102-030405-layout"
+        (second / "picture.png").write_bytes(b"x")
+    assert files(tmp_path / "runs") == {second.name}, "what stayed empty is gone"
+
+
+def test_a_run_that_wrote_nothing_leaves_no_default_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt), default_run_folder("a", NOW):
+        raise KeyboardInterrupt
+    assert files(tmp_path) == set()
+    Path("runs").write_text("mine")
+    with (
+        pytest.raises(OptionError, match="runs is a file; expected a folder"),
+        default_run_folder("a", NOW),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_a_folder_that_was_filled_meanwhile_is_not_written_into(extras, tmp_path) -> None:
+    out = tmp_path / "run"
+    config = RunConfig(renderers={"recording": {}}, out=out)
+
+    def another_run(*_: object) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "run.json").write_text("theirs")
+
+    with pytest.raises(OptionError, match="not empty"):
+        render_config(config, layout=LAYOUT, depth=DEPTH, registry=extras, progress=another_run)
+    assert files(out) == {"run.json"}
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_rendering(extras, tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    out = tmp_path / "file" / "run"
+    with pytest.raises(OptionError, match="is no folder"):
+        render(LAYOUT, depth=DEPTH, renderers=["recording"], out=out, registry=extras)
+    assert Recording.calls == []
 
 
 def test_all_seeds_go_in_batches_and_each_renderer_is_closed(extras) -> None:
@@ -260,6 +333,7 @@ def test_everything_is_validated_before_anything_is_rendered_or_written(extras, 
         ({"seeds": [-1]}, OptionError, "seed is -1"),
         ({"seeds": []}, OptionError, "seeds"),
         ({"width": 65, "height": 64}, OptionError, "width is 65.*multiples of 8; use 64"),
+        ({"height": 64}, OptionError, "height was given without width"),
         ({"width": 64}, OptionError, "width was given without height"),
         ({"width": 20000, "height": 64}, OptionError, "width is 20000"),
         ({"depth_model": "fake-depth"}, OptionError, "both given"),
@@ -302,6 +376,41 @@ def test_a_backends_failure_names_the_backend(extras, name, message) -> None:
         render(LAYOUT, depth=DEPTH, renderers=[name], registry=extras)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("losing", "region refiner 'losing' failed: KeyError: 'lost'"),
+        ("dropping", "region refiner 'dropping' failed: it returned 1 regions for 2 instances"),
+    ],
+)
+def test_a_refiners_failure_names_the_refiner(extras, name, message) -> None:
+    with pytest.raises(RenderError, match=message):
+        render(LAYOUT, depth=DEPTH, region_refiner=name, renderers=["fake"], registry=extras)
+
+
+def test_a_backend_that_cannot_be_made_is_named(extras) -> None:
+    message = "renderer 'broken' of extras 1.0 .*cannot be made: KeyError: 'device'"
+    with pytest.raises(PluginError, match=message):
+        render(LAYOUT, depth=DEPTH, renderers=["broken"], registry=extras)
+
+
+def test_the_same_warning_is_given_once(extras) -> None:
+    run = render(LAYOUT, depth=DEPTH, renderers=["repeating"], seeds=range(3), registry=extras)
+    assert run.warnings == ("long prompt",)
+    assert run.record["warnings"] == ["long prompt"]
+    assert [image.warnings for image in run.images] == [("long prompt",)] * 3
+
+
+def test_masks_keep_their_size_beside_a_smaller_depth_map(registry) -> None:
+    pixels = np.zeros((512, 512), dtype=bool)
+    pixels[:, 250:253] = True
+    layout = Layout(prompt="a", instances=(Instance(prompt="b", box=BOX, mask=pixels),))
+    run = render(layout, depth=DEPTH, renderers=["fake"], registry=registry)
+    assert (run.regions.pixel_masks(512, 512)[0] == pixels).all()
+    assert (run.regions.width, run.regions.height) == (512, 512)
+    assert run.images[0].image.size == (64, 64)
+
+
 def test_finished_pictures_stay_when_a_later_renderer_fails(extras, tmp_path) -> None:
     with pytest.raises(RenderError):
         render(
@@ -323,7 +432,9 @@ def test_the_size_is_the_one_asked_for_then_the_layouts_then_the_default(registr
     sized = LAYOUT.model_copy(update={"width": 80, "height": 96})
     assert size(LAYOUT) == (64, 64)
     assert size(sized) == (80, 96)
-    assert size(sized, width=128) == (128, 96)
+    assert size(sized, width=128, height=64) == (128, 64)
+    with pytest.raises(OptionError, match="width was given without height; give both or neither"):
+        size(sized, width=128)
     assert size(LAYOUT, sample_depth(LAYOUT, 512, 512)) == (64, 64)
     assert size(LAYOUT, sample_depth(LAYOUT, 256, 64)) == (128, 32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,11 @@ def render_command(
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     read = asked.read_layout()
-    if asked.out is None:
-        asked = asked.overridden({"out": default_run_folder(read.prompt, datetime.now())})
-    with progress_bars() as progress:
+    with ExitStack() as stack:
+        if asked.out is None:
+            folder = stack.enter_context(default_run_folder(read.prompt, datetime.now()))
+            asked = asked.model_copy(update={"out": folder})
+        progress = stack.enter_context(progress_bars())
         run = render_config(asked, layout=read, registry=registry, progress=progress)
     _report(run, asked, as_json)
 
