@@ -22,7 +22,7 @@ from threedis_pocket.layouts import sample_layouts
 from threedis_pocket.measure import judge
 
 LAYOUTS = 6
-LETTERING = 1.7  # the drawings are shrunk into the sheet's cells
+LETTERING = 1.3  # the drawings are shrunk into the sheet's cells
 HOOK = {"off": BASE_MODEL, "on": None}  # the control schedule of a request
 TITLES = ("layout", "depth map", "prompt only (hook off)", "ThreeDIS (hook on)")
 
@@ -36,12 +36,12 @@ class Demo:
 
 
 def demo_layouts(count: int = LAYOUTS) -> list[Layout]:
-    """Validation layouts of three to five objects, at least two of them of one shape."""
+    """Validation layouts of four or five objects, at least two of them of one shape."""
     layouts = sample_layouts("validation", 128)
     telling = [
         layout
         for layout in layouts
-        if len(layout.instances) >= 3
+        if len(layout.instances) >= 4
         and len({i.label for i in layout.instances}) < len(layout.instances)
     ]
     return telling[:count]
