@@ -22,6 +22,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import RenderError
 
+MOST_ROWS = 16
+"""Rows of whole pictures that one attention call may span; more go piece by piece. It bounds the
+memory that many instances take."""
+
 
 class RegionProcessor:
     """Attention processor of one cross-attention layer for one run.
@@ -76,9 +80,18 @@ class RegionProcessor:
         pictures, weights, counts = self._gather(query)
         # A batch without its unconditional half (guess mode) skips the negative rows.
         first = len(keys) - len(pictures)
-        out = scaled_dot_product_attention(query[pictures], keys[first:], values[first:])
-        parts = (out * weights).split(counts)
-        return torch.stack([part.sum(0) for part in parts])
+        keys, values = keys[first:], values[first:]
+
+        def fuse(query: Tensor, weights: Tensor) -> Tensor:
+            out = scaled_dot_product_attention(query[pictures], keys, values) * weights
+            return torch.stack([part.sum(0) for part in out.split(counts)])
+
+        size = _tokens_at_once(query, len(pictures))
+        if size >= query.shape[2]:
+            return fuse(query, weights)
+        # An image token attends on its own, so pieces of the picture give the same.
+        pieces = zip(query.split(size, 2), weights.split(size, 2), strict=True)
+        return torch.cat([fuse(*piece) for piece in pieces], 2)
 
     def _text_keys_values(self, attn: Attention, query: Tensor) -> tuple[Tensor, Tensor]:
         if self._keys_values is None:
@@ -175,6 +188,13 @@ def _normalise(attn: Attention, hidden_states: Tensor, temb: Tensor | None) -> T
     if attn.group_norm is not None:
         hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
     return hidden_states
+
+
+def _tokens_at_once(query: Tensor, rows: int) -> int:
+    """How many image tokens to attend at once, so that memory does not grow with the rows."""
+    batch, _, tokens, _ = query.shape
+    most = max(MOST_ROWS, batch)  # the stock processor needs a batch's worth of memory anyway
+    return tokens if rows <= most else max(1, tokens * most // rows)
 
 
 def _split_heads(attn: Attention, tokens: Tensor) -> Tensor:

@@ -10,10 +10,13 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
+import threedis_sd.attention
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import RenderError
 from threedis_sd.attention import (
+    MOST_ROWS,
     RegionHook,
     RegionProcessor,
     attached,
@@ -147,6 +150,33 @@ def test_the_texts_keys_and_values_are_computed_once_a_run(
     for handle in handles:
         handle.remove()
     assert calls == [len(rows)] * (2 * len(layers))
+
+
+@pytest.mark.parametrize("counts", [(40,), (9, 0, 30)])
+@torch.no_grad()
+def test_many_instances_are_attended_piece_by_piece_with_the_same_result(
+    counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    attn = Attention(query_dim=24, cross_attention_dim=16, heads=3, dim_head=8).eval()
+    plan = FusionPlan([torch.rand(count, 64, 80).round() for count in counts], (8, 10))
+    text = torch.randn(2 * len(counts) + sum(counts), 7, 16)
+    hidden = torch.randn(2 * len(counts), 80, 24)
+    queries: list[Tensor] = []
+
+    def attend(query: Tensor, *others: Tensor) -> Tensor:
+        queries.append(query)
+        return scaled_dot_product_attention(query, *others)
+
+    monkeypatch.setattr(threedis_sd.attention, "scaled_dot_product_attention", attend)
+    in_pieces = RegionProcessor(plan, text)(attn, hidden)
+    assert len(queries) > 1
+    assert max(query.numel() for query in queries) <= MOST_ROWS * 80 * 24
+    queries.clear()
+    monkeypatch.setattr(threedis_sd.attention, "MOST_ROWS", len(text))
+    at_once = RegionProcessor(plan, text)(attn, hidden)
+    assert len(queries) == 1
+    torch.testing.assert_close(in_pieces, at_once)
 
 
 class StrangeProcessor(AttnProcessor2_0):
