@@ -98,6 +98,15 @@ class UNetOptions(BackendOptions):
     def _diffusers_spelling(cls, value: Any) -> Any:
         return value.lower().removeprefix("_native_") if isinstance(value, str) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_prompt_means_the_pictures_own(cls, data: Any) -> Any:
+        """Without a prompt of its own the ControlNet has no negative one of its own either."""
+        own, negative = "controlnet_prompt", "controlnet_negative_prompt"
+        if isinstance(data, dict) and own in data and data[own] is None:
+            return {negative: None, **data}
+        return data
+
     @model_validator(mode="after")
     def _controlnet_range(self) -> UNetOptions:
         if self.controlnet_start >= self.controlnet_end:

@@ -10,7 +10,7 @@ import pytest
 from threedis_core.errors import OptionError
 from threedis_core.options import validate_options
 from threedis_sd.devices import resolve_device, resolve_dtype
-from threedis_sd.options import LowPass
+from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT, LowPass
 from threedis_sd.schedulers import SCHEDULERS, make_scheduler, resolve_scheduler
 from threedis_sd.sd15 import SD15Options
 
@@ -52,6 +52,21 @@ def test_the_low_pass_filter_is_a_switch_or_two_numbers() -> None:
     assert options(low_pass=True).low_pass == LowPass(scale=0.5, divisor=8)
     assert options(low_pass=False).low_pass is None
     assert options(low_pass={"scale": 0.2}).low_pass == LowPass(scale=0.2, divisor=8)
+
+
+@pytest.mark.parametrize(
+    ("values", "negative"),
+    [
+        ({}, NEUTRAL_NEGATIVE_PROMPT),
+        ({"controlnet_prompt": "a room"}, NEUTRAL_NEGATIVE_PROMPT),
+        ({"controlnet_prompt": None}, None),
+        ({"controlnet_prompt": None, "controlnet_negative_prompt": "grey"}, "grey"),
+    ],
+)
+def test_a_null_controlnet_prompt_takes_the_negative_one_with_it_unless_that_is_set(
+    values: dict[str, Any], negative: str | None
+) -> None:
+    assert options(**values).controlnet_negative_prompt == negative
 
 
 def test_an_attention_backend_may_be_spelled_as_in_diffusers() -> None:
