@@ -24,18 +24,21 @@ from threedis_core.interfaces import (
 )
 from threedis_core.requests import check_request
 from threedis_core.schedule import ControlSchedule, StepRange
-from threedis_sd.batch import CONTROL, Batch, OnStep, fusion_plan, lost_warnings, run_batch
-from threedis_sd.devices import compile_blocks, place, resolve_device, resolve_dtype
-from threedis_sd.loading import (
-    check_controlnet,
-    check_model,
-    load_pipeline,
-    native_size,
-    options_source,
+from threedis_sd.batch import (
+    CONTROL,
+    Batch,
+    OnStep,
+    fusion_plan,
+    lost_warnings,
+    run_batch,
+    text_warnings,
 )
-from threedis_sd.loras import check_loras, load_loras
+from threedis_sd.checks import check_controlnet, check_model
+from threedis_sd.devices import compile_blocks, place, resolve_device, resolve_dtype
+from threedis_sd.loading import load_pipeline, native_size, options_source
+from threedis_sd.loras import find_loras, load_loras
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import Text, cut_warnings
+from threedis_sd.prompts import Text
 from threedis_sd.quiet import quiet
 from threedis_sd.schedulers import make_scheduler
 from threedis_sd.sources import Source
@@ -132,7 +135,7 @@ class UNetRenderer(RenderBackend):
         plan = fusion_plan(pipeline, batch, self.options)
 
         def encode(texts: list[str]) -> Text:
-            with quiet():  # the pipeline's own warning of long prompts; ours is cut_warnings
+            with quiet():  # the pipeline's own warning of long prompts; ours are text_warnings
                 return self.encode(pipeline, texts, loaded.device)
 
         try:
@@ -147,7 +150,7 @@ class UNetRenderer(RenderBackend):
             RenderResult(
                 image.convert("RGB"),
                 self._provenance(loaded, batch, request),
-                tuple(cut_warnings(pipeline.tokenizer, request.layout))
+                tuple(text_warnings(pipeline, batch, request, self.options))
                 + tuple(lost_warnings(request, plan.lost(picture))),
             )
             for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
@@ -187,8 +190,12 @@ class UNetRenderer(RenderBackend):
             OptionError: An option that this machine or model cannot serve.
             WeightsError: The model is missing, unreadable or of another kind.
         """
-        if self._loaded is not None:
-            return self._loaded
+        if self._loaded is None:
+            with quiet():  # importing a pipeline logs what it would like to have installed
+                self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> Loaded:
         import diffusers
 
         options = self.options
@@ -197,18 +204,17 @@ class UNetRenderer(RenderBackend):
         model, controlnet = options_source(options, self.default_controlnet)
         endings = check_model(model, self.model_classes)
         endings["controlnet"] = check_controlnet(controlnet, model.read("unet/config.json"))
-        check_loras(options.loras)
+        lora_files = find_loras(options.loras)
         scheduler = make_scheduler(options.scheduler, model.read("scheduler/scheduler_config.json"))
         pipeline_class = getattr(diffusers, self.pipeline_class)
         pipeline = load_pipeline(pipeline_class, model, controlnet, endings, dtype)
         pipeline.scheduler = scheduler
-        load_loras(pipeline, options.loras)
+        load_loras(pipeline, options.loras, lora_files)
         place(pipeline, options, device)
         if options.compile:
             compile_blocks(pipeline.unet)
             compile_blocks(pipeline.controlnet)
-        self._loaded = Loaded(pipeline, device, dtype)
-        return self._loaded
+        return Loaded(pipeline, device, dtype)
 
     def _provenance(self, loaded: Loaded, batch: Batch, request: RenderRequest) -> dict[str, Any]:
         model, controlnet = options_source(self.options, self.default_controlnet)

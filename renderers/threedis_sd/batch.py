@@ -14,11 +14,21 @@ from threedis_core.attention import FusionPlan
 from threedis_core.interfaces import RenderRequest
 from threedis_core.schedule import ControlSchedule
 from threedis_sd.attention import RegionHook, attached
-from threedis_sd.controlnet_text import controlnet_reads, controlnet_text
+from threedis_sd.controlnet_text import (
+    controlnet_reads,
+    controlnet_text,
+    named_controlnet_prompts,
+)
 from threedis_sd.devices import attention_kernel
 from threedis_sd.lowpass import ResidualFilter, low_passed
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import BatchText, Encode, encode_batch
+from threedis_sd.prompts import (
+    BatchText,
+    Encode,
+    cut_warnings,
+    encode_batch,
+    named_prompts,
+)
 
 CONTROL = "regions"
 """The one control of a U-Net: the region hook."""
@@ -66,6 +76,20 @@ def fusion_plan(pipeline: Any, batch: Batch, options: UNetOptions) -> FusionPlan
     )
 
 
+def is_guided(pipeline: Any, batch: Batch) -> bool:
+    """True if the pipeline will use classifier-free guidance, and so negative prompts."""
+    return batch.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None
+
+
+def text_warnings(
+    pipeline: Any, batch: Batch, request: RenderRequest, options: UNetOptions
+) -> list[str]:
+    """One line per text of ``request`` that the model reads only in part."""
+    guided = is_guided(pipeline, batch)
+    named = (*named_prompts(request.layout, guided), *named_controlnet_prompts(options, guided))
+    return cut_warnings(pipeline.tokenizer, named)
+
+
 def lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:
     """One line per instance whose region is too small to be seen."""
     instances = request.layout.instances
@@ -102,7 +126,7 @@ def run_batch(
     width, height = batch.size
     with torch.no_grad(), ExitStack() as stack:
         stack.enter_context(attention_kernel(options.attention_backend))
-        guided = batch.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None
+        guided = is_guided(pipeline, batch)
         layouts = [request.layout for request in batch.requests]
         text = encode_batch(encode, layouts, guided, options.repeat_prompt)
         hooks = region_hooks(pipeline, batch, plan, text, options)

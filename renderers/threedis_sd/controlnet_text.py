@@ -40,6 +40,16 @@ def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Te
     return Text(torch.cat([part.hidden for part in parts]), torch.cat(pooled) if pooled else None)
 
 
+def named_controlnet_prompts(options: UNetOptions, guided: bool) -> Iterator[tuple[str, str]]:
+    """The ControlNet's own prompts that are read, each with its option's name."""
+    if options.control_cn:
+        return
+    if options.controlnet_prompt is not None:
+        yield "controlnet_prompt", options.controlnet_prompt
+    if guided and options.controlnet_negative_prompt is not None:
+        yield "controlnet_negative_prompt", options.controlnet_negative_prompt
+
+
 @contextmanager
 def controlnet_reads(controlnet: nn.Module, text: Text) -> Iterator[None]:
     """Give ``text`` to the ControlNet in place of what the pipeline gives it."""

@@ -1,4 +1,4 @@
-"""See that a model's files are there before loading anything; then load them."""
+"""Where a model lies, what its folder tells of it, and loading it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ from threedis_sd.options import UNetOptions
 from threedis_sd.quiet import quiet
 from threedis_sd.sources import Source
 
-PIPELINE_PARTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-}
-"""The parts of a pipeline that have weights, and the weights' file name."""
-CONTROLNET_WEIGHTS = "diffusion_pytorch_model"
 VAE_FACTOR = 8
 
 
@@ -43,45 +35,6 @@ def native_size(model: Source, default_side: int) -> tuple[int, int]:
     factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) else VAE_FACTOR
     side = model.read("unet/config.json").get("sample_size")
     return (side * factor if isinstance(side, int) else default_side), factor
-
-
-def check_model(source: Source, classes: Sequence[str]) -> dict[str, str]:
-    """See that all files of a pipeline are there, without loading them.
-
-    Args:
-        source: Where it is.
-        classes: The pipeline classes that will do.
-    Returns:
-        The ending of each part's weights file.
-    Raises:
-        WeightsError: A file is missing, or it is another kind of model.
-    """
-    index = source.read("model_index.json")
-    if index.get("_class_name") not in classes:
-        raise WeightsError(
-            f"'{source.name}' is a {index.get('_class_name')!r}; expected one of: "
-            f"{', '.join(classes)}. Name another model, or another renderer"
-        )
-    parts = [part for part in PIPELINE_PARTS if (index.get(part) or [None])[0] is not None]
-    return {part: source.find(f"{part}/{PIPELINE_PARTS[part]}") for part in parts}
-
-
-def check_controlnet(source: Source, unet: Mapping[str, Any]) -> str:
-    """See that a ControlNet's files are there and that it fits the U-Net's configuration.
-
-    Returns:
-        The ending of its weights file.
-    Raises:
-        WeightsError: A file is missing, or it belongs to another base model.
-    """
-    config = source.read("config.json")
-    for key in ("cross_attention_dim", "block_out_channels", "in_channels"):
-        if config.get(key) != unet.get(key):
-            raise WeightsError(
-                f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
-                f"{unet.get(key)}; name a ControlNet that was trained for this base model"
-            )
-    return source.find(CONTROLNET_WEIGHTS)
 
 
 def load_pipeline(

@@ -1,8 +1,9 @@
-"""Load LoRAs into a pipeline."""
+"""Find LoRAs before anything is loaded; load them into a pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +11,99 @@ from threedis_core.errors import OptionError, WeightsError
 from threedis_sd.loading import readable
 from threedis_sd.options import LoRA
 from threedis_sd.quiet import quiet
-from threedis_sd.sources import Source
+from threedis_sd.sources import HUB_ID, Source
+
+USUAL_FILE = "pytorch_lora_weights.safetensors"
+"""The name diffusers saves a LoRA under."""
 
 
-def load_loras(pipeline: Any, loras: Sequence[LoRA]) -> None:
+@dataclass(frozen=True)
+class LoRAFile:
+    """Where a LoRA is.
+
+    Args:
+        folder: A local folder or a hub id.
+        file: The file's name inside.
+    """
+
+    folder: str
+    file: str
+
+
+def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) -> None:
     """Load LoRAs and set their weights.
 
+    Args:
+        pipeline: Where to.
+        loras: The options.
+        files: Where each LoRA is; see ``find_loras``.
     Raises:
-        OptionError: peft is not installed.
-        WeightsError: A file is missing or does not fit the model.
+        WeightsError: A file does not fit the model.
     """
     names = [f"lora_{index}" for index in range(len(loras))]
-    for name, lora in zip(names, loras, strict=True):
-        folder, file = lora_location(lora)
+    for name, lora, found in zip(names, loras, files, strict=True):
         with readable(Source(lora.path)), quiet():
             pipeline.load_lora_weights(
-                folder, weight_name=file, adapter_name=name, use_safetensors=True
+                found.folder, weight_name=found.file, adapter_name=name, use_safetensors=True
             )
     if loras:
         pipeline.set_adapters(names, [lora.weight for lora in loras])
 
 
-def check_loras(loras: Sequence[LoRA]) -> None:
-    """See that LoRAs can be loaded: peft is installed, and local files are there.
+def find_loras(loras: Sequence[LoRA]) -> list[LoRAFile]:
+    """See that LoRAs can be loaded: peft is installed, and each one's file is there.
 
     Raises:
         OptionError: peft is not installed.
-        WeightsError: A file is missing or is no safetensors file.
+        WeightsError: A file is missing, is no safetensors file, or could be one of several.
     """
     from diffusers.utils import is_peft_available
 
     if loras and not is_peft_available():
         raise OptionError("loras needs the package peft; install it: pip install 'threedis[lora]'")
-    for lora in loras:
-        folder, file = lora_location(lora)
-        if file is not None and not file.endswith(".safetensors"):
-            raise WeightsError(f"LoRA file '{file}' is not a .safetensors file; convert it first")
-        source = Source(folder)
-        if file is not None and not source.has(file):
-            raise source.missing(file)
-        if file is None and source.is_local and not any(source.path.glob("*.safetensors")):
-            raise WeightsError(f"LoRA folder '{folder}' holds no .safetensors file")
+    return [_find(lora) for lora in loras]
 
 
-def lora_location(lora: LoRA) -> tuple[str, str | None]:
-    """The folder or repository of a LoRA, and its file's name if one is given."""
+def _find(lora: LoRA) -> LoRAFile:
     path = Path(lora.path).expanduser()
-    if path.suffix:
-        if path.is_file():
-            return str(path.parent), path.name
-        if path.suffix == ".safetensors":
-            raise WeightsError(f"LoRA file '{lora.path}' is not there; check the path")
-    return (str(path) if path.is_dir() else lora.path), lora.file
+    if path.is_file():
+        return _safetensors(str(path.parent), path.name)
+    is_hub_id = HUB_ID.fullmatch(lora.path) and path.suffix != ".safetensors"
+    if not path.is_dir() and not is_hub_id:
+        raise WeightsError(
+            f"LoRA '{lora.path}' is not there; name a .safetensors file, a local folder or a hub "
+            "id like 'owner/name'"
+        )
+    source = Source(lora.path)
+    folder = str(source.path) if source.is_local else source.name
+    if lora.file is None:
+        return LoRAFile(folder, _only_file(source))
+    if not source.has(lora.file):
+        raise WeightsError(
+            f"LoRA '{lora.path}' has no file '{lora.file}'; correct 'file', or leave it out if "
+            "there is only one"
+        )
+    return _safetensors(folder, lora.file)
+
+
+def _only_file(source: Source) -> str:
+    """The file of a LoRA that is named by its folder or repository alone."""
+    if source.has(USUAL_FILE):
+        return USUAL_FILE
+    names = source.safetensors()
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise WeightsError(
+            f"LoRA '{source.name}' holds no .safetensors file; convert it, or name another one"
+        )
+    raise WeightsError(
+        f"LoRA '{source.name}' holds {len(names)} .safetensors files; say which one with 'file': "
+        f"{', '.join(names[:10])}"
+    )
+
+
+def _safetensors(folder: str, file: str) -> LoRAFile:
+    if not file.endswith(".safetensors"):
+        raise WeightsError(f"LoRA file '{file}' is not a .safetensors file; convert it first")
+    return LoRAFile(folder, file)

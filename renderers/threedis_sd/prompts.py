@@ -5,7 +5,7 @@ Shapes: B pictures, R = sum(1 + N_i) rows, L text tokens of T channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,19 +80,28 @@ def instance_prompts(layout: Layout, repeat: bool) -> list[str]:
     return [", and ".join([instance.prompt] * times) for instance in layout.instances]
 
 
-def cut_warnings(tokenizer: Any, layout: Layout) -> list[str]:
-    """One line per prompt of ``layout`` that is longer than the model's text window."""
-    named = [("the prompt", layout.prompt), ("the negative prompt", layout.negative_prompt)]
-    named += [
-        (f"the prompt of instance {index}", instance.prompt)
-        for index, instance in enumerate(layout.instances)
-    ]
+def named_prompts(layout: Layout, guided: bool) -> Iterator[tuple[str, str]]:
+    """What a person would call each prompt of ``layout`` that is read, and the prompt."""
+    yield "the prompt", layout.prompt
+    if guided:
+        yield "the negative prompt", layout.negative_prompt
+    for index, instance in enumerate(layout.instances):
+        yield f"the prompt of instance {index}", instance.prompt
+
+
+def cut_warnings(tokenizer: Any, named: Iterable[tuple[str, str]]) -> list[str]:
+    """One line per prompt that is longer than the model's text window.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        named: What each prompt is called, and the prompt.
+    """
     window = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
     lines: list[str] = []
     for name, prompt in named:
         tokens = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
         if len(tokens) > window:
-            lost = tokenizer.decode(tokens[window:]).strip()
+            lost = _start(tokenizer.decode(tokens[window:]).strip(), 100)
             lines.append(
                 f"{name} ({_start(prompt)!r}) has {len(tokens)} tokens, but the model reads "
                 f"{window}; it did not read {lost!r}: shorten the prompt"

@@ -12,7 +12,8 @@ from typing import Any
 
 from threedis_core.errors import WeightsError
 
-ENDINGS = (".safetensors", ".safetensors.index.json", ".fp16.safetensors")
+SHARD_INDEX = ".safetensors.index.json"
+ENDINGS = (".safetensors", SHARD_INDEX, ".fp16.safetensors")
 """What a weights file may end with, in the order of preference."""
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
@@ -65,6 +66,17 @@ class Source:
                 if is_there(stem + ending):
                     return ending
         raise self.missing(stem + ENDINGS[0])
+
+    def safetensors(self) -> list[str]:
+        """The names of all safetensors files at the top of the folder or repository.
+
+        Raises:
+            WeightsError: The hub cannot be asked.
+        """
+        if self.is_local:
+            return sorted(path.name for path in self.path.glob("*.safetensors"))
+        names = _list_hub(self.name)
+        return sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
 
     def read(self, file: str) -> dict[str, Any]:
         """The JSON object in ``file``.
@@ -127,6 +139,13 @@ def _is_on_hub(repository: str, file: str) -> bool:
     except EntryNotFoundError:
         return False
     return True
+
+
+def _list_hub(repository: str) -> list[str]:
+    from huggingface_hub import list_repo_files
+
+    with _reachable(repository, "*.safetensors"):
+        return list_repo_files(repository)
 
 
 def _fetch(repository: str, file: str) -> str:

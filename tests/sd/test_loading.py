@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import UNet2DConditionModel
 
 import threedis_sd.backend
 from threedis_core.errors import WeightsError
 from threedis_core.interfaces import RenderRequest
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 Request = Callable[..., RenderRequest]
 
 
@@ -96,6 +98,99 @@ def test_a_controlnet_of_another_base_model_is_refused(make_request: Request, mo
     assert "cross_attention_dim 1024" in refusal(make_request, model=str(model))
 
 
+def set_entry(model: Path, part: str, entry: Any) -> None:
+    index = model / "model_index.json"
+    facts = json.loads(index.read_text("utf-8"))
+    index.write_text(json.dumps({**facts, part: entry}), "utf-8")
+
+
+def shard(model: Path) -> Path:
+    """Save the U-Net in several files, and give one of them."""
+    folder = model / "unet"
+    unet = UNet2DConditionModel.from_pretrained(folder)
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    unet.save_pretrained(folder, max_shard_size="100KB")
+    return max(folder.glob("*-of-*.safetensors"))
+
+
+@pytest.mark.usefixtures("loads_nothing")
+@pytest.mark.parametrize(
+    ("part", "entry"),
+    [
+        ("unet", 5),
+        ("vae", None),
+        ("tokenizer", [None, None]),
+        ("text_encoder", "CLIPTextModel"),
+        ("text_encoder_2", ["transformers"]),
+        ("scheduler", {"library": "diffusers"}),
+    ],
+)
+def test_a_part_that_the_index_does_not_describe_is_named(
+    part: str, entry: Any, make_request: Request, model: Path
+) -> None:
+    set_entry(model, part, entry)
+    message = refusal(make_request, model=str(model))
+    assert f"model_index.json says {entry!r} for '{part}'" in message
+
+
+@pytest.mark.usefixtures("loads_nothing")
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "controlnet"])
+def test_a_missing_configuration_is_named(part: str, make_request: Request, model: Path) -> None:
+    (model / part / "config.json").unlink()
+    assert f"'{part}/config.json'" in refusal(make_request, model=str(model))
+
+
+@pytest.mark.usefixtures("loads_nothing")
+def test_a_missing_tokenizer_is_named(make_request: Request, model: Path) -> None:
+    shutil.rmtree(model / "tokenizer")
+    assert "'tokenizer/" in refusal(make_request, model=str(model))
+
+
+@pytest.mark.usefixtures("loads_nothing")
+@pytest.mark.parametrize("file", ["vocab.json", "merges.txt"])
+def test_a_tokenizer_without_its_words_is_named(
+    file: str, make_request: Request, model: Path
+) -> None:
+    save_words(model)
+    (model / "tokenizer" / file).unlink()
+    assert f"'tokenizer/{file}'" in refusal(make_request, model=str(model))
+
+
+def test_a_tokenizer_may_be_in_two_files(make_request: Request, model: Path) -> None:
+    save_words(model)
+    renderer = SD15Renderer(SD15Options(model=str(model), steps=1))
+    assert renderer.render([make_request()])[0].warnings == ()
+
+
+def save_words(model: Path) -> None:
+    """Put the tokenizer's words into two files, as older tokenizers have them."""
+    folder = model / "tokenizer"
+    (folder / "tokenizer.json").unlink()
+    for file in ("vocab.json", "merges.txt"):
+        shutil.copy(GOLDEN / "sd15_pipe" / "tokenizer" / file, folder)
+
+
+@pytest.mark.usefixtures("loads_nothing")
+def test_a_missing_shard_is_named(make_request: Request, model: Path) -> None:
+    missing = shard(model)
+    missing.unlink()
+    assert f"'unet/{missing.name}'" in refusal(make_request, model=str(model))
+
+
+@pytest.mark.usefixtures("loads_nothing")
+def test_an_index_of_shards_without_its_map_is_named(make_request: Request, model: Path) -> None:
+    shard(model)
+    index = model / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text("{}", "utf-8")
+    assert f"{index.name} has no weight_map" in refusal(make_request, model=str(model))
+
+
+def test_weights_in_several_files_are_found(make_request: Request, model: Path) -> None:
+    shard(model)
+    renderer = SD15Renderer(SD15Options(model=str(model), steps=1))
+    assert renderer.render([make_request()])[0].image.size == (128, 128)
+
+
 @pytest.mark.usefixtures("loads_nothing")
 def test_a_broken_index_is_named(make_request: Request, model: Path) -> None:
     (model / "model_index.json").write_text("{", "utf-8")
@@ -108,10 +203,43 @@ def test_damaged_weights_are_named(make_request: Request, model: Path) -> None:
     assert "cannot be loaded" in refusal(make_request, model=str(model))
 
 
-def test_a_lora_that_is_not_there_is_named(make_request: Request, pipeline_folder: Path) -> None:
-    lora = {"path": "/no/such/style.safetensors"}
+@pytest.mark.usefixtures("loads_nothing")
+@pytest.mark.parametrize(
+    "path", ["/no/such/style.safetensors", "/no/such/folder", "./style", "style", "a/b/c"]
+)
+def test_a_lora_that_is_not_there_is_named(
+    path: str, make_request: Request, pipeline_folder: Path
+) -> None:
+    message = refusal(make_request, model=str(pipeline_folder), loras=[{"path": path}])
+    assert f"LoRA '{path}' is not there" in message
+
+
+@pytest.mark.usefixtures("loads_nothing")
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [({}, "pytorch_lora_weights.safetensors"), ({"file": "a.safetensors"}, "a.safetensors")],
+)
+def test_offline_the_wanted_file_and_repository_of_a_lora_are_named(
+    given: dict[str, str], wanted: str, make_request: Request, pipeline_folder: Path
+) -> None:
+    lora = {"path": "owner/style-v1.5", **given}
     message = refusal(make_request, model=str(pipeline_folder), loras=[lora])
-    assert "'/no/such/style.safetensors' is not there" in message
+    assert f"'{wanted}' of repository 'owner/style-v1.5'" in message
+
+
+@pytest.mark.usefixtures("loads_nothing")
+def test_a_lora_folder_that_leaves_a_choice_is_refused(
+    make_request: Request, pipeline_folder: Path, tmp_path: Path
+) -> None:
+    lora = {"path": str(tmp_path)}
+    message = refusal(make_request, model=str(pipeline_folder), loras=[lora])
+    assert "holds no .safetensors file" in message
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").touch()
+    message = refusal(make_request, model=str(pipeline_folder), loras=[lora])
+    assert "say which one with 'file': a.safetensors, b.safetensors" in message
+    message = refusal(make_request, model=str(pipeline_folder), loras=[{**lora, "file": "c"}])
+    assert "has no file 'c'" in message
 
 
 def test_the_size_of_a_local_model_is_known_without_loading_it(pipeline_folder: Path) -> None:

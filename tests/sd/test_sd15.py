@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,14 @@ from threedis_core.layout import Layout
 from threedis_core.regions import Regions
 from threedis_core.schedule import ControlSchedule, StepRange
 from threedis_sd.batch import Batch, fusion_plan, run_batch
+from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT
 from threedis_sd.prompts import Text
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
 Request = Callable[..., RenderRequest]
 CAT = ("a red cat", (0.1, 0.1, 0.5, 0.5))
 DOG = ("a blue dog", (0.5, 0.4, 0.9, 0.9))
+LONG = "a red cat " + "and a dog " * 60
 PLAIN_CONTROLNET: dict[str, Any] = {
     "controlnet_prompt": None,
     "controlnet_negative_prompt": None,
@@ -116,6 +121,20 @@ def test_without_instances_the_picture_is_the_stock_pipelines(
     assert np.array_equal(made, np.asarray(expected))
 
 
+def test_a_null_controlnet_prompt_alone_makes_the_controlnet_read_what_the_stock_one_reads(
+    make_renderer: Callable[..., SD15Renderer],
+    make_request: Request,
+    stock_picture: Callable[..., Image.Image],
+) -> None:
+    """This model's ControlNet is not zero-initialised: what it reads is seen in the picture."""
+    request = make_request(seed=3)
+    expected = np.asarray(stock_picture(request, num_inference_steps=3, guidance_scale=7.5))
+    assert np.array_equal(pixels(make_renderer(controlnet_prompt=None), request), expected)
+    neutral = {"controlnet_negative_prompt": NEUTRAL_NEGATIVE_PROMPT}
+    for options in ({}, {"controlnet_prompt": None, **neutral}):
+        assert not np.array_equal(pixels(make_renderer(**options), request), expected)
+
+
 def test_with_no_control_on_the_picture_is_the_stock_pipelines(
     make_renderer: Callable[..., SD15Renderer],
     make_request: Request,
@@ -204,11 +223,47 @@ def test_requests_of_one_batch_may_differ_in_everything(
 def test_words_that_the_model_does_not_read_are_told(
     renderer: SD15Renderer, make_request: Request
 ) -> None:
-    long = ("a red cat " + "and a dog " * 30 + "with a golden crown", CAT[1])
+    long = ("a red cat " + "and a dog " * 12 + "with a golden crown", CAT[1])
     warnings = renderer.render([make_request(DOG, long)])[0].warnings
     assert len(warnings) == 1
     assert "instance 1 ('a red cat and a dog" in warnings[0]
     assert "golden crown" in warnings[0]
+
+
+def test_of_a_very_long_prompt_the_warning_gives_only_the_start_of_what_is_lost(
+    renderer: SD15Renderer, make_request: Request
+) -> None:
+    warnings = renderer.render([make_request((LONG, CAT[1]))])[0].warnings
+    assert len(warnings[0]) < 350
+    assert "...'" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"controlnet_prompt": LONG}, ["controlnet_prompt"]),
+        ({"controlnet_negative_prompt": LONG}, ["controlnet_negative_prompt"]),
+        ({"controlnet_negative_prompt": LONG, "guidance": 1.0}, []),
+        ({"controlnet_prompt": LONG, "control_cn": True}, []),
+    ],
+)
+def test_a_long_controlnet_prompt_is_told_where_it_is_used(
+    options: dict[str, Any],
+    told: list[str],
+    make_renderer: Callable[..., SD15Renderer],
+    make_request: Request,
+) -> None:
+    warnings = make_renderer(**options).render([make_request(CAT)])[0].warnings
+    assert [warning.split()[0] for warning in warnings] == told
+
+
+def test_a_long_negative_prompt_is_told_where_it_is_used(
+    renderer: SD15Renderer, make_request: Request
+) -> None:
+    requests = [make_request(negative_prompt=LONG, guidance=guidance) for guidance in (7.5, 1.0)]
+    guided, unguided = renderer.render(requests)
+    assert guided.warnings[0].startswith("the negative prompt ('a red cat")
+    assert unguided.warnings == ()
 
 
 def test_a_region_too_small_to_be_seen_is_told(
@@ -248,3 +303,20 @@ def test_another_attention_kernel_gives_nearly_the_same_picture(
     native = pixels(make_renderer(), request).astype(int)
     other = pixels(make_renderer(attention_backend=kernel), request).astype(int)
     assert np.abs(native - other).max() <= 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_libraries_below_print_nothing(
+    dtype: str, pipeline_folder: Path, make_request: Request
+) -> None:
+    """In a process of its own, since what an import prints is printed once."""
+    script = (
+        "import sys\n"
+        "from threedis_sd.sd15 import SD15Options, SD15Renderer\n"
+        "options = SD15Options(model=sys.argv[1], dtype=sys.argv[2])\n"
+        "SD15Renderer(options).load()\n"
+    )
+    command = [sys.executable, "-c", script, str(pipeline_folder), dtype]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
