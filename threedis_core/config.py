@@ -35,7 +35,11 @@ class Choice(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """Everything a run can be told. Paths in a file are relative to that file.
+    """Everything a run can be told.
+
+    In a file, ``layout``, ``depth`` and ``out`` are relative to that file. Paths among the options
+    of a backend are the backend's own affair, relative to the working directory: repeat a run with
+    a local model from the folder it was made in, or give such paths in full.
 
     Args:
         layout: Layout file; not needed where a layout is at hand.
