@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -24,7 +24,7 @@ def validate_options(model: type[Model], values: Mapping[str, Any], owner: str) 
     Raises:
         OptionError: An unknown option, or a value that does not fit.
     """
-    names: Iterable[object] = values
+    names = cast("Iterable[object]", values)  # a YAML file has keys of any kind
     for name in names:
         if not isinstance(name, str):
             raise OptionError(f"The key {name!r:.60} for {owner} is no text; quote it.")
