@@ -71,6 +71,12 @@ def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_page_waits_to_be_filled_in(page) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"^\W*(?:FIGURES|BENCH)\W*$", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_blocks_of_a_page_run(page, tmp_path) -> None:
     write_files(page, tmp_path)
     if (tmp_path / "pyproject.toml").exists():
