@@ -26,7 +26,7 @@ types: $(VENV)/.developed  ## pyright, strict on threedis_core
 	$(BIN)/pyright
 
 docs: $(VENV)/.developed  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) site build .pytest_cache .ruff_cache .coverage
