@@ -25,15 +25,12 @@ class StepRange:
     def __post_init__(self) -> None:
         if self.start < 0 or (self.stop is not None and self.stop < self.start):
             raise OptionError(
-                f"step range {self.start}..{self.stop} is not valid; "
-                "expected 0 <= start <= stop"
+                f"step range {self.start}..{self.stop} is not valid; expected 0 <= start <= stop"
             )
 
     def __contains__(self, step: object) -> bool:
         return (
-            isinstance(step, int)
-            and step >= self.start
-            and (self.stop is None or step < self.stop)
+            isinstance(step, int) and step >= self.start and (self.stop is None or step < self.stop)
         )
 
     @classmethod
