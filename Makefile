@@ -35,9 +35,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python $(PROJECTS)
-	$(PIP) -e . -e plugins/threedis-pocket
+	@echo "Installing torch, diffusers and ThreeDIS into $(VENV): a few minutes, 1.4 GB."
+	@$(PIP) -e . -e plugins/threedis-pocket
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed
-	$(PIP) -e '.[dev]' -e plugins/threedis-pocket
+	@echo "Installing what the tests, lint and documentation need."
+	@$(PIP) -e '.[dev]' -e plugins/threedis-pocket
 	@touch $@

@@ -125,7 +125,9 @@ class RunConfig(BaseModel):
             InputError: It names none, or the file cannot be read.
         """
         if self.layout is None:
-            raise OptionError("the config names no layout; give a layout file")
+            raise OptionError(
+                "no layout: give a layout file, or a config that names one; see threedis render --help"
+            )
         return read_layout(self.layout, self.image_id)
 
     def read_depth(self) -> DepthMap | None:

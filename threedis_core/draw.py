@@ -39,6 +39,7 @@ def draw_layout(
     height: int,
     background: Image.Image | None = None,
     scale: float = 1.0,
+    colors: Sequence[Color] | None = None,
 ) -> Image.Image:
     """Draw the boxes of a layout with their prompts.
 
@@ -48,6 +49,7 @@ def draw_layout(
         height: Its height.
         background: A picture to draw upon, of any size; None draws on plain paper.
         scale: Size of lines and letters, relative; more than 1 where the drawing will be shrunk.
+        colors: RGB colour of each instance, 0 to 255; None gives each one its own.
     Returns:
         An RGB picture with the same proportions. Its longer side is 512 to 2048 pixels, so that
         the prompts can be read: small sizes are enlarged, large ones reduced.
@@ -59,12 +61,13 @@ def draw_layout(
     canvas = canvas.resize((SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
     unit = scale * max(canvas.size) / SMALLEST_SIDE
     rectangles = [_to_pixels(instance.box.xyxy, canvas.size) for instance in layout.instances]
+    palette = colors or [instance_color(index) for index in range(len(rectangles))]
     # Large boxes first, so that small ones stay visible.
     order = sorted(range(len(rectangles)), key=lambda index: -layout.instances[index].box.area)
     for index in order:
-        _draw_box(canvas, rectangles[index], instance_color(index), unit)
+        _draw_box(canvas, rectangles[index], palette[index], unit)
     for index, label in _place_labels(layout, rectangles, canvas.size, unit).items():
-        _draw_label(canvas, label, _darker(instance_color(index)), unit)
+        _draw_label(canvas, label, _darker(palette[index]), unit)
     return canvas.resize(size, Image.Resampling.BOX)
 
 

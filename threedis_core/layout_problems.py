@@ -22,6 +22,8 @@ def one_line(error: ValidationError, model: type[BaseModel], data: Any) -> str:
         data: What a person wrote, to name an instance by its prompt.
     """
     problems = error.errors(include_url=False)
+    # A misspelt field comes first: it is why another one is missing.
+    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     more = f" (and {len(problems) - 1} more problems)" if len(problems) > 2 else ""
     more = " (and 1 more problem)" if len(problems) == 2 else more
     return _describe(problems[0], model, data) + more

@@ -138,6 +138,10 @@ class PluginRegistry:
         """The plugin whose code runs when ``name`` is chosen; for a preset its backend's."""
         return self._resolve(name).source
 
+    def sources_of(self, name: str) -> tuple[Source, ...]:
+        """Every plugin that has a part in ``name``: a preset's own, and its backend's."""
+        return (self._entries[name].source, self.source_of(name))
+
     def renderer(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> RenderBackend:
         """Make a renderer; loads no weights.
 

@@ -85,9 +85,9 @@ def plan_run(
         planned.append(PlannedRenderer(name, backend, registry.source_of(name), size))
         warnings += _warnings(name, capabilities, layout, size, depth_size)
     sources = [
-        registry.source_of(config.region_refiner.name),
-        *(renderer.source for renderer in planned),
-        *([] if isinstance(source, DepthMap) else [source.source]),
+        *registry.sources_of(config.region_refiner.name),
+        *(part for renderer in planned for part in registry.sources_of(renderer.name)),
+        *(() if isinstance(source, DepthMap) else registry.sources_of(source.name)),
     ]
     return RunPlan(tuple(planned), refiner, source, tuple(warnings), tuple(sources))
 

@@ -143,7 +143,7 @@ def test_render_shows_warnings_on_stderr(threedis) -> None:
         (["scene.yaml", "--depth", "depth.png", "--seed", "-1"], "seed is -1"),
         (["scene.yaml", "--depth", "depth.png", "--set", "max_instances=1"], "at most 1"),
         (["scene.yaml", "--depth", "depth.png", "--out", "."], "not empty"),
-        (["--depth", "depth.png"], "names no layout"),
+        (["--depth", "depth.png"], "no layout: give a layout file"),
         (["scene.yaml", "--config", "none.yaml"], "none.yaml"),
         (["scene.yaml", "--image-id", "3"], "scene.yaml"),
     ],

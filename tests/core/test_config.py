@@ -160,5 +160,5 @@ def test_a_config_survives_yaml(tmp_path) -> None:
 
 
 def test_a_config_without_a_layout_says_so() -> None:
-    with pytest.raises(OptionError, match="names no layout"):
+    with pytest.raises(OptionError, match="no layout: give a layout file"):
         RunConfig().read_layout()

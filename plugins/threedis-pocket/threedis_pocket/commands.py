@@ -83,10 +83,15 @@ def bench_pocket(
 ) -> None:
     """Measure the hook on held-out pocket layouts: pictures with it on and with it off.
 
-    colour: the prompt's colour is the most frequent one on the instance. colour_iou: and the box
-    found for that colour has IoU >= 0.5 with the layout's. iou: mean IoU, 0 where the colour is
-    wrong. image: every instance right. "shared" instances share their shape with another one, so
-    the global prompt alone cannot tell which is which.
+    colour: the prompt's colour is the most frequent one on the instance.
+
+    colour + IoU (colour_iou in the JSON): and the box found for that colour has IoU >= 0.5.
+
+    mean IoU (iou): of that box with the layout's, 0 where the colour is wrong.
+
+    whole image (image): every instance is right.
+
+    Shared instances share their shape with another one, so the prompt alone cannot tell them apart.
     """
     from threedis_pocket.bench import bench_pocket as measure
     from threedis_pocket.tables import print_table
@@ -111,7 +116,7 @@ def bench_vae(
     ),
     count: Annotated[int, typer.Option("--pictures", min=1, help="Held-out pictures.")] = 256,
 ) -> None:
-    """Print the mean PSNR [dB] of an autoencoder's reconstructions of held-out scenes."""
+    """Print the mean PSNR, in dB, of an autoencoder's reconstructions of held-out scenes."""
     models = {p.name: p.options.get("model") for p in state_of(context).registry.presets()}
     if models.get(preset) is None:
         known = ", ".join(sorted(name for name, model in models.items() if model))

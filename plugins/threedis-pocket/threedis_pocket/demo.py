@@ -13,13 +13,15 @@ from PIL import Image
 from threedis_core.draw import draw_layout
 from threedis_core.interfaces import RenderBackend
 from threedis_core.layout import Layout
+from threedis_core.palette import Color
 from threedis_core.plugins import PluginRegistry
 from threedis_core.progress import Progress, silent
 from threedis_pocket.bench import BASE_MODEL, SIZE, scene_request
 from threedis_pocket.contact_sheet import contact_sheet
 from threedis_pocket.detector import Detector
-from threedis_pocket.layouts import sample_layouts
+from threedis_pocket.layouts import colour_index, sample_layouts
 from threedis_pocket.measure import judge
+from threedis_pocket.world import COLOURS, PALETTE
 
 LAYOUTS = 6
 LETTERING = 1.3  # the drawings are shrunk into the sheet's cells
@@ -59,6 +61,12 @@ def _pictures(
     return [result.image for result in backend.render(requests, step)]
 
 
+def _colors(layout: Layout) -> list[Color]:
+    """The colour that each prompt names, so that the drawing says what is asked for."""
+    names = [COLOURS[colour_index(layout, i) or 0] for i in range(len(layout.instances))]
+    return [tuple(round(255 * part) for part in PALETTE[name]) for name in names]
+
+
 def _score(layouts: Sequence[Layout], pictures: Sequence[Image.Image]) -> str:
     """How many instances are right, "7 of 24"."""
     detector = Detector()
@@ -88,7 +96,7 @@ def make_demo(
     )
     rows = [
         (
-            draw_layout(layout, SIZE, SIZE, scale=LETTERING),
+            draw_layout(layout, SIZE, SIZE, scale=LETTERING, colors=_colors(layout)),
             scene_request(layout, seed).depth.to_image(),
             off[number],
             on[number],

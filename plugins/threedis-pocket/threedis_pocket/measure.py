@@ -82,13 +82,13 @@ def _share(hits: Sequence[bool]) -> Figure:
 
 
 def _mean(values: Sequence[float]) -> Figure:
-    """A mean with its 95 % interval from Student's t; one value alone has none."""
+    """A mean of values in [0, 1] and its 95 % interval from Student's t; one alone has none."""
     if not values:
         return dict(_NOTHING)
     mean, reach = float(np.mean(values)), None
     if len(values) > 1:
         reach = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    low, high = (None, None) if reach is None else (mean - reach, mean + reach)
+    low, high = (None, None) if reach is None else (max(mean - reach, 0), min(mean + reach, 1))
     return {"value": mean, "low": low, "high": high, "n": len(values)}
 
 
