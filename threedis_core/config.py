@@ -126,7 +126,7 @@ class RunConfig(BaseModel):
         """
         if self.layout is None:
             raise OptionError(
-                "no layout: give a layout file, or a config that names one; see threedis render --help"
+                "no layout: give a layout file, or a config that names one (--config)"
             )
         return read_layout(self.layout, self.image_id)
 
