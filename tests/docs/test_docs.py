@@ -115,3 +115,46 @@ def test_the_renderer_of_the_docs_is_listed_and_renders(tmp_path) -> None:
     )
     assert rendered.returncode == 0, rendered.stderr
     assert rendered.stdout == "run/sketch-seed0.png\n"
+
+
+SHELL_SESSION = """
+import shlex, sys
+from threedis_core.cli import main
+
+for line in open("commands.txt"):
+    try:
+        main(shlex.split(line, comments=True)[1:])
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{line.strip()} ended with {end.code}")
+"""
+
+
+def shell_commands(page: Path) -> list[str]:
+    code = "\n".join(b.code for b in blocks(page) if b.language in ("sh", "bash"))
+    return [line for line in code.replace("\\\n", " ").splitlines() if line.startswith("threedis ")]
+
+
+def make_what_the_commands_name(folder: Path) -> None:
+    """A depth picture, and a small real model where the pages say that a large one lies."""
+    from threedis_core import Layout
+    from threedis_core.testing import sample_depth
+    from threedis_pocket import WEIGHTS
+
+    sample_depth(Layout.load(folder / "layout.yaml"), 128, 128).save(folder / "depth.png")
+    model = folder / "path" / "to" / "stable-diffusion-v1-5"
+    model.parent.mkdir(parents=True)
+    model.symlink_to(WEIGHTS / "pocket-sd15")
+    (model.parent / "control_v11f1p_sd15_depth").symlink_to(model / "controlnet")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_the_commands_a_newcomer_types_run(page, tmp_path) -> None:
+    write_files(ROOT / page, tmp_path)
+    make_what_the_commands_name(tmp_path)
+    commands = shell_commands(ROOT / page)
+    assert len(commands) >= 3
+    (tmp_path / "commands.txt").write_text("\n".join(commands))
+    finished = run_python(tmp_path, "-c", SHELL_SESSION)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert len(list(tmp_path.glob("runs/*/*-seed*.png"))) >= 3
