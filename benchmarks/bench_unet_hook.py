@@ -43,13 +43,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         renderer = make_renderer(arguments.model, Path(folder), arguments.steps)
-        rows = [measure(renderer, count, arguments.repeats) for count in arguments.instances]
-    if arguments.json:
-        print(json.dumps(rows))
-        return
-    print(f"{'instances':>9} {'stock s':>9} {'hook s':>9} {'ratio':>7}")
-    for row in rows:
-        print("{instances:9d} {stock:9.3f} {hook:9.3f} {ratio:7.2f}".format(**row))
+        rows = (measure(renderer, count, arguments.repeats) for count in arguments.instances)
+        if arguments.json:
+            print(json.dumps(list(rows)))
+            return
+        print(f"{'instances':>9} {'stock s':>9} {'hook s':>9} {'ratio':>7}", flush=True)
+        for row in rows:
+            print("{instances:9d} {stock:9.3f} {hook:9.3f} {ratio:7.2f}".format(**row), flush=True)
 
 
 def make_renderer(model: str | None, folder: Path, steps: int) -> UNetRenderer:

@@ -57,7 +57,9 @@ def test_no_instances_leave_the_paper_or_the_background() -> None:
 )
 def test_any_prompt_in_any_corner_is_drawn(text: str) -> None:
     corners = [[0, 0, 0.02, 0.02], [0.98, 0, 1, 0.02], [0, 0.98, 1, 1], [0.999, 0.999, 1, 1]]
-    draw_layout(layout(*((text, corner) for corner in corners)), 512, 300)
+    drawing = draw_layout(layout(*((text, corner) for corner in corners)), 512, 300)
+    assert drawing.size == (512, 300)
+    assert drawing.tobytes() != draw_layout(layout(), 512, 300).tobytes()
 
 
 def test_the_drawing_is_the_same_every_time() -> None:

@@ -240,4 +240,4 @@ def test_junk_text_gives_plain_data_or_a_layout_error(content: str) -> None:
         for suffix in (".json", ".yaml"):
             path = write(Path(folder), f"junk{suffix}", content)
             with suppress(LayoutError):
-                read_document(path)
+                json.dumps(read_document(path), default=str)  # plain data, without cycles
