@@ -21,9 +21,7 @@ from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.training.data import Pictures, to_model
 from threedis_pocket.training.loop import Task
 from threedis_pocket.world import Scenes
-
-NEUTRAL_PROMPT = "masterpiece, best quality"
-NEUTRAL_NEGATIVE = "worst quality, low quality, bad anatomy, watermark, text, blurry"
+from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -170,6 +168,6 @@ def _control_prompts(captions: list[str], rng: torch.Generator) -> list[str]:
     """The ControlNet mostly sees the neutral prompts that the renderers give it."""
     dice = torch.rand(len(captions), generator=rng).tolist()
     return [
-        NEUTRAL_PROMPT if d < 0.4 else NEUTRAL_NEGATIVE if d < 0.7 else c
+        NEUTRAL_PROMPT if d < 0.4 else NEUTRAL_NEGATIVE_PROMPT if d < 0.7 else c
         for c, d in zip(captions, dice, strict=True)
     ]
