@@ -15,9 +15,18 @@ from threedis_core.layout import Layout
 from threedis_core.layout_files import read_layout
 from threedis_core.options import validate_options
 from threedis_core.plain_yaml import PlainYamlError, parse_yaml
+from threedis_core.registrations import NAME
 from threedis_core.suggest import did_you_mean
 
 Pixels = Annotated[int, Field(ge=1)]
+
+
+LABEL_SIGN = "@"
+
+
+def registered_name(name: str) -> str:
+    """The name a run's renderer is registered under: "sd15" of "sd15@plain"."""
+    return name.partition(LABEL_SIGN)[0]
 
 
 class Choice(BaseModel):
@@ -48,7 +57,8 @@ class RunConfig(BaseModel):
         depth_model: Depth model and its options.
         depth_seed: Seed of the depth model.
         region_refiner: Region refiner and its options.
-        renderers: Options of each renderer by its name; a list of names will do.
+        renderers: Options of each renderer by its name; a list of names will do. ``sd15@plain``
+            is ``sd15`` once more, under the label ``plain``, with options of its own.
         seeds: One picture per renderer and seed.
         width: Picture width in pixels; None: the layout's, or the renderer's default area in
             the depth map's proportions.
@@ -88,6 +98,18 @@ class RunConfig(BaseModel):
         if repeated:
             raise ValueError(f"'{repeated[0]}' is named twice; name each renderer once")
         return {name: dict[str, Any]() for name in names}
+
+    @field_validator("renderers")
+    @classmethod
+    def _labels_fit_file_names(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            _, at, label = name.partition(LABEL_SIGN)
+            if at and not NAME.fullmatch(label):
+                raise ValueError(
+                    f"'{name:.80}' has the label '{label:.80}'; expected renderer@label, the label "
+                    "of lower-case letters, digits, '-' and '_', at most 64"
+                )
+        return value
 
     @field_validator("seeds")
     @classmethod
@@ -162,7 +184,9 @@ class RunConfig(BaseModel):
     def with_settings(self, settings: Iterable[str]) -> RunConfig:
         """Apply ``option=value`` to every renderer, ``name.option=value`` to one backend.
 
-        ``name`` is a chosen renderer, the depth model or the region refiner; values are YAML.
+        ``name`` is a chosen renderer (with its label, if it has one), the depth model or the
+        region refiner; values are YAML. Whether a backend knows the option is for ``plan_run``
+        to say, which makes the backends.
 
         Raises:
             OptionError: A setting without "=", a name that was not chosen, a value that is no YAML.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
-from threedis_core.config import RunConfig
+from threedis_core.config import RunConfig, registered_name
 from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError
 from threedis_core.interfaces import Capabilities, DepthModel, RegionRefiner, RenderBackend
@@ -24,7 +24,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class PlannedRenderer:
-    """A renderer that has passed every check, and the size (width, height) it will render at."""
+    """A renderer that has passed every check, and the size (width, height) it will render at.
+
+    ``name`` is the one in the config, with its label.
+    """
 
     name: str
     backend: RenderBackend
@@ -70,7 +73,8 @@ def plan_run(
         check_seed(seed)
     refiner = registry.region_refiner(config.region_refiner.name, config.region_refiner.options)
     backends = {
-        name: registry.renderer(name, options) for name, options in config.renderers.items()
+        name: registry.renderer(registered_name(name), options)
+        for name, options in config.renderers.items()
     }
     asked = _asked_size(config, layout)
     source = _depth_source(config, depth, asked or _largest_default(backends), registry)
@@ -82,11 +86,16 @@ def plan_run(
         size = asked or size_like(depth_size, capabilities)
         check_size(*size, capabilities, name)
         check_instance_count(len(layout.instances), capabilities, name)
-        planned.append(PlannedRenderer(name, backend, registry.source_of(name), size))
+        source_of = registry.source_of(registered_name(name))
+        planned.append(PlannedRenderer(name, backend, source_of, size))
         warnings += _warnings(name, capabilities, layout, size, depth_size)
     sources = [
         *registry.sources_of(config.region_refiner.name),
-        *(part for renderer in planned for part in registry.sources_of(renderer.name)),
+        *(
+            part
+            for renderer in planned
+            for part in registry.sources_of(registered_name(renderer.name))
+        ),
         *(() if isinstance(source, DepthMap) else registry.sources_of(source.name)),
     ]
     return RunPlan(tuple(planned), refiner, source, tuple(warnings), tuple(sources))

@@ -48,6 +48,8 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path) -> None:
         ("width: 0", "width is 0"),
         ("renderers: [a, a]", "'a' is named twice"),
         ("renderers: 3", "renderers is 3"),
+        ("renderers: [a@]", "'a@' has the label ''; expected renderer@label"),
+        ("renderers: {a@../x: {}}", "has the label '../x'; expected"),
         ("[1, 2]", "expected a mapping"),
         ("a: &x 1", "anchors"),
         ("1: 2", "The key 1 for config .*run.yaml is no text; quote it"),
@@ -94,6 +96,25 @@ def test_a_setting_with_a_name_goes_to_that_one_and_wins_in_any_order() -> None:
         assert config.renderers == {"a": {"steps": 1}, "b": {"steps": 2}}
 
 
+def test_a_renderer_is_there_several_times_under_labels_with_options_of_their_own(tmp_path) -> None:
+    config = load(tmp_path, "renderers: {a: {steps: 1}, a@off: {control_steps: 0}, a@long: }")
+    assert config.renderers == {"a": {"steps": 1}, "a@off": {"control_steps": 0}, "a@long": {}}
+    config = config.with_settings(["a@long.steps=9", "a.tint=0.5", "guidance=2"])
+    assert config.renderers == {
+        "a": {"steps": 1, "tint": 0.5, "guidance": 2},
+        "a@off": {"control_steps": 0, "guidance": 2},
+        "a@long": {"steps": 9, "guidance": 2},
+    }
+
+
+def test_flags_choose_among_labels() -> None:
+    config = RunConfig.model_validate({"renderers": {"a": {}, "a@off": {"steps": 2}}})
+    assert config.overridden({"renderers": ["a@off", "a@new"]}).renderers == {
+        "a@off": {"steps": 2},
+        "a@new": {},
+    }
+
+
 def test_settings_reach_the_depth_model_and_the_refiner() -> None:
     config = CONFIG.with_settings(["planes.noise=0.5", "boxes.margin=null"])
     assert config.depth_model == Choice(name="planes", options={"noise": 0.5})
@@ -120,6 +141,7 @@ def test_values_of_settings_are_yaml(text, value) -> None:
         ("=3", "expected option=value"),
         (".steps=3", "expected option=value"),
         ("a.=3", "expected option=value"),
+        ("a@off.steps=1", "'a@off' is not chosen. Chosen: a, b, boxes, planes"),
         ("planez.noise=1", "'planez' is not chosen. Chosen: a, b, boxes, planes. Did you mean"),
         ("steps=*x", "--set steps: .*aliases"),
         ("steps=[", "--set steps: not YAML"),

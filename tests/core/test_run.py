@@ -190,6 +190,27 @@ def test_run_json_tells_how_the_pictures_came_to_be(registry, tmp_path) -> None:
     assert picture["backend"] == {"fake": True}
 
 
+def test_labels_tell_the_same_renderer_with_other_options_apart(registry, tmp_path) -> None:
+    renderers = {"pale": {}, "pale@off": {"tint": 0.0}, "fake@pale": {"tint": 0.1}}
+    run = render(LAYOUT, depth=DEPTH, renderers=renderers, registry=registry, out=tmp_path / "run")
+    files = ["pale-seed0.png", "pale@off-seed0.png", "fake@pale-seed0.png"]
+    assert [image.file.name for image in run.images] == files
+    pale, off, same = (np.asarray(image.image) for image in run.images)
+    assert (pale != off).any()
+    assert (pale == same).all()
+    assert [image["renderer"] for image in run.record["images"]] == list(renderers)
+    again = render_config(RunConfig.load(tmp_path / "run" / "run.json"), registry=registry)
+    assert [image.image for image in again.images] == [image.image for image in run.images]
+
+
+def test_an_unknown_option_lists_the_known_ones_before_anything_renders(extras) -> None:
+    renderers = {"recording": {}, "fake@second": {"tinte": 1}}
+    with pytest.raises(OptionError, match="'tinte' for renderer 'fake'") as caught:
+        render(LAYOUT, depth=DEPTH, renderers=renderers, registry=extras)
+    assert "It knows: max_instances, steps, tint. Did you mean 'tint'?" in str(caught.value)
+    assert Recording.calls == []
+
+
 def test_a_picture_carries_its_own_provenance(registry, tmp_path) -> None:
     run = render(LAYOUT, depth=DEPTH, renderers=["fake"], out=tmp_path / "run", registry=registry)
     provenance = read_provenance(tmp_path / "run" / "fake-seed0.png")

@@ -28,7 +28,12 @@ RegionRefinerName = Annotated[
     str | None, typer.Option(help="What turns boxes into regions. Default: boxes.")
 ]
 RendererNames = Annotated[
-    list[str] | None, typer.Option("--renderer", help="Renderer or preset; repeat for several.")
+    list[str] | None,
+    typer.Option(
+        "--renderer",
+        metavar="NAME[@LABEL]",
+        help="Renderer or preset; repeat for several. A label tells the same one apart.",
+    ),
 ]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")]
 Settings = Annotated[
@@ -36,7 +41,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="[NAME.]OPTION=VALUE",
-        help="Option of every renderer, or of the one named; values are YAML.",
+        help="Option of every renderer (each must know it), or of the one named; values are YAML.",
     ),
 ]
 Width = Annotated[int | None, typer.Option(min=1, help="Picture width in pixels.")]

@@ -25,6 +25,8 @@ threedis render scene.yaml --seed 0 --seed 1 --set steps=30
 
 threedis render scene.yaml --renderer sd15 --set sd15.model=my/sd15
 
+threedis render scene.yaml --renderer sd15 --renderer sd15@off --set sd15@off.control_steps=0
+
 threedis render --config runs/my-run/run.json --out runs/again"""
 
 
