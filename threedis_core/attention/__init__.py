@@ -1,5 +1,16 @@
 """The region plan: who may attend to whom, and how much. Importing this imports torch."""
 
 from threedis_core.attention.fusion import FusionPlan
+from threedis_core.attention.joint import Cell, JointPlan
+from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.lowering import Choice, choose_lowering, lower
 
-__all__ = ["FusionPlan"]
+__all__ = [
+    "Cell",
+    "Choice",
+    "FusionPlan",
+    "JointAttention",
+    "JointPlan",
+    "choose_lowering",
+    "lower",
+]

@@ -1,0 +1,197 @@
+"""The region plan of joint attention: which tokens there are, and which may see which.
+
+Pure data: it knows no model and no kernel. Tokens come in the order [text; padding; image]: the
+global prompt, the instances' prompts, padding, then the image row by row.
+
+S tokens in all; N instances; C cells; (rows, columns) the image's token grid.
+
+Source: 3DIS-FLUX (arXiv 2501.05131), the attention controls of its renderer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from threedis_core.errors import OptionError, RenderError
+
+CONTROLS = ("i2i", "i2t", "t2i", "t2t")
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Tokens that are alike to every rule.
+
+    Args:
+        kind: A prompt's text, the padding of the text, or a part of the image.
+        members: Of a text its own number (0 is the global prompt, then the instances from 1); of a
+            part of the image the numbers of the instances that cover it, none for the background.
+        size: How many tokens it has.
+    """
+
+    kind: Literal["text", "padding", "image"]
+    members: frozenset[int]
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class JointPlan:
+    """Who may attend to whom in one picture.
+
+    Args:
+        text_lengths: Tokens of each prompt, each >= 1: the global prompt, then the N instances.
+        masks: Each instance's image tokens, bool, shape (N, rows, columns).
+        padding: Text tokens after the last prompt that belong to nobody: only padding sees them,
+            and they see only padding.
+    Raises:
+        RenderError: The numbers do not fit together.
+    """
+
+    text_lengths: tuple[int, ...]
+    masks: Bools
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        if self.masks.ndim != 3 or len(self.masks) + 1 != len(self.text_lengths):
+            raise RenderError(
+                f"a plan got {len(self.text_lengths)} prompts and masks of shape "
+                f"{self.masks.shape}; expected the global prompt and one per instance, and "
+                "masks of shape (instances, rows, columns)"
+            )
+        if min(self.text_lengths) < 1 or self.padding < 0 or self.image_tokens < 1:
+            raise RenderError(
+                f"a plan got prompts of {self.text_lengths} tokens, {self.padding} of padding and "
+                f"{self.image_tokens} image tokens; expected at least 1, 0 and 1"
+            )
+
+    @property
+    def instances(self) -> int:
+        """N, the number of instances."""
+        return len(self.masks)
+
+    @property
+    def text_tokens(self) -> int:
+        """The number of text tokens, padding included."""
+        return sum(self.text_lengths) + self.padding
+
+    @property
+    def image_tokens(self) -> int:
+        """The number of image tokens."""
+        return self.masks.shape[1] * self.masks.shape[2]
+
+    @property
+    def tokens(self) -> int:
+        """S, the number of all tokens."""
+        return self.text_tokens + self.image_tokens
+
+    def padded(self, text_tokens: int) -> JointPlan:
+        """This plan with its text padded to ``text_tokens``.
+
+        Raises:
+            RenderError: The text is longer than that.
+        """
+        if text_tokens < self.text_tokens:
+            raise RenderError(
+                f"cannot pad a text of {self.text_tokens} tokens to {text_tokens}; expected more"
+            )
+        return replace(self, padding=self.padding + text_tokens - self.text_tokens)
+
+    def same_as(self, other: JointPlan) -> bool:
+        """Whether both say the same of every token."""
+        return (self.text_lengths, self.padding) == (
+            other.text_lengths,
+            other.padding,
+        ) and np.array_equal(self.masks, other.masks)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The C cells: the prompts in order, the padding if any, the parts of the image."""
+        text = [Cell("text", frozenset({i}), size) for i, size in enumerate(self.text_lengths)]
+        padding = [Cell("padding", frozenset(), self.padding)] if self.padding else []
+        members, sizes = self._image_cells[0], np.bincount(self._image_cells[1])
+        image = [
+            Cell("image", frozenset(np.flatnonzero(row).tolist()), int(size))
+            for row, size in zip(members, sizes, strict=True)
+        ]
+        return (*text, *padding, *image)
+
+    @cached_property
+    def labels(self) -> NDArray[np.intp]:
+        """The number of the cell each token is in, shape (S,), in token order."""
+        others = len(self.cells) - len(self._image_cells[0])
+        text = np.repeat(np.arange(others), [cell.size for cell in self.cells[:others]])
+        return np.concatenate([text, others + self._image_cells[1]])
+
+    @cached_property
+    def _image_cells(self) -> tuple[Bools, NDArray[np.intp]]:
+        """Each image cell's members, shape (cells, N + 1), and each image token's cell."""
+        covered = self.masks.reshape(self.instances, -1).astype(np.bool_)
+        # Nothing is covered by prompt 0, the global one: it keeps the instances' numbers from 1.
+        covered = np.concatenate([np.zeros((1, self.image_tokens), np.bool_), covered])
+        members, labels = np.unique(covered.T, axis=0, return_inverse=True)
+        return members, labels.reshape(-1)
+
+    def permissions(self, controls: frozenset[str]) -> Bools:
+        """Whether the tokens of one cell (row) may see those of another, shape (C, C).
+
+        A control that is on keeps queries and keys of the same instance together and parts all
+        others; one that is off lifts its own rule and no other.
+
+        - ``i2i``: image tokens inside regions see, of the image, only their own regions (several
+          where regions overlap), and no global text.
+        - ``i2t``: image tokens inside regions see, of the instances' texts, only their own.
+        - ``t2i``: instances' texts see, of the image, only their own region.
+        - ``t2t``: instances' texts see, of the text, only their own.
+
+        The global text and the background see everything. No row is ever empty: a token always
+        sees its own cell.
+
+        Raises:
+            OptionError: A control that does not exist.
+        """
+        check_controls(controls)
+        members = np.zeros((len(self.cells), len(self.text_lengths)), np.int64)
+        for row, cell in zip(members, self.cells, strict=True):
+            row[list(cell.members)] = 1
+        alike = members @ members.T > 0
+        text, padding, image = (
+            np.array([cell.kind == kind for cell in self.cells])
+            for kind in ("text", "padding", "image")
+        )
+        everyone = members[:, 0] > 0
+        own, bound = text & ~everyone, image & members.any(1)
+        rules = {
+            "i2i": (bound, image),
+            "i2t": (bound, own),
+            "t2i": (own, image),
+            "t2t": (own, text),
+        }
+        allowed = np.ones_like(alike)
+        for control in controls:
+            part = np.ix_(*rules[control])
+            allowed[part] = alike[part]
+        if "i2i" in controls:
+            allowed[np.ix_(bound, everyone)] = False
+        allowed[padding] = allowed[:, padding] = False
+        allowed[np.ix_(padding, padding)] = True
+        return allowed
+
+
+def check_controls(controls: frozenset[str]) -> None:
+    """Refuse the name of a control that does not exist.
+
+    Raises:
+        OptionError: It says which exist.
+    """
+    unknown = sorted(controls - set(CONTROLS))
+    if unknown:
+        raise OptionError(
+            f"unknown attention control {', '.join(unknown)}; expected some of "
+            f"{', '.join(CONTROLS)}"
+        )
