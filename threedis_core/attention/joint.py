@@ -131,7 +131,7 @@ class JointPlan:
     @cached_property
     def _image_cells(self) -> tuple[Bools, NDArray[np.intp]]:
         """Each image cell's members, shape (cells, N + 1), and each image token's cell."""
-        covered = self.masks.reshape(self.instances, -1).astype(np.bool_)
+        covered = self.masks.reshape(self.instances, self.image_tokens).astype(np.bool_)
         # Nothing is covered by prompt 0, the global one: it keeps the instances' numbers from 1.
         covered = np.concatenate([np.zeros((1, self.image_tokens), np.bool_), covered])
         members, labels = np.unique(covered.T, axis=0, return_inverse=True)
