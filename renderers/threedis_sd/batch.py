@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,19 +12,20 @@ from torch import Tensor
 from threedis_core.attention import FusionPlan
 from threedis_core.interfaces import RenderRequest
 from threedis_core.schedule import ControlSchedule
+from threedis_diffusers.batch import Batch, OnStep
+from threedis_diffusers.devices import attention_kernel
+from threedis_diffusers.prompts import cut_warnings
 from threedis_sd.attention import RegionHook, attached
 from threedis_sd.controlnet_text import (
     controlnet_reads,
     controlnet_text,
     named_controlnet_prompts,
 )
-from threedis_sd.devices import attention_kernel
 from threedis_sd.lowpass import ResidualFilter, low_passed
 from threedis_sd.options import UNetOptions
 from threedis_sd.prompts import (
     BatchText,
     Encode,
-    cut_warnings,
     encode_batch,
     named_prompts,
 )
@@ -33,46 +33,16 @@ from threedis_sd.prompts import (
 CONTROL = "regions"
 """The one control of a U-Net: the region hook."""
 
-OnStep = Callable[[int, int], None]
-"""Called with the number of time steps done and their total."""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Requests that go through the model together, and what they share.
-
-    Args:
-        requests: The requests; their own steps, guidance and control are not read.
-        steps: Denoising steps.
-        guidance: Classifier-free guidance scale.
-        schedule: When the region hook is on.
-    """
-
-    requests: Sequence[RenderRequest]
-    steps: int
-    guidance: float
-    schedule: ControlSchedule
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.requests[0].width, self.requests[0].height
-
-    def masks(self) -> list[Tensor]:
-        """Per picture its instances' masks, float32, shape (N_i, height, width)."""
-        width, height = self.size
-        return [
-            torch.from_numpy(request.regions.pixel_masks(height, width))
-            for request in self.requests
-        ]
-
 
 def fusion_plan(pipeline: Any, batch: Batch, options: UNetOptions) -> FusionPlan:
     """The fusion weights of ``batch`` on the pipeline's latent grid."""
     width, height = batch.size
     factor = pipeline.vae_scale_factor
+    masks = [
+        torch.from_numpy(request.regions.pixel_masks(height, width)) for request in batch.requests
+    ]
     return FusionPlan(
-        batch.masks(), (height // factor, width // factor), options.alpha, options.background_weight
+        masks, (height // factor, width // factor), options.alpha, options.background_weight
     )
 
 

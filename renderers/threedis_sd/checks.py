@@ -1,52 +1,17 @@
-"""See that all of a model's files are there, before any of its weights are loaded."""
+"""See that a ControlNet's files are there and that it fits, before any weights are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from threedis_core.errors import WeightsError
-from threedis_sd.sources import SHARD_INDEX, Source
+from threedis_diffusers.checks import check_part
+from threedis_diffusers.sources import Source
 
-WEIGHTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-}
-"""The parts of a pipeline that have weights, and the weights' file name."""
 CONTROLNET_WEIGHTS = "diffusion_pytorch_model"
-TOKENIZERS = ("tokenizer", "tokenizer_2")
 NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """Parts without which no Stable Diffusion pipeline works."""
-
-
-def check_model(source: Source, classes: Sequence[str]) -> dict[str, str]:
-    """See that all files of a pipeline are there, without loading them.
-
-    Args:
-        source: Where it is.
-        classes: The pipeline classes that will do.
-    Returns:
-        The ending of each part's weights file.
-    Raises:
-        WeightsError: A file is missing or unreadable, or it is another kind of model.
-    """
-    index = source.read("model_index.json")
-    if index.get("_class_name") not in classes:
-        raise WeightsError(
-            f"'{source.name}' is a {index.get('_class_name')!r}; expected one of: "
-            f"{', '.join(classes)}. Name another model, or another renderer"
-        )
-    parts = _parts(source, index)
-    for part in TOKENIZERS:
-        if part in parts:
-            _check_tokenizer(source, part)
-    return {
-        part: _check_part(source, f"{part}/", stem)
-        for part, stem in WEIGHTS.items()
-        if part in parts
-    }
 
 
 def check_controlnet(source: Source, unet: Mapping[str, Any]) -> str:
@@ -64,52 +29,4 @@ def check_controlnet(source: Source, unet: Mapping[str, Any]) -> str:
                 f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
                 f"{unet.get(key)}; name a ControlNet that was trained for this base model"
             )
-    return _check_part(source, "", CONTROLNET_WEIGHTS)
-
-
-def _parts(source: Source, index: Mapping[str, Any]) -> set[str]:
-    """The parts of ours that model_index.json says the model has."""
-    parts: set[str] = set()
-    for part in (*NEEDED, *WEIGHTS, *TOKENIZERS):
-        if part not in index and part not in NEEDED:
-            continue
-        entry = index.get(part)
-        if part not in NEEDED and entry == [None, None]:
-            continue
-        if not (isinstance(entry, list) and [type(item) for item in entry] == [str, str]):
-            raise WeightsError(
-                f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected "
-                "[library, class]: get the file again, or name another model"
-            )
-        parts.add(part)
-    return parts
-
-
-def _check_part(source: Source, folder: str, stem: str) -> str:
-    """See that a part's configuration and all its weights are there; the weights' ending."""
-    source.read(f"{folder}config.json")
-    ending = source.find(f"{folder}{stem}")
-    if ending == SHARD_INDEX:
-        file = f"{folder}{stem}{ending}"
-        for shard in _shards(source, file):
-            if not source.has(f"{folder}{shard}"):
-                raise source.missing(f"{folder}{shard}")
-    return ending
-
-
-def _shards(source: Source, file: str) -> list[str]:
-    """The names of the files that a sharded model's index points to."""
-    weights = source.read(file).get("weight_map")
-    if not (isinstance(weights, dict) and all(isinstance(name, str) for name in weights.values())):
-        raise WeightsError(f"'{source.name}': {file} has no weight_map; get the file again")
-    return sorted(set(weights.values()))
-
-
-def _check_tokenizer(source: Source, part: str) -> None:
-    """See that a tokenizer has its words: without them it would read nothing, and say nothing."""
-    source.read(f"{part}/tokenizer_config.json")
-    if source.has(f"{part}/tokenizer.json"):
-        return
-    for file in ("vocab.json", "merges.txt"):
-        if not source.has(f"{part}/{file}"):
-            raise source.missing(f"{part}/{file}")
+    return check_part(source, "", CONTROLNET_WEIGHTS)

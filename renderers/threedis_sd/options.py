@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from threedis_core.interfaces import BackendOptions
+from threedis_diffusers.options import DiffusersOptions
 from threedis_sd.schedulers import resolve_scheduler
 
 NEUTRAL_PROMPT = "masterpiece, best quality"
 NEUTRAL_NEGATIVE_PROMPT = "worst quality, low quality, bad anatomy, watermark, text, blurry"
 
-Offload = Literal["none", "model", "sequential", "group"]
-Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 AttentionBackend = Literal["native", "cudnn", "efficient", "flash", "math"]
 
 
@@ -32,33 +29,11 @@ class LowPass(BaseModel):
     divisor: int = Field(8, ge=1)
 
 
-class LoRA(BaseModel):
-    """A LoRA to load.
-
-    Args:
-        path: A .safetensors file, a local folder or a hub id.
-        weight: How strongly it counts.
-        file: The file's name inside the folder or repository, where there are several.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str = Field(min_length=1)
-    weight: float = Field(1.0, allow_inf_nan=False)
-    file: str | None = None
-
-
-class UNetOptions(BackendOptions):
+class UNetOptions(DiffusersOptions):
     """Options of a U-Net with a depth ControlNet; see docs/sd15.md for what each one does."""
 
-    model: str = Field(min_length=1)
     controlnet: str | None = Field(None, min_length=1)
-    dtype: Dtype = "auto"
-    device: str = "auto"
-    offload: Offload = "none"
     scheduler: str | None = "EulerDiscreteScheduler"
-    steps: int = Field(50, ge=1, le=1000)
-    guidance: float = Field(7.5, ge=0, allow_inf_nan=False)
     controlnet_scale: float = Field(1.0, ge=0, allow_inf_nan=False)
     controlnet_start: float = Field(0.0, ge=0, le=1)
     controlnet_end: float = Field(1.0, ge=0, le=1)
@@ -70,16 +45,7 @@ class UNetOptions(BackendOptions):
     controlnet_prompt: str | None = NEUTRAL_PROMPT
     controlnet_negative_prompt: str | None = NEUTRAL_NEGATIVE_PROMPT
     low_pass: LowPass | None = None
-    loras: tuple[LoRA, ...] = ()
     attention_backend: AttentionBackend = "native"
-    compile: bool = False
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", value):
-            raise ValueError("expected auto, cpu, mps, cuda, xpu, or a numbered one like cuda:1")
-        return value
 
     @field_validator("scheduler")
     @classmethod
@@ -92,11 +58,6 @@ class UNetOptions(BackendOptions):
         if isinstance(value, bool):
             return LowPass() if value else None
         return value
-
-    @field_validator("attention_backend", mode="before")
-    @classmethod
-    def _diffusers_spelling(cls, value: Any) -> Any:
-        return value.lower().removeprefix("_native_") if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

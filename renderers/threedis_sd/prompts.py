@@ -5,9 +5,8 @@ Shapes: B pictures, R = sum(1 + N_i) rows, L text tokens of T channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,27 +86,3 @@ def named_prompts(layout: Layout, guided: bool) -> Iterator[tuple[str, str]]:
         yield "the negative prompt", layout.negative_prompt
     for index, instance in enumerate(layout.instances):
         yield f"the prompt of instance {index}", instance.prompt
-
-
-def cut_warnings(tokenizer: Any, named: Iterable[tuple[str, str]]) -> list[str]:
-    """One line per prompt that is longer than the model's text window.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        named: What each prompt is called, and the prompt.
-    """
-    window = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
-    lines: list[str] = []
-    for name, prompt in named:
-        tokens = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
-        if len(tokens) > window:
-            lost = _start(tokenizer.decode(tokens[window:]).strip(), 100)
-            lines.append(
-                f"{name} ({_start(prompt)!r}) has {len(tokens)} tokens, but the model reads "
-                f"{window}; it did not read {lost!r}: shorten the prompt"
-            )
-    return lines
-
-
-def _start(prompt: str, length: int = 40) -> str:
-    return prompt if len(prompt) <= length else prompt[: length - 3] + "..."

@@ -20,7 +20,8 @@ from threedis_core.interfaces import RenderRequest
 from threedis_core.layout import Layout
 from threedis_core.regions import Regions
 from threedis_core.schedule import ControlSchedule, StepRange
-from threedis_sd.batch import Batch, fusion_plan, run_batch
+from threedis_diffusers.batch import Batch
+from threedis_sd.batch import fusion_plan, run_batch
 from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT
 from threedis_sd.prompts import Text
 from threedis_sd.sd15 import SD15Options, SD15Renderer

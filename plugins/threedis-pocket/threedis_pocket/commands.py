@@ -17,7 +17,7 @@ from threedis_core.atomic import check_writable, write_atomically
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
-from threedis_sd.quiet import quiet
+from threedis_diffusers.quiet import quiet
 
 WORK = Path("runs/pocket-training")
 WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")]

@@ -36,6 +36,11 @@ class Source:
         return self.path.is_dir()
 
     @property
+    def location(self) -> str | Path:
+        """What diffusers is to load from: the local folder or the repository's id."""
+        return self.path if self.is_local else self.name
+
+    @property
     def path(self) -> Path:
         """The local folder, there or not, without the subfolder."""
         return Path(self.name).expanduser()

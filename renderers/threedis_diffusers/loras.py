@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from threedis_core.errors import OptionError, WeightsError
-from threedis_sd.loading import readable
-from threedis_sd.options import LoRA
-from threedis_sd.quiet import quiet
-from threedis_sd.sources import HUB_ID, Source
+from threedis_diffusers.loading import readable
+from threedis_diffusers.options import LoRA
+from threedis_diffusers.quiet import quiet
+from threedis_diffusers.sources import HUB_ID, Source
 
 USUAL_FILE = "pytorch_lora_weights.safetensors"
 """The name diffusers saves a LoRA under."""

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from threedis_core.errors import OptionError
-from threedis_sd.options import UNetOptions
+from threedis_diffusers.options import DiffusersOptions
 
 CUDA_ONLY_BACKENDS = ("cudnn", "efficient")
 
 
-def resolve_device(options: UNetOptions) -> torch.device:
+def resolve_device(options: DiffusersOptions) -> torch.device:
     """The device that ``options`` means on this machine.
 
     Raises:
@@ -39,14 +39,16 @@ def resolve_device(options: UNetOptions) -> torch.device:
     return device
 
 
-def resolve_dtype(options: UNetOptions, device: torch.device) -> torch.dtype:
-    """The number format that ``options`` means: by default float16, on a CPU float32."""
+def resolve_dtype(
+    options: DiffusersOptions, device: torch.device, accelerated: torch.dtype = torch.float16
+) -> torch.dtype:
+    """The number format that ``options`` means: by default ``accelerated``, on a CPU float32."""
     if options.dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        return torch.float32 if device.type == "cpu" else accelerated
     return getattr(torch, options.dtype)
 
 
-def place(pipeline: Any, options: UNetOptions, device: torch.device) -> None:
+def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:
     """Move the pipeline to ``device``, or let it be moved there part by part."""
     if options.offload == "none":
         pipeline.to(device)

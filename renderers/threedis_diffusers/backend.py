@@ -1,0 +1,182 @@
+"""The base of every renderer that drives a diffusers pipeline.
+
+A family says how its pipeline is loaded, which controls are on at which step, and how one batch is
+drawn; see ``threedis_sd/backend.py`` and ``threedis_flux/backend.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from threedis_core.errors import RenderError
+from threedis_core.interfaces import (
+    Progress,
+    RenderBackend,
+    RenderRequest,
+    RenderResult,
+    silent,
+)
+from threedis_core.requests import check_request
+from threedis_core.schedule import ControlSchedule
+from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
+from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.quiet import quiet
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A loaded pipeline and where it runs."""
+
+    pipeline: Any
+    device: torch.device
+    dtype: torch.dtype
+
+
+class DiffusersRenderer(RenderBackend):
+    """Render depth maps with a stock diffusers pipeline and a hook in it."""
+
+    Options: ClassVar[type[DiffusersOptions]]
+    options: DiffusersOptions
+    name: ClassVar[str]
+
+    def __init__(self, options: DiffusersOptions) -> None:
+        super().__init__(options)
+        self._loaded: Loaded | None = None
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def load_checked(self) -> Loaded:
+        """Check everything that can be wrong, then load the model; called once.
+
+        Raises:
+            OptionError: An option that this machine or model cannot serve.
+            WeightsError: The model is missing, unreadable or of another kind.
+        """
+
+    @abstractmethod
+    def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
+        """When each control is on, in ``steps`` steps, for a request that does not say so."""
+
+    @abstractmethod
+    def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
+        """Draw one batch; what ``on_step`` raises ends the run."""
+
+    def render(
+        self, requests: Sequence[RenderRequest], progress: Progress = silent
+    ) -> list[RenderResult]:
+        """Render a batch; requests of one size, step count, guidance and schedule run together.
+
+        Raises:
+            InputError: A request or an option that cannot be served, before any weight is loaded.
+            WeightsError: The model is missing, unreadable or of another kind.
+            RenderError: This backend is rendering already.
+        """
+        capabilities = self.capabilities
+        for request in requests:
+            check_request(request, capabilities, self.name)
+        if not self._lock.acquire(blocking=False):
+            raise RenderError(f"this '{self.name}' backend is rendering already; make another one")
+        try:
+            loaded = self.load()
+            return self._render_all(loaded, requests, progress)
+        finally:
+            self._lock.release()
+
+    def load(self) -> Loaded:
+        """Load the model, once; ``render`` does so itself.
+
+        Raises:
+            OptionError: An option that this machine or model cannot serve.
+            WeightsError: The model is missing, unreadable or of another kind.
+        """
+        if self._loaded is None:
+            with quiet():  # importing a pipeline logs what it would like to have installed
+                self._loaded = self.load_checked()
+        return self._loaded
+
+    def close(self) -> None:
+        """Free the model."""
+        self._loaded = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def batch_key(self, request: RenderRequest) -> Hashable:
+        """What requests must have in common to go through the model together."""
+        batch = self._batch([request])
+        return batch.size, batch.steps, batch.guidance, tuple(sorted(batch.schedule.ranges.items()))
+
+    def _render_all(
+        self, loaded: Loaded, requests: Sequence[RenderRequest], progress: Progress
+    ) -> list[RenderResult]:
+        groups: dict[Hashable, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(self.batch_key(request), []).append(index)
+        batches = [
+            (self._batch([requests[i] for i in members]), members) for members in groups.values()
+        ]
+        total = sum(batch.steps for batch, _ in batches)
+        done = 0
+        results: dict[int, RenderResult] = {}
+        for batch, members in batches:
+            on_step = step_counter(progress, done, batch.steps, total)
+            results.update(zip(members, self._render_batch(loaded, batch, on_step), strict=True))
+            done += batch.steps
+        return [results[index] for index in range(len(requests))]
+
+    def _render_batch(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[RenderResult]:
+        try:
+            drawn = self.draw(loaded, batch, on_step)
+        except torch.OutOfMemoryError as error:
+            loaded.pipeline.maybe_free_model_hooks()
+            raise RenderError(_out_of_memory(batch)) from error
+        except BaseException:
+            loaded.pipeline.maybe_free_model_hooks()
+            raise
+        return [
+            RenderResult(
+                one.image.convert("RGB"),
+                {**self._provenance(loaded, batch, request), **one.facts},
+                one.warnings,
+            )
+            for request, one in zip(batch.requests, drawn, strict=True)
+        ]
+
+    def _batch(self, requests: Sequence[RenderRequest]) -> Batch:
+        first, options = requests[0], self.options
+        steps = options.steps if first.steps is None else first.steps
+        guidance = options.guidance if first.guidance is None else first.guidance
+        schedule = first.control
+        if schedule is None:
+            schedule = self.default_schedule(first, steps)
+        return Batch(requests, steps, guidance, schedule)
+
+    def _provenance(self, loaded: Loaded, batch: Batch, request: RenderRequest) -> dict[str, Any]:
+        return {
+            "renderer": self.name,
+            "model": self.options.model,
+            "scheduler": type(loaded.pipeline.scheduler).__name__,
+            "seed": request.seed,
+            "steps": batch.steps,
+            "guidance": batch.guidance,
+            "device": str(loaded.device),
+            "dtype": str(loaded.dtype).removeprefix("torch."),
+            "phases": [
+                {"start": phase.start, "stop": phase.stop, "controls": sorted(phase.controls)}
+                for phase in batch.schedule.phases(batch.steps)
+            ],
+            "options": self.options.model_dump(mode="json"),
+        }
+
+
+def _out_of_memory(batch: Batch) -> str:
+    width, height = batch.size
+    return (
+        f"the device's memory is too small for {len(batch.requests)} pictures of "
+        f"{width}x{height} at once; render fewer at once or smaller ones, or set offload=model"
+    )

@@ -1,0 +1,83 @@
+"""Load a pipeline whose files are known to be there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from threedis_core.errors import WeightsError
+from threedis_diffusers.quiet import quiet
+from threedis_diffusers.sources import Source
+
+
+def load_pipeline(
+    pipeline_class: Any,
+    model: Source,
+    endings: Mapping[str, str],
+    dtype: torch.dtype,
+    **arguments: Any,
+) -> Any:
+    """Load a pipeline on the CPU, without a safety checker.
+
+    Args:
+        pipeline_class: A pipeline class of diffusers.
+        model: Where the model is.
+        endings: The weights files' endings by part; see ``checks.check_model``.
+        dtype: Number format of the weights.
+        **arguments: Passed on to ``from_pretrained``: parts that are loaded already, say.
+    Raises:
+        WeightsError: A file is damaged or does not fit its configuration.
+    """
+    with readable(model), quiet():
+        pipeline = pipeline_class.from_pretrained(
+            model.location,
+            variant=variant(endings.values()),
+            dtype=dtype,
+            use_safetensors=True,
+            **_left_out(pipeline_class),
+            **arguments,
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _left_out(pipeline_class: Any) -> dict[str, Any]:
+    """Arguments that keep parts which are not used from being loaded."""
+    unused = ("safety_checker", "feature_extractor", "image_encoder")
+    known = inspect.signature(pipeline_class.__init__).parameters
+    arguments: dict[str, Any] = {part: None for part in unused if part in known}
+    if "safety_checker" in known:
+        arguments["requires_safety_checker"] = False
+    return arguments
+
+
+def variant(endings: Iterable[str]) -> str | None:
+    """The variant that weights files with these endings are of, as diffusers names it."""
+    return "fp16" if any(ending.startswith(".fp16") for ending in endings) else None
+
+
+@contextmanager
+def readable(source: Source) -> Iterator[None]:
+    """Turn a loader's complaints into one clear line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise WeightsError(
+            f"'{source.name}' cannot be loaded ({reason}); the files are damaged or of another "
+            "kind: get them again"
+        ) from error
