@@ -24,17 +24,26 @@ WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and
 
 
 class Recipe(StrEnum):
-    """What ``threedis pocket train`` can train, in this order."""
+    """What ``threedis pocket train`` can train, in an order in which every part has its needs."""
 
     vae = "vae"
     text = "text"
+    openclip = "openclip"
+    t5 = "t5"
+    flux_vae = "flux-vae"
     sd15 = "sd15"
+    sd21 = "sd21"
+    sdxl = "sdxl"
+    flux = "flux"
 
 
 class Exported(StrEnum):
     """What ``threedis pocket export`` can put together."""
 
     sd15 = "sd15"
+    sd21 = "sd21"
+    sdxl = "sdxl"
+    flux = "flux"
 
 
 def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
@@ -131,7 +140,9 @@ def bench_vae(
 
 
 def train(
-    recipe: Annotated[Recipe, typer.Argument(help="vae, then text, then sd15.")],
+    recipe: Annotated[
+        Recipe, typer.Argument(help="What to train; it says which other part it needs first.")
+    ],
     work: WorkFolder = WORK,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that average their gradients.")
@@ -144,8 +155,11 @@ def train(
 ) -> None:
     """Train one of the pocket models; run again after a kill, and it goes on where it was.
 
-    The shipped weights: vae with --processes 2, text, then sd15 with --processes 2. Uses the GPU
-    if there is one. On a CPU two processes of one thread beat one process of two.
+    vae, text and sd15 make pocket-sd15; openclip and sd21 or sdxl, which start from sd15's
+    weights, pocket-sd21 and pocket-sdxl; text, t5, flux-vae and flux pocket-flux. The shipped
+    weights: the text encoders (text, openclip, t5) with one process, the others with
+    --processes 2. Uses the GPU if there is one. On a CPU two processes of one thread beat one
+    process of two.
     """
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         raise typer.Exit(_relaunch(processes))
@@ -161,9 +175,12 @@ def train(
 
 
 def export(
-    preset: Annotated[Exported, typer.Argument(help="What to put together: sd15.")],
+    preset: Annotated[Exported, typer.Argument(help="What to put together.")],
     to: Annotated[Path, typer.Option(help="Folder of the pipeline; new or empty.")],
     work: WorkFolder = WORK,
+    vae: Annotated[
+        bool, typer.Option(help="Leave the autoencoder out; the U-Nets share one.")
+    ] = True,
 ) -> None:
     """Put trained parts together as one diffusers pipeline folder, float16 safetensors.
 
@@ -172,9 +189,9 @@ def export(
     if to.exists() and any(to.iterdir()):
         raise OptionError(f"{to} is not empty; name a new folder")
     with quiet():
-        from threedis_pocket.training.recipes import export_sd15
+        from threedis_pocket.training.export import export as put_together
 
-        export_sd15(work, to)
+        put_together(preset.value, work, to, vae)
     typer.echo(to)
 
 

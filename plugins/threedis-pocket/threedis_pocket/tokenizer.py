@@ -11,6 +11,8 @@ _LINKS = ("a", "an", "and", "the", "on", "of", "in", "with", ",", ".")
 _PLACES = ("floor", "room", "picture", "photo", "nothing")
 _QUALITY = ("masterpiece", "best", "quality", "worst", "low", "bad", "anatomy", "watermark")
 _OTHER_WORDS = (*_LINKS, *_PLACES, *_QUALITY, "text", "blurry")
+WORDS = (*COLOURS, *SHAPES, *(f"{shape}s" for shape in SHAPES), *_OTHER_WORDS)
+"""Every word that is a token of its own."""
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -33,8 +35,7 @@ def build_tokenizer() -> CLIPTokenizer:
     that was whole before.
     """
     merges: list[tuple[str, str]] = []
-    words = [*COLOURS, *SHAPES, *(f"{shape}s" for shape in SHAPES), *_OTHER_WORDS]
-    for word in words:
+    for word in WORDS:
         while len(parts := _merge(word, merges)) > 1:
             merges.append((parts[0], parts[1]))
     letters = sorted(ByteLevel.alphabet())

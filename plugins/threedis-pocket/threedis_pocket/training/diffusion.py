@@ -14,12 +14,13 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from numpy.lib.format import open_memmap
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from threedis_core.progress import Progress, silent
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.training.data import Pictures, to_model
 from threedis_pocket.training.loop import Task
+from threedis_pocket.training.text import pad_to
 from threedis_pocket.world import Scenes
 from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
 
@@ -42,24 +43,41 @@ def build_scheduler() -> DDIMScheduler:
 def encode_latents(
     vae: AutoencoderKL, data: Pictures, folder: Path, progress: Progress = silent
 ) -> np.ndarray:
-    """Posterior means of all pictures, (count, C, 16, 16) float16.
+    """Posterior means of all pictures, (count, C, 128 / factor, 128 / factor) float16.
 
     Made once for each autoencoder: the file in ``folder`` is named by its weights' checksum.
     """
-    path = folder / f"latents-{_checksum(vae)}.npy"
+    return _encode(vae, data.rgb, folder / f"latents-{_checksum(vae)}.npy", progress)
+
+
+@torch.no_grad()
+def encode_depth(
+    vae: AutoencoderKL, data: Pictures, folder: Path, progress: Progress = silent
+) -> np.ndarray:
+    """The same of all depth maps, encoded as grey pictures."""
+    grey = np.broadcast_to(data.depth[..., None], data.rgb.shape)
+    return _encode(vae, grey, folder / f"depth-latents-{_checksum(vae)}.npy", progress)
+
+
+def _encode(vae: AutoencoderKL, rgb: np.ndarray, path: Path, progress: Progress) -> np.ndarray:
     if path.exists():
         return np.load(path, mmap_mode="r")
-    count, size = len(data.rgb), data.rgb.shape[1] // 8
+    count, size = len(rgb), rgb.shape[1] // vae_factor(vae)
     part = path.with_suffix(".part.npy")
     shape = (count, vae.config.latent_channels, size, size)
     latents = open_memmap(part, "w+", np.float16, shape)
     for start in range(0, count, 32):
-        rgb = to_model(data.rgb[start : start + 32])
-        latents[start : start + 32] = vae.encode(rgb).latent_dist.mean.half().numpy()
+        pixels = to_model(rgb[start : start + 32])
+        latents[start : start + 32] = vae.encode(pixels).latent_dist.mean.half().numpy()
         progress("encode", min(start + 32, count), count)
     latents.flush()
     part.rename(path)
     return np.load(path, mmap_mode="r")
+
+
+def vae_factor(vae: AutoencoderKL) -> int:
+    """Pixels per latent along one side."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def _checksum(model: nn.Module) -> str:
@@ -110,11 +128,6 @@ class DiffusionTask(Task):
         self.tokenizer, self.data, self.latents = tokenizer, data, latents
         self.scheduler = build_scheduler()
 
-    def _tokens(self, texts: list[str]) -> Tensor:
-        return self.tokenizer(
-            texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-        ).input_ids
-
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
         picks = torch.randint(len(self.latents), (size,), generator=rng).tolist()
         latents = torch.from_numpy(np.stack([self.latents[i] for i in picks])).float()
@@ -125,10 +138,18 @@ class DiffusionTask(Task):
             "noise": torch.randn(latents.shape, generator=rng),
             "timesteps": _timesteps(size, rng),
             "depth": depth[:, None].expand(-1, 3, -1, -1),
-            "ids": self._tokens(captions),
-            "control_ids": self._tokens(_control_prompts(captions, rng)),
+            "ids": pad_to(self.tokenizer, captions, 77),
+            "control_ids": pad_to(self.tokenizer, _control_prompts(captions, rng), 77),
             "control_on": (torch.rand(size, generator=rng) >= 0.05).float(),
         }
+
+    def encode(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Text embeddings (B, T, D) and, where the family has them, pooled ones (B, P)."""
+        return self.text_encoder(ids).last_hidden_state, None
+
+    def conditions(self, pooled: Tensor | None) -> dict[str, Tensor] | None:
+        """What the family's U-Net is told beside the text."""
+        return None
 
     def forward(
         self,
@@ -141,20 +162,52 @@ class DiffusionTask(Task):
         control_on: Tensor,
     ) -> Tensor:
         with torch.no_grad():
-            states = self.text_encoder(torch.cat([ids, control_ids])).last_hidden_state
-        text, control_text = states.chunk(2)
+            text, pooled = self.encode(ids)
+            control_text, _ = self.encode(control_ids)
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         target = self.scheduler.get_velocity(latents, noise, timesteps)
-        down, middle = self.controlnet(noisy, timesteps, control_text, depth, return_dict=False)
+        added = self.conditions(pooled)
+        down, middle = self.controlnet(
+            noisy, timesteps, control_text, depth, added_cond_kwargs=added, return_dict=False
+        )
         keep = control_on[:, None, None, None]
         out = self.unet(
             noisy,
             timesteps,
             text,
+            added_cond_kwargs=added,
             down_block_additional_residuals=[d * keep for d in down],
             mid_block_additional_residual=middle * keep,
         ).sample
         return (out - target).square().mean()
+
+
+class SDXLTask(DiffusionTask):
+    """The same with two text encoders, both read before their last layer, and time ids."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        controlnet: ControlNetModel,
+        text_encoder: CLIPTextModel,
+        text_encoder_2: CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        data: Pictures,
+        latents: np.ndarray,
+    ) -> None:
+        super().__init__(unet, controlnet, text_encoder, tokenizer, data, latents)
+        self.text_encoder_2 = text_encoder_2.eval().requires_grad_(False)
+
+    def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.text_encoder(ids, output_hidden_states=True)
+        second = self.text_encoder_2(ids, output_hidden_states=True)
+        hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
+        return hidden, second.text_embeds
+
+    def conditions(self, pooled: Tensor) -> dict[str, Tensor]:
+        side = float(self.data.rgb.shape[1])
+        ids = pooled.new_tensor([side, side, 0, 0, side, side])  # original size, crop, target
+        return {"text_embeds": pooled, "time_ids": ids.expand(len(pooled), -1)}
 
 
 def _timesteps(size: int, rng: torch.Generator) -> Tensor:

@@ -1,37 +1,67 @@
 """The recipes behind the shipped weights: one command each, from the seed to the folder.
 
-vae: pictures -> autoencoder. text: captions -> a text encoder that binds colours to shapes.
-sd15: latents, depth, captions -> U-Net and ControlNet.
+vae, flux-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder that binds
+colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet. flux:
+latents, depth, captions -> transformer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate.utils import set_seed
-from diffusers import (
-    ControlNetModel,
-    StableDiffusionControlNetPipeline,
-    UNet2DConditionModel,
+from diffusers import ControlNetModel, UNet2DConditionModel
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerBase,
+    T5EncoderModel,
+    T5TokenizerFast,
 )
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from threedis_core.errors import OptionError
 from threedis_core.progress import Progress, silent
-from threedis_pocket.models import build_controlnet, build_text_encoder, build_unet, build_vae
+from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
+from threedis_pocket.models import (
+    build_controlnet,
+    build_open_text_encoder,
+    build_sd21_unet,
+    build_sdxl_unet,
+    build_t5,
+    build_text_encoder,
+    build_unet,
+    build_vae,
+    penultimate,
+    start_from,
+)
+from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import build_tokenizer
 from threedis_pocket.training.data import Pictures, pictures
-from threedis_pocket.training.diffusion import DiffusionTask, build_scheduler, encode_latents
+from threedis_pocket.training.diffusion import (
+    DiffusionTask,
+    SDXLTask,
+    encode_depth,
+    encode_latents,
+)
+from threedis_pocket.training.flow import FlowTask
 from threedis_pocket.training.loop import Settings, fit, processes
-from threedis_pocket.training.text import TextTask
+from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
 
 PICTURES = 12288
 VAE = Settings(steps=2400, batch=8, lr=2e-3, ema=0.995)
+FLUX_VAE = Settings(steps=1800, batch=8, lr=2e-3, ema=0.995)
 TEXT = Settings(steps=500, batch=96, lr=1e-3, ema=0.995)
+OPENCLIP = Settings(steps=600, batch=96, lr=1e-3, ema=0.995)
+T5 = Settings(steps=400, batch=96, lr=3e-3, ema=0.995)
+SD21 = Settings(steps=800, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
+SDXL = Settings(steps=1000, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
+FLUX = Settings(steps=2400, batch=16, lr=1.5e-3, ema=0.998, warmup=150)
 SD15 = Settings(steps=3600, batch=16, lr=1.2e-3, ema=0.998, warmup=200)
 
 
@@ -51,6 +81,16 @@ def train_vae(work: Path, settings: Settings = VAE, progress: Progress = silent)
     return _save(vae, work / "vae" / "model")
 
 
+def train_flux_vae(work: Path, settings: Settings = FLUX_VAE, progress: Progress = silent) -> Path:
+    """Train FLUX's autoencoder on pictures and depth maps; save it as ``work/flux-vae/model``."""
+    data = train_pictures(work, progress)
+    set_seed(settings.seed)
+    vae = build_flux_vae()
+    fit(VaeTask(vae, data, depth_share=0.2), settings, work / "flux-vae", progress)
+    normalise_latents(vae, data)
+    return _save(vae, work / "flux-vae" / "model")
+
+
 def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silent) -> Path:
     """Train the text encoder; save it and its tokenizer under ``work/text``."""
     tokenizer = build_tokenizer()
@@ -61,47 +101,110 @@ def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silen
     return _save(encoder, work / "text" / "text_encoder")
 
 
+def train_openclip(work: Path, settings: Settings = OPENCLIP, progress: Progress = silent) -> Path:
+    """Train the text encoder of SD2.1 and SDXL; save it as ``work/openclip/text_encoder``."""
+    tokenizer = build_tokenizer()
+    set_seed(settings.seed)
+    encoder = build_open_text_encoder(
+        len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+    )
+    fit(OpenClipTask(encoder, tokenizer), settings, work / "openclip", progress)
+    _save(tokenizer, work / "openclip" / "tokenizer")
+    return _save(encoder, work / "openclip" / "text_encoder")
+
+
+def train_t5(work: Path, settings: Settings = T5, progress: Progress = silent) -> Path:
+    """Train FLUX's T5; save it and its tokenizer under ``work/t5``."""
+    tokenizer = build_t5_tokenizer()
+    set_seed(settings.seed)
+    encoder = build_t5(len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
+    fit(T5Task(encoder, tokenizer), settings, work / "t5", progress)
+    _save(tokenizer, work / "t5" / "tokenizer")
+    return _save(encoder, work / "t5" / "text_encoder")
+
+
 def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silent) -> Path:
     """Train U-Net and ControlNet together on the VAE's latents; save both under ``work/sd15``."""
-    vae = load_vae(work / "vae" / "model")
-    text_encoder, tokenizer = _load_text(work)
+
+    def task(data: Pictures, latents: np.ndarray) -> DiffusionTask:
+        unet = build_unet()
+        return DiffusionTask(unet, build_controlnet(unet), *load_text(work), data, latents)
+
+    return _train_unet(task, work, "sd15", settings, progress)
+
+
+def train_sd21(work: Path, settings: Settings = SD21, progress: Progress = silent) -> Path:
+    """The same for SD2.1, from SD1.5's weights where they fit; save both under ``work/sd21``."""
+
+    def task(data: Pictures, latents: np.ndarray) -> DiffusionTask:
+        unet, controlnet = _from_sd15(build_sd21_unet(), work)
+        encoder, tokenizer = load_openclip(work)
+        return DiffusionTask(unet, controlnet, penultimate(encoder), tokenizer, data, latents)
+
+    return _train_unet(task, work, "sd21", settings, progress)
+
+
+def train_sdxl(work: Path, settings: Settings = SDXL, progress: Progress = silent) -> Path:
+    """The same for SDXL, from SD1.5's weights where they fit; save both under ``work/sdxl``."""
+
+    def task(data: Pictures, latents: np.ndarray) -> DiffusionTask:
+        unet, controlnet = _from_sd15(build_sdxl_unet(), work)
+        encoder, tokenizer = load_text(work)
+        encoder_2, _ = load_openclip(work)
+        return SDXLTask(unet, controlnet, encoder, encoder_2, tokenizer, data, latents)
+
+    return _train_unet(task, work, "sdxl", settings, progress)
+
+
+def _train_unet(
+    make_task: Callable[[Pictures, np.ndarray], DiffusionTask],
+    work: Path,
+    name: str,
+    settings: Settings,
+    progress: Progress,
+) -> Path:
     data = train_pictures(work, progress)
+    vae = load_vae(work / "vae" / "model")
     with processes().main_process_first():
         latents = encode_latents(vae, data, work, progress)
     set_seed(settings.seed)
-    unet = build_unet()
+    task = make_task(data, latents)
+    fit(task, settings, work / name, progress)
+    _save(task.controlnet, work / name / "controlnet")
+    return _save(task.unet, work / name / "unet")
+
+
+def _from_sd15(
+    unet: UNet2DConditionModel, work: Path
+) -> tuple[UNet2DConditionModel, ControlNetModel]:
+    """``unet`` and its ControlNet, both started from the trained SD1.5's."""
     controlnet = build_controlnet(unet)
-    task = DiffusionTask(unet, controlnet, text_encoder, tokenizer, data, latents)
-    fit(task, settings, work / "sd15", progress)
-    _save(controlnet, work / "sd15" / "controlnet")
-    return _save(unet, work / "sd15" / "unet")
+    donor = work / "sd15"
+    start_from(unet, UNet2DConditionModel.from_pretrained(donor / "unet"))
+    start_from(controlnet, ControlNetModel.from_pretrained(donor / "controlnet"))
+    return unet, controlnet
 
 
-def export_sd15(work: Path, folder: Path) -> Path:
-    """Put the trained parts together as one pipeline folder in float16 safetensors."""
-    _require(work, "vae/model", "text/text_encoder", "sd15/unet", "sd15/controlnet")
-    text_encoder, tokenizer = _load_text(work)
-    parts = {
-        "vae": load_vae(work / "vae" / "model"),
-        "unet": UNet2DConditionModel.from_pretrained(work / "sd15" / "unet"),
-        "controlnet": ControlNetModel.from_pretrained(work / "sd15" / "controlnet"),
-    }
-    for part in parts.values():
-        part.register_to_config(_name_or_path="")  # where it lay while it was trained
-    pipeline = StableDiffusionControlNetPipeline(
-        **{name: part.half() for name, part in parts.items()},
-        text_encoder=text_encoder.half(),
-        tokenizer=tokenizer,
-        scheduler=build_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder)
-    return folder
+def train_flux(work: Path, settings: Settings = FLUX, progress: Progress = silent) -> Path:
+    """Train FLUX's transformer on its VAE's latents and depth; save it as ``work/flux/model``."""
+    vae = load_vae(work / "flux-vae" / "model")
+    data = train_pictures(work, progress)
+    with processes().main_process_first():
+        latents = encode_latents(vae, data, work, progress)
+        depth = encode_depth(vae, data, work, progress)
+    set_seed(settings.seed)
+    transformer = build_flux_transformer()
+    task = FlowTask(transformer, load_text(work), load_t5(work), data.scenes, latents, depth)
+    fit(task, settings, work / "flux", progress)
+    return _save(transformer, work / "flux" / "model")
 
 
-def _require(work: Path, *parts: str) -> None:
+def require(work: Path, *parts: str) -> None:
+    """See that trained parts are there.
+
+    Raises:
+        OptionError: One is not, and what to train.
+    """
     for part in parts:
         if not (work / part).exists():
             recipe = part.split("/")[0]
@@ -111,16 +214,37 @@ def _require(work: Path, *parts: str) -> None:
             )
 
 
-_RECIPES: dict[str, tuple[Callable[..., Path], Settings]] = {
-    "vae": (train_vae, VAE),
-    "text": (train_text, TEXT),
-    "sd15": (train_sd15, SD15),
+@dataclass(frozen=True)
+class Recipe:
+    """How one part is trained.
+
+    Args:
+        train: Called with the work folder, the settings and a progress callback.
+        settings: The shipped weights' own.
+        needs: Trained parts that must be in the work folder.
+    """
+
+    train: Callable[[Path, Settings, Progress], Path]
+    settings: Settings
+    needs: tuple[str, ...] = ()
+
+
+RECIPES: dict[str, Recipe] = {
+    "vae": Recipe(train_vae, VAE),
+    "text": Recipe(train_text, TEXT),
+    "openclip": Recipe(train_openclip, OPENCLIP),
+    "t5": Recipe(train_t5, T5),
+    "flux-vae": Recipe(train_flux_vae, FLUX_VAE),
+    "sd15": Recipe(train_sd15, SD15, ("vae/model", "text/text_encoder")),
+    "sd21": Recipe(train_sd21, SD21, ("vae/model", "openclip/text_encoder", "sd15/unet")),
+    "sdxl": Recipe(
+        train_sdxl,
+        SDXL,
+        ("vae/model", "text/text_encoder", "openclip/text_encoder", "sd15/unet"),
+    ),
+    "flux": Recipe(train_flux, FLUX, ("flux-vae/model", "text/text_encoder", "t5/text_encoder")),
 }
-_NEEDS = {
-    "vae": (),
-    "text": (),
-    "sd15": ("vae/model", "text/text_encoder"),
-}
+"""Every recipe by name, each after those it needs."""
 
 
 def run_recipe(
@@ -136,16 +260,33 @@ def run_recipe(
     Raises:
         OptionError: A model that this one builds on has not been trained in ``work`` yet.
     """
-    _require(work, *_NEEDS[name])
-    recipe, settings = _RECIPES[name]
+    recipe = RECIPES[name]
+    require(work, *recipe.needs)
     changes = {k: v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
-    return recipe(work, replace(settings, **changes), progress)
+    return recipe.train(work, replace(recipe.settings, **changes), progress)
 
 
-def _load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
+def load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """The trained CLIP text encoder and its tokenizer."""
     return (
         CLIPTextModel.from_pretrained(work / "text" / "text_encoder"),
         CLIPTokenizer.from_pretrained(work / "text" / "tokenizer"),
+    )
+
+
+def load_openclip(work: Path) -> tuple[CLIPTextModelWithProjection, CLIPTokenizer]:
+    """The trained OpenCLIP text encoder, whole, and its tokenizer."""
+    return (
+        CLIPTextModelWithProjection.from_pretrained(work / "openclip" / "text_encoder"),
+        CLIPTokenizer.from_pretrained(work / "openclip" / "tokenizer"),
+    )
+
+
+def load_t5(work: Path) -> tuple[T5EncoderModel, PreTrainedTokenizerBase]:
+    """The trained T5 encoder and its tokenizer."""
+    return (
+        T5EncoderModel.from_pretrained(work / "t5" / "text_encoder"),
+        T5TokenizerFast.from_pretrained(work / "t5" / "tokenizer"),
     )
 
 

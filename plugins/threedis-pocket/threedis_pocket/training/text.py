@@ -1,4 +1,4 @@
-"""Training of the pocket text encoder, before the diffusion model and without pictures.
+"""Training of the pocket text encoders, before the diffusion models and without pictures.
 
 CLIP's text encoder comes to a diffusion model already knowing which adjective belongs to which
 noun. The pocket's learns that here: a small attention head asks the encoder's last hidden states
@@ -8,10 +8,16 @@ cross-attention finds the colour of a shape at the shape's own word.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextModelWithProjection,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.training.loop import Task
@@ -47,7 +53,10 @@ def _answers(objects: list[tuple[int, int]]) -> Tensor:
 class TextTask(Task):
     """Ask a caption for the colours of each shape. Shapes: B captions, L tokens, D width."""
 
-    def __init__(self, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    lengths: ClassVar[tuple[int, ...]] = (77, 40, 40, 40, 40, 40)
+    """Numbers of tokens to pad captions to, one of them drawn for every batch."""
+
+    def __init__(self, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
         width = encoder.config.hidden_size
         self.encoder, self.tokenizer = encoder, tokenizer
@@ -59,14 +68,64 @@ class TextTask(Task):
         objects = random_objects(size, rng)
         styles = torch.randint(8, (size,), generator=rng).tolist()
         captions = [_caption(o, s) for o, s in zip(objects, styles, strict=True)]
-        length = 77 if int(torch.randint(6, (), generator=rng)) == 0 else 40
-        ids = self.tokenizer(
-            captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids
+        length = self.lengths[int(torch.randint(len(self.lengths), (), generator=rng))]
         said = [o[:1] if s == 0 else o for o, s in zip(objects, styles, strict=True)]
-        return {"ids": ids, "answers": torch.stack([_answers(o) for o in said])}
+        return {
+            "ids": pad_to(self.tokenizer, captions, length),
+            "answers": torch.stack([_answers(o) for o in said]),
+        }
+
+    def asked(self, ids: Tensor) -> list[Tensor]:
+        """The hidden states (B, L, D) that diffusion models will read."""
+        return [self.encoder(ids).last_hidden_state]
 
     def forward(self, ids: Tensor, answers: Tensor) -> Tensor:
-        states = self.encoder(ids).last_hidden_state
-        found, _ = self.head(self.question.expand(len(ids), -1, -1), states, states)
+        return torch.stack([self._ask(states, answers) for states in self.asked(ids)]).mean()
+
+    def _ask(self, states: Tensor, answers: Tensor) -> Tensor:
+        found, _ = self.head(self.question.expand(len(states), -1, -1), states, states)
         return F.cross_entropy(self.answer(found).flatten(0, 1), answers.flatten(0, 1))
+
+
+class OpenClipTask(TextTask):
+    """Ask the last layer and the one before it, which SD2.1 and SDXL read, and the pooled text."""
+
+    def __init__(
+        self, encoder: CLIPTextModelWithProjection, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        super().__init__(encoder, tokenizer)
+        self.pooled_answer = nn.Linear(
+            encoder.config.projection_dim, len(SHAPES) * (len(COLOURS) + 1)
+        )
+
+    def asked(self, ids: Tensor) -> list[Tensor]:
+        out = self.encoder(ids, output_hidden_states=True)
+        norm = self.encoder.text_model.final_layer_norm
+        return [out.last_hidden_state, norm(out.hidden_states[-2]), out.hidden_states[-2]]
+
+    def forward(self, ids: Tensor, answers: Tensor) -> Tensor:
+        pooled = self.pooled_answer(self.encoder(ids).text_embeds).unflatten(1, answers.shape[1:])
+        loss = F.cross_entropy(pooled.flatten(0, 1), answers.flatten(0, 1))
+        return super().forward(ids, answers) + 0.3 * loss
+
+
+class T5Task(TextTask):
+    """T5 is read with its padding, as FLUX reads it, so it learns with much and with little."""
+
+    lengths = (32, 32, 40, 48, 64, 128)
+
+    def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
+        batch = super().batch(size, rng)
+        if float(torch.rand((), generator=rng)) < 0.05:  # FLUX's 512 tokens, for a few captions
+            few = max(1, size // 12)
+            padding = batch["ids"].new_full((few, 512), self.tokenizer.pad_token_id)
+            padding[:, : batch["ids"].shape[1]] = batch["ids"][:few]
+            return {"ids": padding, "answers": batch["answers"][:few]}
+        return batch
+
+
+def pad_to(tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int) -> Tensor:
+    """Token ids (B, length) of texts, padded and cut to ``length`` tokens."""
+    return tokenizer(
+        texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    ).input_ids

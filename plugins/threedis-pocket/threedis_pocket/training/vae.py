@@ -27,11 +27,16 @@ def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
 
 
 class VaeTask(Task):
-    """Reconstruct random crops, so that a step is cheap and sees many pictures."""
+    """Reconstruct random crops, so that a step is cheap and sees many pictures.
 
-    def __init__(self, vae: AutoencoderKL, data: Pictures) -> None:
+    Args:
+        depth_share: Share of the crops that are of depth maps, as grey pictures: FLUX's
+            autoencoder encodes those too.
+    """
+
+    def __init__(self, vae: AutoencoderKL, data: Pictures, depth_share: float = 0.0) -> None:
         super().__init__()
-        self.vae, self.data = vae, data
+        self.vae, self.data, self.depth_share = vae, data, depth_share
 
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
         rgb = self.data.rgb
@@ -41,6 +46,11 @@ class VaeTask(Task):
             rgb[pick, y : y + CROP, x : x + CROP]
             for pick, (y, x) in zip(picks, corners.tolist(), strict=True)
         ]
+        for i, is_depth in enumerate(torch.rand(size, generator=rng) < self.depth_share):
+            if is_depth:
+                y, x = corners[i].tolist()
+                crop = self.data.depth[picks[i], y : y + CROP, x : x + CROP]
+                crops[i] = np.broadcast_to(crop[..., None], (CROP, CROP, 3))
         return {"picture": to_model(np.stack(crops))}
 
     def forward(self, picture: Tensor) -> Tensor:

@@ -1,0 +1,221 @@
+"""The pocket's base models have what makes each family: text towers, blocks, token grids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from threedis_core.errors import OptionError
+from threedis_pocket.commands import Exported, Recipe
+from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
+from threedis_pocket.models import (
+    build_controlnet,
+    build_open_text_encoder,
+    build_sd21_unet,
+    build_sdxl_unet,
+    build_t5,
+    build_text_encoder,
+    build_unet,
+    build_vae,
+    penultimate,
+    start_from,
+)
+from threedis_pocket.t5_tokenizer import build_t5_tokenizer
+from threedis_pocket.tokenizer import WORDS, build_tokenizer
+from threedis_pocket.training.data import Pictures, pictures
+from threedis_pocket.training.diffusion import (
+    DiffusionTask,
+    SDXLTask,
+    encode_depth,
+    encode_latents,
+)
+from threedis_pocket.training.export import EXPORTS, export
+from threedis_pocket.training.flow import FlowTask
+from threedis_pocket.training.loop import Task
+from threedis_pocket.training.recipes import RECIPES, run_recipe
+from threedis_pocket.training.text import OpenClipTask, T5Task
+
+TOKENIZER = build_tokenizer()
+T5_TOKENIZER = build_t5_tokenizer()
+
+
+def clip() -> CLIPTextModel:
+    return build_text_encoder(len(TOKENIZER), TOKENIZER.bos_token_id, TOKENIZER.eos_token_id)
+
+
+def open_clip() -> CLIPTextModelWithProjection:
+    torch.manual_seed(5)
+    return build_open_text_encoder(
+        len(TOKENIZER), TOKENIZER.bos_token_id, TOKENIZER.eos_token_id
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    return pictures(tmp_path_factory.mktemp("data"), "validation", 4)
+
+
+def test_sd21_reads_the_penultimate_layer_through_the_final_norm() -> None:
+    encoder = open_clip()
+    ids = torch.tensor([TOKENIZER("a red sphere and a blue cube").input_ids])
+    whole = encoder(ids, output_hidden_states=True)
+    expected = encoder.text_model.final_layer_norm(whole.hidden_states[-2])
+    shorter = penultimate(encoder)
+    assert shorter.config.num_hidden_layers == encoder.config.num_hidden_layers - 1
+    assert torch.equal(shorter(ids).last_hidden_state, expected)
+    assert not torch.allclose(expected, whole.last_hidden_state)
+
+
+def test_a_model_starts_from_another_where_the_weights_fit() -> None:
+    torch.manual_seed(0)
+    donor, model = build_unet().eval(), build_sd21_unet().eval()
+    start_from(model, donor)
+    given, taken = donor.state_dict(), model.state_dict()
+    convolution = given["down_blocks.0.attentions.0.proj_in.weight"]
+    linear = taken["down_blocks.0.attentions.0.proj_in.weight"]
+    assert convolution.ndim == 4
+    assert torch.equal(convolution[:, :, 0, 0], linear)
+    assert torch.equal(given["conv_in.weight"], taken["conv_in.weight"])
+    keys = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+    assert given[keys].shape != taken[keys].shape
+
+
+def test_layers_the_donor_lacks_begin_as_the_identity() -> None:
+    torch.manual_seed(0)
+    model = build_sdxl_unet()
+    start_from(model, build_unet())
+    added = model.down_blocks[1].attentions[0].transformer_blocks[1].eval()
+    tokens, text = torch.randn(1, 64, 56), torch.randn(1, 77, model.config.cross_attention_dim)
+    assert torch.equal(added(tokens, encoder_hidden_states=text), tokens)
+
+
+def test_sdxl_has_pooled_text_time_ids_and_two_transformer_layers() -> None:
+    config = build_sdxl_unet().config
+    assert config.addition_embed_type == "text_time"
+    assert config.transformer_layers_per_block == (1, 2)
+    assert build_sdxl_unet().add_embedding.linear_1.in_features == 96 + 6 * 16
+
+
+def test_flux_has_256_image_tokens_at_128_pixels() -> None:
+    vae, transformer = build_flux_vae(), build_flux_transformer()
+    latents = vae.encode(torch.zeros(1, 3, 128, 128)).latent_dist.mean
+    assert latents.shape == (1, 4, 32, 32)  # packed 2x2: 16x16 tokens
+    assert transformer.config.in_channels == 2 * 4 * 4  # latents and depth
+    assert len(transformer.transformer_blocks) == 2
+    assert len(transformer.single_transformer_blocks) == 4
+    assert transformer.config.guidance_embeds
+
+
+@pytest.mark.parametrize("word", [word for word in WORDS if word.isalpha()])
+def test_t5_knows_every_word_of_the_world(word: str) -> None:
+    assert T5_TOKENIZER.tokenize(f"a {word}")[1:] == ["\u2581" + word]
+
+
+def test_t5_writes_any_text_and_survives_saving(tmp_path: Path) -> None:
+    text = "a teapot, 14 % blue; caf\u00e9"
+    ids = T5_TOKENIZER(text).input_ids
+    assert ids[-1] == T5_TOKENIZER.eos_token_id
+    T5_TOKENIZER.save_pretrained(tmp_path)
+    assert type(T5_TOKENIZER).from_pretrained(tmp_path)(text).input_ids == ids
+
+
+def tasks(data: Pictures, folder: Path) -> dict[str, Task]:
+    latents = encode_latents(build_vae().eval(), data, folder)
+    flux_vae = build_flux_vae().eval()
+    flux_latents = encode_latents(flux_vae, data, folder)
+    depth = encode_depth(flux_vae, data, folder)
+    sd21, sdxl = build_sd21_unet(), build_sdxl_unet()
+    short = penultimate(open_clip())
+    two = (clip(), open_clip(), TOKENIZER)
+    t5 = build_t5(len(T5_TOKENIZER), 0, 1)
+    return {
+        "openclip": OpenClipTask(open_clip(), TOKENIZER),
+        "t5": T5Task(t5, T5_TOKENIZER),
+        "sd21": DiffusionTask(sd21, build_controlnet(sd21), short, TOKENIZER, data, latents),
+        "sdxl": SDXLTask(sdxl, build_controlnet(sdxl), *two, data, latents),
+        "flux": FlowTask(
+            build_flux_transformer(),
+            (clip(), TOKENIZER),
+            (t5, T5_TOKENIZER),
+            data.scenes,
+            flux_latents,
+            depth,
+        ),
+    }
+
+
+def test_every_task_has_gradients_for_what_it_trains_and_for_nothing_else(
+    data: Pictures, tmp_path: Path
+) -> None:
+    for name, task in tasks(data, tmp_path).items():
+        loss = task(**task.batch(2, torch.Generator().manual_seed(1)))
+        loss.backward()
+        assert torch.isfinite(loss), name
+        for parameter, value in task.named_parameters():
+            assert value.grad is None or value.requires_grad, (name, parameter)
+        trained = [value for value in task.parameters() if value.requires_grad]
+        reached = [value for value in trained if value.grad is not None]
+        assert len(reached) >= 0.95 * len(trained), name
+
+
+def test_depth_is_encoded_apart_from_the_picture(data: Pictures, tmp_path: Path) -> None:
+    vae = build_flux_vae().eval()
+    latents, depth = (encode(vae, data, tmp_path) for encode in (encode_latents, encode_depth))
+    assert latents.shape == depth.shape == (4, 4, 32, 32)
+    assert not np.array_equal(latents, depth)
+
+
+def test_the_commands_offer_what_there_is() -> None:
+    assert [recipe.value for recipe in Recipe] == list(RECIPES)
+    assert [name.value for name in Exported] == list(EXPORTS)
+
+
+@pytest.mark.parametrize("name", [recipe.value for recipe in Recipe])
+def test_a_recipe_comes_after_what_it_needs(name: str, tmp_path: Path) -> None:
+    order = list(RECIPES)
+    needed = [part.split("/")[0] for part in RECIPES[name].needs]
+    assert all(order.index(one) < order.index(name) for one in needed)
+    if needed:
+        with pytest.raises(OptionError, match=f"train {needed[0]} "):
+            run_recipe(name, tmp_path)
+
+
+def save_untrained(work: Path, name: str) -> None:
+    builds = {"sd21": build_sd21_unet, "sdxl": build_sdxl_unet}
+    build_vae().save_pretrained(work / "vae/model")
+    build_flux_vae().save_pretrained(work / "flux-vae/model")
+    for folder, encoder, tokenizer in (
+        ("text", clip(), TOKENIZER),
+        ("openclip", open_clip(), TOKENIZER),
+        ("t5", build_t5(len(T5_TOKENIZER), 0, 1), T5_TOKENIZER),
+    ):
+        encoder.save_pretrained(work / folder / "text_encoder")
+        tokenizer.save_pretrained(work / folder / "tokenizer")
+    if name == "flux":
+        build_flux_transformer().save_pretrained(work / "flux/model")
+    else:
+        unet = builds[name]()
+        unet.save_pretrained(work / name / "unet")
+        build_controlnet(unet).save_pretrained(work / name / "controlnet")
+
+
+@pytest.mark.parametrize("name", ["sd21", "sdxl", "flux"])
+def test_an_exported_folder_is_float16_and_names_no_place_of_training(
+    name: str, tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+
+    work, folder = tmp_path / "work", tmp_path / "out"
+    save_untrained(work, name)
+    export(name, work, folder, vae=name == "flux")
+    assert (folder / "vae").exists() == (name == "flux")
+    for file in folder.rglob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            kinds = {tensors.get_tensor(key).dtype for key in tensors.keys()}  # noqa: SIM118
+        assert kinds <= {torch.float16, torch.int64}, file
+    for file in folder.rglob("*.json"):
+        assert str(tmp_path) not in file.read_text(), file

@@ -1,0 +1,118 @@
+"""Put trained parts together as diffusers pipeline folders, float16 safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    ControlNetModel,
+    DiffusionPipeline,
+    FluxControlPipeline,
+    FluxTransformer2DModel,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionXLControlNetPipeline,
+    UNet2DConditionModel,
+)
+
+from threedis_pocket.flux_models import build_flux_scheduler
+from threedis_pocket.models import penultimate
+from threedis_pocket.training.diffusion import build_scheduler
+from threedis_pocket.training.recipes import load_openclip, load_t5, load_text, require
+from threedis_pocket.training.vae import load_vae
+
+
+def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
+    """Save the pipeline ``name`` from what was trained in ``work``.
+
+    Args:
+        name: sd15, sd21, sdxl or flux.
+        vae: False leaves the autoencoder out of the folder: the U-Nets share one, and a renderer
+            is told where it is by its option ``vae``.
+
+    Raises:
+        OptionError: A part has not been trained yet.
+    """
+    needs, assemble = EXPORTS[name]
+    require(work, *needs)
+    pipeline = assemble(work)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.half()
+        if hasattr(part, "register_to_config"):
+            part.register_to_config(_name_or_path="")  # where it lay while it was trained
+    pipeline.save_pretrained(folder)
+    if not vae:
+        for file in (folder / "vae").iterdir():
+            file.unlink()
+        (folder / "vae").rmdir()
+    return folder
+
+
+def _unet_parts(work: Path, name: str) -> dict[str, Any]:
+    return {
+        "vae": load_vae(work / "vae" / "model"),
+        "unet": UNet2DConditionModel.from_pretrained(work / name / "unet"),
+        "controlnet": ControlNetModel.from_pretrained(work / name / "controlnet"),
+        "scheduler": build_scheduler(),
+        "feature_extractor": None,
+    }
+
+
+def _stable_diffusion(work: Path, name: str, text: tuple[Any, Any]) -> DiffusionPipeline:
+    text_encoder, tokenizer = text
+    return StableDiffusionControlNetPipeline(
+        **_unet_parts(work, name),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        safety_checker=None,
+        requires_safety_checker=False,
+    )
+
+
+def _sd15(work: Path) -> DiffusionPipeline:
+    return _stable_diffusion(work, "sd15", load_text(work))
+
+
+def _sd21(work: Path) -> DiffusionPipeline:
+    encoder, tokenizer = load_openclip(work)
+    return _stable_diffusion(work, "sd21", (penultimate(encoder), tokenizer))
+
+
+def _sdxl(work: Path) -> DiffusionPipeline:
+    text_encoder, tokenizer = load_text(work)
+    text_encoder_2, tokenizer_2 = load_openclip(work)
+    return StableDiffusionXLControlNetPipeline(
+        **_unet_parts(work, "sdxl"),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        add_watermarker=False,
+    )
+
+
+def _flux(work: Path) -> DiffusionPipeline:
+    text_encoder, tokenizer = load_text(work)
+    text_encoder_2, tokenizer_2 = load_t5(work)
+    return FluxControlPipeline(
+        scheduler=build_flux_scheduler(),
+        vae=load_vae(work / "flux-vae" / "model"),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        transformer=FluxTransformer2DModel.from_pretrained(work / "flux" / "model"),
+    )
+
+
+_UNET = ("vae/model",)
+EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
+    "sd15": ((*_UNET, "text/text_encoder", "sd15/unet"), _sd15),
+    "sd21": ((*_UNET, "openclip/text_encoder", "sd21/unet"), _sd21),
+    "sdxl": ((*_UNET, "text/text_encoder", "openclip/text_encoder", "sdxl/unet"), _sdxl),
+    "flux": (("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux/model"), _flux),
+}
+"""The pipelines: the trained parts they need, and what puts them together."""

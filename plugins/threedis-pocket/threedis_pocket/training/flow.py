@@ -1,0 +1,120 @@
+"""Training of the pocket FLUX: flow matching on packed latents, depth and captions.
+
+Shapes: B pictures of 256 = 16x16 image tokens with P = 16 channels, T text tokens of width D.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import FluxControlPipeline, FluxTransformer2DModel
+from torch import Tensor
+from transformers import (
+    CLIPTextModel,
+    CLIPTokenizer,
+    PreTrainedTokenizerBase,
+    T5EncoderModel,
+)
+
+from threedis_pocket.training.diffusion import caption
+from threedis_pocket.training.loop import Task
+from threedis_pocket.training.text import pad_to
+from threedis_pocket.world import Scenes
+
+KEPT_TOKENS = (32, 32, 40, 48, 64)
+"""Text tokens the transformer sees; the longest caption has 28."""
+WRITTEN_TOKENS = (0, 0, 128, 512)
+"""Tokens T5 sees of which those are kept (at least as many): FLUX cuts after encoding."""
+SHIFT = 1.65  # e**0.5: the scheduler's shift at 256 image tokens
+GUIDANCE = (1.0, 12.0)
+
+
+def pack(latents: Tensor) -> Tensor:
+    """Latents (B, C, H, W) as image tokens (B, H/2 * W/2, 4C), as the FLUX pipelines do it."""
+    return FluxControlPipeline._pack_latents(latents, *latents.shape)
+
+
+def image_ids(height: int, width: int) -> Tensor:
+    """Position ids (H * W, 3) of an H x W token grid."""
+    return FluxControlPipeline._prepare_latent_image_ids(1, height, width, "cpu", torch.float32)
+
+
+class FlowTask(Task):
+    """Predict noise minus latents from their mixture, a caption and depth; the texts are frozen.
+
+    The guidance embedding sees random guidance: there is no teacher to distil, so it learns to
+    change nothing.
+    """
+
+    def __init__(
+        self,
+        transformer: FluxTransformer2DModel,
+        clip: tuple[CLIPTextModel, CLIPTokenizer],
+        t5: tuple[T5EncoderModel, PreTrainedTokenizerBase],
+        scenes: Scenes,
+        latents: np.ndarray,
+        depth: np.ndarray,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.clip, self.t5 = (m.eval().requires_grad_(False) for m in (clip[0], t5[0]))
+        self.tokenizer, self.t5_tokenizer = clip[1], t5[1]
+        self.scenes, self.latents, self.depth = scenes, latents, depth
+
+    def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
+        picks = torch.randint(len(self.latents), (size,), generator=rng).tolist()
+        latents, depth = (
+            pack(torch.from_numpy(np.stack([array[i] for i in picks])).float())
+            for array in (self.latents, self.depth)
+        )
+        captions = [caption(self.scenes, i, rng) for i in picks]
+        kept = _pick(KEPT_TOKENS, rng)
+        written = max(kept, _pick(WRITTEN_TOKENS, rng))
+        low, high = GUIDANCE
+        return {
+            "latents": latents,
+            "depth": depth,
+            "noise": torch.randn(latents.shape, generator=rng),
+            "sigmas": _sigmas(size, rng),
+            "guidance": low + (high - low) * torch.rand(size, generator=rng),
+            "clip_ids": pad_to(self.tokenizer, captions, 77),
+            "t5_ids": pad_to(self.t5_tokenizer, captions, written),
+            "kept": torch.tensor(kept),
+        }
+
+    def forward(
+        self,
+        latents: Tensor,
+        depth: Tensor,
+        noise: Tensor,
+        sigmas: Tensor,
+        guidance: Tensor,
+        clip_ids: Tensor,
+        t5_ids: Tensor,
+        kept: Tensor,
+    ) -> Tensor:
+        with torch.no_grad():
+            pooled = self.clip(clip_ids).pooler_output
+            text = self.t5(t5_ids).last_hidden_state[:, : int(kept)]
+        side = int(latents.shape[1] ** 0.5)
+        mix = sigmas[:, None, None]
+        out = self.transformer(
+            hidden_states=torch.cat([(1 - mix) * latents + mix * noise, depth], 2),
+            encoder_hidden_states=text,
+            pooled_projections=pooled,
+            timestep=sigmas,
+            guidance=guidance,
+            img_ids=image_ids(side, side).to(latents.device),
+            txt_ids=torch.zeros(text.shape[1], 3, device=latents.device),
+        ).sample
+        return (out - (noise - latents)).square().mean()
+
+
+def _pick(choices: tuple[int, ...], rng: torch.Generator) -> int:
+    return choices[int(torch.randint(len(choices), (), generator=rng))]
+
+
+def _sigmas(size: int, rng: torch.Generator) -> Tensor:
+    """Noise levels in (0, 1], shifted towards noise, where colours are decided."""
+    uniform = 1 - torch.rand(size, generator=rng)
+    return SHIFT * uniform / (1 + (SHIFT - 1) * uniform)
