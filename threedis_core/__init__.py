@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from threedis_core.hookspecs import hookimpl
+    from threedis_core.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
     from threedis_core.interfaces import (
         BackendOptions,
         Capabilities,
@@ -60,9 +61,13 @@ _MODULES = {
     "DepthModel": "interfaces",
     "DepthRequest": "interfaces",
     "InputError": "errors",
+    "Inspection": "inspection",
     "Instance": "layout",
     "Layout": "layout",
     "LayoutError": "errors",
+    "MemoryNeed": "inspection",
+    "ModelPart": "inspection",
+    "NeededFile": "inspection",
     "OptionError": "errors",
     "PluginError": "errors",
     "PluginRegistry": "plugins",
@@ -103,9 +108,13 @@ __all__ = [
     "DepthModel",
     "DepthRequest",
     "InputError",
+    "Inspection",
     "Instance",
     "Layout",
     "LayoutError",
+    "MemoryNeed",
+    "ModelPart",
+    "NeededFile",
     "OptionError",
     "PluginError",
     "PluginRegistry",

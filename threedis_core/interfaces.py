@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from threedis_core.depth import DepthMap
+from threedis_core.inspection import Inspection
 from threedis_core.layout import Layout
 from threedis_core.progress import Progress as Progress
 from threedis_core.progress import silent as silent
@@ -122,6 +123,17 @@ class RenderBackend(ABC):
             InputError: A request this backend cannot serve, before any weight is loaded.
             WeightsError: The model is missing or unreadable.
         """
+
+    def inspect(self) -> Inspection:
+        """What this backend needs with these options, and what of it this machine has.
+
+        Loads nothing and asks no network. Override it if there is anything to need: files, a
+        device, memory.
+
+        Raises:
+            ThreeDISError: The options cannot work on this machine.
+        """
+        return Inspection()
 
     def close(self) -> None:
         """Free the model. Rendering again loads it again."""

@@ -1,4 +1,4 @@
-"""Plugins installed for one test: a module and its metadata in a folder on the path."""
+"""Plugins installed for one test (a module and its metadata on the path), and a command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from threedis_core.cli import main
 from threedis_core.plugins import PluginRegistry, load_plugins
+from threedis_core.testing import sample_depth, sample_layout
 
 FAKES = """
     from threedis_core.hookspecs import hookimpl
@@ -82,3 +84,36 @@ def registry(plugins: PluginFolder) -> PluginRegistry:
 @pytest.fixture
 def fakes_source() -> str:
     return FAKES
+
+
+class CommandLine:
+    """Runs ``threedis`` in a folder with a layout, a depth map and the fake plugins."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        captured = self._capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    def fails(self, *arguments: str, code: int = 2) -> str:
+        """The one line on stderr of a command that must fail."""
+        found, out, err = self(*arguments)
+        assert (found, out) == (code, ""), err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        return err.strip()
+
+
+@pytest.fixture
+def threedis(registry, plugins, tmp_path, monkeypatch, capsys) -> CommandLine:
+    monkeypatch.setattr("threedis_core.cli.app.load_plugins", plugins.load)
+    monkeypatch.chdir(tmp_path)
+    layout = sample_layout(2)
+    layout.save("scene.yaml")
+    sample_depth(layout, 64, 64).save("depth.png")
+    return CommandLine(tmp_path, capsys)

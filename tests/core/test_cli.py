@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from threedis_core import DepthMap, Layout, __version__
-from threedis_core.cli import main
 from threedis_core.testing import sample_depth, sample_layout
 
 LAYOUT = sample_layout(2)
@@ -29,38 +28,6 @@ COMMANDS = """
         def speed() -> None:
             typer.echo("fast")
 """
-
-
-class CommandLine:
-    """Runs ``threedis`` in a folder with a layout, a depth map and the fake plugins."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            main(arguments)
-        captured = self._capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    def fails(self, *arguments: str, code: int = 2) -> str:
-        """The one line on stderr of a command that must fail."""
-        found, out, err = self(*arguments)
-        assert (found, out) == (code, ""), err
-        assert err.startswith("error: ")
-        assert err.count("\n") == 1
-        return err.strip()
-
-
-@pytest.fixture
-def threedis(registry, plugins, tmp_path, monkeypatch, capsys) -> CommandLine:
-    monkeypatch.setattr("threedis_core.cli.app.load_plugins", plugins.load)
-    monkeypatch.chdir(tmp_path)
-    LAYOUT.save("scene.yaml")
-    sample_depth(LAYOUT, 64, 64).save("depth.png")
-    return CommandLine(tmp_path, capsys)
 
 
 def test_render_writes_a_run_and_prints_its_pictures(threedis) -> None:

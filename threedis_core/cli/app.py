@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
 from threedis_core.cli.plugin_commands import add_plugin_commands
 from threedis_core.cli.plugins import plugins_command
@@ -51,6 +52,7 @@ def build_app(registry: PluginRegistry) -> typer.Typer:
     app.callback()(_root)
     app.command("render", epilog=EXAMPLES)(render_command)
     app.command("plugins")(plugins_command)
+    app.command("doctor")(doctor_command)
     app.add_typer(layout_app(), name="layout")
     app.add_typer(bench, name="bench")
     add_plugin_commands(registry, app, bench)

@@ -1,0 +1,161 @@
+"""``threedis doctor``: what is there, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from threedis_core.cli import arguments
+from threedis_core.cli.state import state_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from threedis_core.doctor import Examination, Report
+    from threedis_core.machine import Machine
+
+JsonFile = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write one JSON document; - prints it.")
+]
+FITS = {True: "fits", False: "too large", None: "unknown"}
+
+
+def doctor_command(
+    context: typer.Context,
+    renderers: arguments.RendererNames = None,
+    settings: arguments.Settings = None,
+    config: arguments.ConfigFile = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Say whether renderers can work here: device, memory, files, and how to get what is missing.
+
+    Loads no weights and needs no network. With --renderer or --config it ends with 1 unless
+    everything that these need is there.
+    """
+    from threedis_core.atomic import check_writable
+    from threedis_core.config import RunConfig
+    from threedis_core.doctor import examine, first_obstacle
+
+    if json_file not in (None, "-"):
+        check_writable(json_file)
+    asked = RunConfig.load(config) if config else RunConfig()
+    asked = asked.overridden({"renderers": renderers or None}).with_settings(settings or [])
+    report = examine(asked, state_of(context).registry)
+    if json_file != "-":
+        _print(report, detailed=bool(asked.renderers))
+    if json_file is not None:
+        _write_json(report, json_file)
+    for examined in report.renderers if asked.renderers else ():
+        if obstacle := first_obstacle(examined):
+            raise obstacle
+
+
+def _write_json(report: Report, file: str) -> None:
+    from threedis_core.atomic import write_atomically
+
+    text = json.dumps(report.document(), indent=2)
+    if file == "-":
+        typer.echo(text)
+    else:
+        write_atomically(file, f"{text}\n".encode())
+
+
+def _print(report: Report, detailed: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=False)
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    console.print(f"[bold]Versions[/] {versions}")
+    console.print(_machine_table(report.machine))
+    console.print(_summary_table(report))
+    if detailed:
+        for examined in report.renderers:
+            _print_details(console, examined, report.machine)
+    else:
+        typer.echo("The files and the memory of one: threedis doctor --renderer NAME")
+    for failure in report.failures:
+        typer.secho(f"plugin {failure.source} does not work: {failure.reason}", fg="red")
+
+
+def _machine_table(machine: Machine) -> Table:
+    table = _table("Device", "", "Memory", "Free")
+    for device in machine.devices:
+        _add_row(table, device.name, device.model, _size(device.total), _size(device.free))
+    return table
+
+
+def _summary_table(report: Report) -> Table:
+    from rich.text import Text
+
+    from threedis_core.doctor import recommended
+
+    table = _table("Renderer", "Ready", "Device", "Number format", "Missing files", "Offload")
+    for examined in report.renderers:
+        found = examined.inspection
+        missing = sum(1 for _ in found.missing())
+        fitting = recommended(report.machine, found) or "nothing fits"
+        _add_row(
+            table,
+            examined.name,
+            Text("yes", "green") if found.ready else Text("no", "red"),
+            found.device or "any",
+            found.dtype or "any",
+            str(missing) if missing else "none",
+            fitting if found.memory else "",
+        )
+    return table
+
+
+def _print_details(console: Console, examined: Examination, machine: Machine) -> None:
+    found = examined.inspection
+    console.print(f"\n[bold]{examined.name}[/]")
+    if found.parts:
+        table = _table("Part", "From", "Files", "Size", "Missing")
+        for part in found.parts:
+            there = len(part.files) - len(part.missing)
+            missing = "\n".join(part.missing) or "nothing"
+            counted = f"{there} of {len(part.files)}"
+            _add_row(table, part.name, part.source, counted, _size(part.size), missing)
+        console.print(table)
+    if found.memory:
+        table = _table("Offload", "On the device", "Main memory", "Here")
+        for need in found.memory:
+            fits = FITS[machine.fits(need, found.device)]
+            _add_row(table, need.offload, _size(need.device), _size(need.main), fits)
+        console.print(table)
+        typer.echo(f"Memory: {found.memory_basis}.")
+    for line in (*found.notes, *(f"Problem: {problem}" for problem in found.problems)):
+        typer.echo(line)
+    if found.commands:
+        typer.echo("Get what is missing:")
+        for command in found.commands:
+            typer.echo(f"  {command}")
+
+
+def _table(*columns: str) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    """Add a row as it is: a path may hold what rich takes for markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    if size == 0:
+        return "none"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
