@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -65,30 +66,50 @@ def exact_ceiling(layouts: Sequence[Layout]) -> list[Judgement]:
     return judged
 
 
+def pocket_presets(registry: PluginRegistry) -> list[str]:
+    """The names of the renderer presets that are for the pocket world."""
+    return [name for name in registry.names("renderer") if name.startswith("pocket-")]
+
+
 def bench_pocket(
     registry: PluginRegistry,
     presets: Sequence[str],
     layouts: int = 96,
     seeds: int = 2,
+    without: Sequence[str] = (),
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Measure presets with the hook on and off.
+    """Measure presets with the hook on and off, and with one control off at a time.
+
+    Args:
+        without: Controls that are on/off options of the presets' renderers, such as ``i2i``.
 
     Returns:
-        {"presets": {name: {"on" | "off": {metric: {group: {"value", "low", "high", "n"}}}}},
-        "ceiling": {metric: ...}, "settings": {...}}, JSON-ready.
+        {"presets": {name: {"on" | "without CONTROL" | "off": {metric: {group: {"value", "low",
+        "high", "n"}}}}}, "ceiling": {metric: ...}, "settings": {...}}, JSON-ready.
+
+    Raises:
+        OptionError: A renderer has no such option.
     """
-    backends = {name: registry.renderer(name) for name in presets}
     chosen = sample_layouts(SPLIT, layouts)
-    table: dict[str, Any] = {}
-    for name, backend in backends.items():
-        table[name] = {
-            switch: summarise(measure_backend(backend, chosen, range(seeds), control, progress))
-            for switch, control in (("on", None), ("off", BASE_MODEL))
-        }
-        backend.close()
+    rows = [row for name in presets for row in _rows(registry, name, without)]
+    table: dict[str, Any] = {name: {} for name in presets}
+    for name, switch, backend, control in rows:
+        with closing(backend):
+            judged = measure_backend(backend, chosen, range(seeds), control, progress)
+        table[name][switch] = summarise(judged)
     return {
         "presets": table,
         "ceiling": summarise(exact_ceiling(chosen)),
         "settings": {"split": SPLIT, "layouts": layouts, "seeds": list(range(seeds))},
     }
+
+
+def _rows(
+    registry: PluginRegistry, name: str, without: Sequence[str]
+) -> Iterator[tuple[str, str, RenderBackend, ControlSchedule | None]]:
+    """What is measured of a preset: (preset, switch, backend, control schedule)."""
+    yield name, "on", registry.renderer(name), None
+    for control in without:
+        yield name, f"without {control}", registry.renderer(name, {control: False}), None
+    yield name, "off", registry.renderer(name), BASE_MODEL

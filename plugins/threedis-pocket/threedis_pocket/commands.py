@@ -60,20 +60,25 @@ def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
 def demo(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("runs/demo"),
-    layouts: Annotated[int, typer.Option(min=1, max=32, help="How many layouts.")] = 6,
+    layouts: Annotated[int, typer.Option(min=1, max=32, help="How many layouts.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of every picture.")] = 0,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(help="Preset to show; repeat for several. Default: every pocket preset."),
+    ] = None,
 ) -> None:
-    """Render pocket layouts with and without the hook into one contact sheet.
+    """Render pocket layouts with every base model into one contact sheet, hook off and on.
 
-    Takes less than a minute on a laptop; needs no download.
+    All of them render the same depth map. Takes about a minute on a laptop; needs no download.
     """
+    from threedis_pocket.bench import pocket_presets
     from threedis_pocket.demo import make_demo
 
     check_writable(out, folder=True)
+    registry = state_of(context).registry
+    presets = preset or pocket_presets(registry)
     with progress_bars() as progress:
-        sheet = make_demo(
-            state_of(context).registry, out, count=layouts, seed=seed, progress=progress
-        )
+        sheet = make_demo(registry, out, presets, layouts, seed, progress)
     typer.echo(sheet.figures)
     typer.echo(sheet.path)
 
@@ -86,6 +91,12 @@ def bench_pocket(
     ] = None,
     layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 96,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per layout: 0, 1, ...")] = 2,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure also with this control off, such as i2i of pocket-flux; repeat it."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
@@ -103,14 +114,15 @@ def bench_pocket(
     Shared instances share their shape with another one, so the prompt alone cannot tell them apart.
     """
     from threedis_pocket.bench import bench_pocket as measure
+    from threedis_pocket.bench import pocket_presets
     from threedis_pocket.tables import print_table
 
     if json_file is not None:
         check_writable(json_file)
     registry = state_of(context).registry
-    presets = preset or [n for n in registry.names("renderer") if n.startswith("pocket-")]
+    presets = preset or pocket_presets(registry)
     with progress_bars() as progress:
-        figures = measure(registry, presets, layouts, seeds, progress)
+        figures = measure(registry, presets, layouts, seeds, without or (), progress)
     print_table(figures)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

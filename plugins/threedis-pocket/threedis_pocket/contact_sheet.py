@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in rows and columns, with titles and a footer."""
+"""A contact sheet: groups of rows of pictures, with titles and a footer."""
 
 from __future__ import annotations
 
@@ -6,38 +6,70 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-CELL, GAP, MARGIN = 288, 12, 28
-TITLE, FOOTER = 48, 56
+CELL, GAP, GROUP_GAP, MARGIN = 256, 10, 30, 28
+GUTTER, TITLE, FOOTER = 34, 66, 52
 PAPER, INK, QUIET, FRAME = (250, 249, 246), (32, 34, 38), (98, 102, 110), (222, 220, 214)
+
+Row = Sequence[Image.Image]
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[Image.Image]], titles: Sequence[str], footer: str
+    groups: Sequence[Sequence[Row]],
+    titles: Sequence[tuple[str, str]],
+    row_titles: Sequence[str],
+    footer: str,
 ) -> Image.Image:
-    """Put pictures of any size into square cells; one title a column, one line at the foot."""
-    width = 2 * MARGIN + len(titles) * CELL + (len(titles) - 1) * GAP
-    height = MARGIN + TITLE + len(rows) * (CELL + GAP) + FOOTER
+    """Put pictures of any size into square cells.
+
+    Args:
+        groups: Groups of rows of pictures; groups stand a little apart.
+        titles: A title and a quiet second line for each column.
+        row_titles: A title for each row of a group, written upwards at its left.
+        footer: One line at the foot.
+    """
+    rows = len(row_titles)
+    group_height = rows * CELL + (rows - 1) * GAP
+    left, top = MARGIN + GUTTER, MARGIN + TITLE
+    width = left + len(titles) * (CELL + GAP) - GAP + MARGIN
+    height = top + len(groups) * (group_height + GROUP_GAP) - GROUP_GAP + FOOTER
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(titles):
-        middle = MARGIN + column * (CELL + GAP) + CELL // 2
-        pen.text((middle, MARGIN + TITLE // 2 - 8), title, INK, ImageFont.load_default(20), "mm")
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            corner = (MARGIN + column * (CELL + GAP), MARGIN + TITLE + row * (CELL + GAP))
-            cell = picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS)
-            sheet.paste(cell, corner)
-            edge = (corner[0] - 1, corner[1] - 1, corner[0] + CELL, corner[1] + CELL)
-            pen.rectangle(edge, outline=FRAME)
-    foot = (MARGIN, height - FOOTER // 2 - 4)
-    pen.text(foot, footer, QUIET, _fitting(footer, width - 2 * MARGIN), "lm")
+    for column, (title, under) in enumerate(titles):
+        middle = left + column * (CELL + GAP) + CELL // 2
+        pen.text((middle, MARGIN + 8), title, INK, _fitting(title, CELL, 21), "mm")
+        pen.text((middle, MARGIN + 36), under, QUIET, _fitting(under, CELL, 16), "mm")
+    for number, group in enumerate(groups):
+        above = top + number * (group_height + GROUP_GAP)
+        for row, pictures in enumerate(group):
+            y = above + row * (CELL + GAP)
+            _write_upwards(sheet, row_titles[row], (MARGIN, y))
+            for column, picture in enumerate(pictures):
+                _put(sheet, pen, picture, (left + column * (CELL + GAP), y))
+    foot = (left, height - FOOTER // 2)
+    pen.text(foot, footer, QUIET, _fitting(footer, width - left - MARGIN, 18), "lm")
     return sheet
 
 
-def _fitting(text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The largest font of at most 18 px that keeps the text within ``width``."""
-    for size in range(18, 9, -1):
-        font = ImageFont.load_default(size)
+def _put(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, picture: Image.Image, corner: tuple[int, int]
+) -> None:
+    sheet.paste(picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS), corner)
+    x, y = corner
+    pen.rectangle((x - 1, y - 1, x + CELL, y + CELL), outline=FRAME)
+
+
+def _write_upwards(sheet: Image.Image, text: str, corner: tuple[int, int]) -> None:
+    """Write ``text`` from bottom to top, centred beside a cell at ``corner``."""
+    strip = Image.new("RGB", (CELL, GUTTER - 8), PAPER)
+    middle = (CELL // 2, strip.height // 2)
+    ImageDraw.Draw(strip).text(middle, text, QUIET, _fitting(text, CELL, 18), "mm")
+    sheet.paste(strip.rotate(90, expand=True), corner)
+
+
+def _fitting(text: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The largest font of at most ``size`` px that keeps the text within ``width``."""
+    for smaller in range(size, 9, -1):
+        font = ImageFont.load_default(smaller)
         if font.getlength(text) <= width:
             return font
     return ImageFont.load_default(9)

@@ -1,4 +1,4 @@
-"""The demo: a contact sheet of pocket layouts with their depth, and the hook off and on."""
+"""The demo: every base model on the same depth maps, hook off and on, in one contact sheet."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from threedis_pocket.layouts import colour_index, sample_layouts
 from threedis_pocket.measure import judge
 from threedis_pocket.world import COLOURS, PALETTE
 
-LAYOUTS = 6
+LAYOUTS = 4
 LETTERING = 1.3  # the drawings are shrunk into the sheet's cells
 HOOK = {"off": BASE_MODEL, "on": None}  # the control schedule of a request
-TITLES = ("layout", "depth map", "prompt only (hook off)", "ThreeDIS (hook on)")
+ROW_TITLES = ("prompt only (hook off)", "ThreeDIS (hook on)")
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,18 @@ def demo_layouts(count: int = LAYOUTS) -> list[Layout]:
 
 
 def _pictures(
-    backend: RenderBackend, layouts: Sequence[Layout], seed: int, switch: str, progress: Progress
-) -> list[Image.Image]:
-    """One picture per layout, with the hook ``on`` or ``off``."""
+    backend: RenderBackend, name: str, layouts: Sequence[Layout], seed: int, progress: Progress
+) -> dict[str, list[Image.Image]]:
+    """One picture per layout, with the hook ``off`` and ``on``."""
+    pictures = {}
+    for switch, control in HOOK.items():
 
-    def step(stage: str, done: int, total: int) -> None:
-        progress(f"hook {switch}", done, total)
+        def step(stage: str, done: int, total: int, switch: str = switch) -> None:
+            progress(f"{name}, hook {switch}", done, total)
 
-    requests = [scene_request(layout, seed, HOOK[switch]) for layout in layouts]
-    return [result.image for result in backend.render(requests, step)]
+        requests = [scene_request(layout, seed, control) for layout in layouts]
+        pictures[switch] = [result.image for result in backend.render(requests, step)]
+    return pictures
 
 
 def _colors(layout: Layout) -> list[Color]:
@@ -81,29 +84,40 @@ def _score(layouts: Sequence[Layout], pictures: Sequence[Image.Image]) -> str:
 def make_demo(
     registry: PluginRegistry,
     out: Path,
-    preset: str = "pocket-sd15",
+    presets: Sequence[str],
     count: int = LAYOUTS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Demo:
-    """Render ``count`` layouts with the hook off and on; write ``out/contact-sheet.png``."""
+    """Render ``count`` layouts with every preset; write ``out/contact-sheet.png``."""
     layouts = demo_layouts(count)
-    with closing(registry.renderer(preset)) as backend:
-        off, on = (_pictures(backend, layouts, seed, switch, progress) for switch in HOOK)
-    figures = (
-        f"{preset}, {len(layouts)} layouts, seed {seed}: colour right and box IoU >= 0.5 in "
-        f"{_score(layouts, on)} instances with the hook, {_score(layouts, off)} without"
-    )
-    rows = [
-        (
-            draw_layout(layout, SIZE, SIZE, scale=LETTERING, colors=_colors(layout)),
-            scene_request(layout, seed).depth.to_image(),
-            off[number],
-            on[number],
-        )
-        for number, layout in enumerate(layouts)
+    pictures, scores = {}, {}
+    for name in presets:
+        with closing(registry.renderer(name)) as backend:
+            pictures[name] = _pictures(backend, name, layouts, seed, progress)
+        scores[name] = {switch: _score(layouts, made) for switch, made in pictures[name].items()}
+    groups = [_group(layout, seed, pictures, number) for number, layout in enumerate(layouts)]
+    titles = [("layout, depth map", "the same for all")] + [
+        (name, f"right: {score['off']} off, {score['on']} on") for name, score in scores.items()
     ]
+    footer = f"{len(layouts)} layouts, seed {seed}; right: the prompt's colour and box IoU >= 0.5"
     path = out / "contact-sheet.png"
     out.mkdir(parents=True, exist_ok=True)
-    contact_sheet(rows, TITLES, figures).save(path)
-    return Demo(path, figures)
+    contact_sheet(groups, titles, ROW_TITLES, footer).save(path)
+    figures = [
+        f"{name}: {score['on']} instances right with the hook, {score['off']} without"
+        for name, score in scores.items()
+    ]
+    return Demo(path, "\n".join([*figures, footer]))
+
+
+def _group(
+    layout: Layout, seed: int, pictures: dict[str, dict[str, list[Image.Image]]], number: int
+) -> list[list[Image.Image]]:
+    """A layout's two rows: hook off and hook on, led by its drawing and its depth map."""
+    drawing = draw_layout(layout, SIZE, SIZE, scale=LETTERING, colors=_colors(layout))
+    depth = scene_request(layout, seed).depth.to_image()
+    return [
+        [first, *(made[switch][number] for made in pictures.values())]
+        for first, switch in ((drawing, "off"), (depth, "on"))
+    ]
