@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def cut_warnings(tokenizer: Any, named: Iterable[tuple[str, str]]) -> list[str]:
+def cut_warnings(
+    tokenizer: Any, named: Iterable[tuple[str, str]], window: int | None = None
+) -> list[str]:
     """One line per prompt that is longer than the model's text window.
 
     Args:
         tokenizer: The model's tokenizer.
         named: What each prompt is called, and the prompt.
+        window: Tokens it reads beside the special ones; None: as the tokenizer says.
     """
-    window = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    if window is None:
+        window = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
     lines: list[str] = []
     for name, prompt in named:
         tokens = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids

@@ -1,0 +1,11 @@
+"""The FLUX renderer: FLUX.1 with depth on its channels and one joint-attention hook."""
+
+from __future__ import annotations
+
+from threedis_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def threedis_register_renderers(register: Register) -> None:
+    """Register ``flux``; no model code is imported until it is used."""
+    register("flux", "threedis_flux.backend:FluxRenderer", "FLUX.1-Depth, or FLUX.1 + depth LoRA")

@@ -1,0 +1,96 @@
+"""The ``flux`` renderer: FLUX.1 with the depth on its channels and the joint-attention hook."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, ClassVar
+
+import torch
+
+from threedis_core.attention.joint import CONTROLS
+from threedis_core.errors import OptionError
+from threedis_core.interfaces import Capabilities, RenderRequest
+from threedis_core.schedule import ControlSchedule
+from threedis_diffusers.backend import DiffusersRenderer, Loaded
+from threedis_diffusers.batch import Batch, Drawn, OnStep
+from threedis_diffusers.devices import place, resolve_device, resolve_dtype
+from threedis_diffusers.sources import Source
+from threedis_flux.batch import PATCH, is_controlled, run_batch
+from threedis_flux.loading import load_flux, vae_factor
+from threedis_flux.options import FluxOptions
+from threedis_flux.schedule import TEXTS, control_schedule
+from threedis_flux.texts import text_warnings
+
+
+class FluxRenderer(DiffusersRenderer):
+    """Render depth maps with FLUX.1-Depth, or with FLUX.1 and its depth LoRA."""
+
+    Options = FluxOptions
+    options: FluxOptions
+    name: ClassVar[str] = "flux"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do.
+
+        Raises:
+            OptionError: ``default_side`` is not a multiple of what the model needs.
+        """
+        side, multiple = self.options.default_side, PATCH * vae_factor(Source(self.options.model))
+        if side % multiple:
+            raise OptionError(
+                f"default_side is {side}, but this model needs multiples of {multiple}; "
+                f"use {max(multiple, round(side / multiple) * multiple)}"
+            )
+        return Capabilities(
+            size_multiple=multiple,
+            default_size=(side, side),
+            default_steps=self.options.steps,
+            default_guidance=self.options.guidance,
+            negative_prompt=False,
+            controls=frozenset({*CONTROLS, TEXTS}),
+        )
+
+    def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
+        """The options' step counts, scaled to ``steps``."""
+        return control_schedule(self.options, request.width, request.height, steps)
+
+    def batch_key(self, request: RenderRequest) -> Hashable:
+        """Alone with a cache: it looks at a whole batch to decide what to skip."""
+        alone = None if self.options.cache is None else id(request)
+        return super().batch_key(request), alone
+
+    def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
+        """Draw one batch with the joint-attention hook in the transformer."""
+        made = run_batch(loaded.pipeline, batch, self.options, loaded.device, on_step)
+        return [
+            Drawn(
+                image,
+                tuple(
+                    text_warnings(
+                        loaded.pipeline, request.layout, is_controlled(batch, request), text.tokens
+                    )
+                ),
+                self._facts(text.tokens, made.lowering),
+            )
+            for request, text, image in zip(batch.requests, made.texts, made.images, strict=True)
+        ]
+
+    def load_checked(self) -> Loaded:
+        """Check the options and every file, then load the model."""
+        options = self.options
+        device = resolve_device(options)
+        dtype = resolve_dtype(options, device, accelerated=torch.bfloat16)
+        pipeline = load_flux(options, dtype)
+        place(pipeline, options, device)
+        if options.compile:
+            pipeline.transformer.compile_repeated_blocks()
+        return Loaded(pipeline, device, dtype)
+
+    def _facts(self, tokens: int, lowering: Any) -> dict[str, Any]:
+        lora = self.options.depth_lora
+        return {
+            "depth_lora": None if lora is None else lora.path,
+            "tokens_per_prompt": tokens,
+            "attention": {"lowering": lowering.name, "reason": lowering.reason},
+        }

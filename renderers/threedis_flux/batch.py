@@ -1,0 +1,125 @@
+"""Render one batch with FLUX: requests that share size, steps, guidance and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from threedis_core.attention import Choice, choose_lowering
+from threedis_core.interfaces import RenderRequest
+from threedis_diffusers.batch import Batch, OnStep
+from threedis_diffusers.devices import attention_kernel
+from threedis_flux.hook import JointHook, attached
+from threedis_flux.options import FluxOptions
+from threedis_flux.texts import PictureText, encode_picture
+
+PATCH = 2
+"""Latent pixels on a side of an image token."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a batch came to.
+
+    Args:
+        images: The pipeline's images.
+        texts: Per picture what the model read.
+        lowering: How the plan was carried out.
+    """
+
+    images: Any
+    texts: list[PictureText]
+    lowering: Choice
+
+
+def is_controlled(batch: Batch, request: RenderRequest) -> bool:
+    """True if any of the request's instances is ever heard."""
+    phases = batch.schedule.phases(batch.steps)
+    return len(request.regions) > 0 and any(phase.controls for phase in phases)
+
+
+def run_batch(
+    pipeline: Any,
+    batch: Batch,
+    options: FluxOptions,
+    device: torch.device,
+    on_step: OnStep,
+    **arguments: Any,
+) -> Made:
+    """Call the stock pipeline with the joint-attention hook in its place.
+
+    Args:
+        pipeline: The loaded ``FluxControlPipeline``.
+        batch: What to render.
+        options: The renderer's options.
+        device: Where the pipeline computes.
+        on_step: Told after each time step; what it raises ends the run.
+        **arguments: Passed on to the pipeline (``latents``, ``output_type``).
+    """
+    width, height = batch.size
+    rows, columns = (side // (pipeline.vae_scale_factor * PATCH) for side in (height, width))
+    lowering = choose(options, device, rows * columns, batch)
+    kernel = "native" if options.attention_backend == "flex" else options.attention_backend
+    with torch.no_grad(), attention_kernel(kernel):
+        texts = [
+            encode_picture(
+                pipeline, request.layout, is_controlled(batch, request), options.tokens_per_prompt
+            )
+            for request in batch.requests
+        ]
+        hook = JointHook(
+            pipeline.transformer,
+            [text.hidden for text in texts],
+            [
+                request.regions.token_masks(rows, columns)[: len(text.hidden) - 1]
+                for request, text in zip(batch.requests, texts, strict=True)
+            ],
+            batch.schedule,
+            lowering.name,
+            device,
+            cached=options.cache is not None,
+        )
+        seeds = [request.seed for request in batch.requests]
+        given = {
+            "prompt_embeds": hook.text,
+            "pooled_prompt_embeds": torch.stack([text.pooled for text in texts]),
+            "control_image": [
+                request.depth.resize(width, height).to_image() for request in batch.requests
+            ],
+            "width": width,
+            "height": height,
+            "num_inference_steps": batch.steps,
+            "guidance_scale": batch.guidance,
+            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
+            "callback_on_step_end": _step_callback(pipeline, hook, on_step),
+        }
+        with attached(hook, pipeline.transformer):
+            images = pipeline(**{**given, **arguments}).images
+    return Made(images, texts, lowering)
+
+
+def choose(options: FluxOptions, device: torch.device, image_tokens: int, batch: Batch) -> Choice:
+    """How the plan of ``batch`` is to be carried out, and why so."""
+    if options.attention != "auto":
+        return Choice(options.attention, "as the option says")
+    if options.attention_backend == "flex":
+        return Choice("block_mask", "attention_backend is flex")
+    instances = max(len(request.regions) for request in batch.requests)
+    return choose_lowering(device.type, image_tokens, instances)
+
+
+def _step_callback(pipeline: Any, hook: JointHook, on_step: OnStep) -> Callable[..., Any]:
+    """Tell the hook the next step; a scheduler of order 2 calls the model twice a step."""
+    order = pipeline.scheduler.order
+
+    def step_end(
+        pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        hook.step((index + 1) // order)
+        on_step(index + 1, pipeline.num_timesteps)
+        return {}
+
+    return step_end
