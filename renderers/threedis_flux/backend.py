@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from threedis_core.attention import Choice
 from threedis_core.attention.joint import CONTROLS
 from threedis_core.errors import OptionError
 from threedis_core.interfaces import Capabilities, RenderRequest
@@ -63,18 +64,12 @@ class FluxRenderer(DiffusersRenderer):
     def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the joint-attention hook in the transformer."""
         made = run_batch(loaded.pipeline, batch, self.options, loaded.device, on_step)
-        return [
-            Drawn(
-                image,
-                tuple(
-                    text_warnings(
-                        loaded.pipeline, request.layout, is_controlled(batch, request), text.tokens
-                    )
-                ),
-                self._facts(text.tokens, made.lowering),
-            )
-            for request, text, image in zip(batch.requests, made.texts, made.images, strict=True)
-        ]
+        drawn: list[Drawn] = []
+        for request, text, image in zip(batch.requests, made.texts, made.images, strict=True):
+            heard = is_controlled(batch, request)
+            warnings = text_warnings(loaded.pipeline, request.layout, heard, text.tokens)
+            drawn.append(Drawn(image, tuple(warnings), self._facts(text.tokens, made.lowering)))
+        return drawn
 
     def load_checked(self) -> Loaded:
         """Check the options and every file, then load the model."""
@@ -87,7 +82,7 @@ class FluxRenderer(DiffusersRenderer):
             pipeline.transformer.compile_repeated_blocks()
         return Loaded(pipeline, device, dtype)
 
-    def _facts(self, tokens: int, lowering: Any) -> dict[str, Any]:
+    def _facts(self, tokens: int, lowering: Choice) -> dict[str, Any]:
         lora = self.options.depth_lora
         return {
             "depth_lora": None if lora is None else lora.path,

@@ -84,7 +84,7 @@ def run_batch(
         )
         seeds = [request.seed for request in batch.requests]
         given = {
-            "prompt_embeds": hook.text,
+            "prompt_embeds": hook.plain_text,
             "pooled_prompt_embeds": torch.stack([text.pooled for text in texts]),
             "control_image": [
                 request.depth.resize(width, height).to_image() for request in batch.requests

@@ -49,13 +49,22 @@ class JointHook:
         self._cached = cached
         self._phase = ExitStack()
         self._controls: frozenset[str] | None = None
-        self._text: Tensor | None = None
-        self._order: Tensor | None = None
+        self._text = self.plain_text
+        self._attention: JointAttention | None = None
 
     @property
-    def text(self) -> Tensor:
+    def plain_text(self) -> Tensor:
         """What the transformer reads when nothing is on, shape (B, T, C)."""
         return arrange_texts([text[:1] for text in self._texts])
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the texts, masks and indices it holds in this phase; what is shared once."""
+        storages = {
+            text.untyped_storage().data_ptr(): text.untyped_storage().nbytes()
+            for text in (*self._texts, self._text)
+        }
+        return sum(storages.values()) + (self._attention.memory if self._attention else 0)
 
     def step(self, index: int) -> None:
         """Get ready for step ``index``: a new phase begins where other controls are on."""
@@ -67,20 +76,28 @@ class JointHook:
     def stop(self) -> None:
         """Put the transformer's own processors back."""
         self._phase.close()
-        self._controls = self._text = self._order = None
+        self._controls = self._attention = None
 
     def _start(self, controls: frozenset[str]) -> None:
         texts = [text if controls else text[:1] for text in self._texts]
         self._text = arrange_texts(texts)
-        plans = plan(texts, self._masks)
-        attention = lower(plans, controls - {TEXTS}, self._lowering, self._device, self._text.dtype)
-        if attention is not None:
-            self._order = attention.order
-            self._phase.enter_context(processors(self._transformer, attention))
+        self._attention = lower(
+            plan(texts, self._masks),
+            controls - {TEXTS},
+            self._lowering,
+            self._device,
+            self._text.dtype,
+        )
+        if self._attention is not None:
+            self._phase.enter_context(processors(self._transformer, self._attention))
         if self._cached:
             name = "+".join(sorted(controls)) or "plain"
             self._phase.enter_context(self._transformer.cache_context(name))
         self._controls = controls
+
+    @property
+    def _order(self) -> Tensor | None:
+        return None if self._attention is None else self._attention.order
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A forward pre-hook of the transformer: hand it the phase's texts and arrangement."""
@@ -100,7 +117,7 @@ class JointHook:
         """A forward hook of the transformer: put the image tokens back."""
         if self._order is None:
             return output
-        back = self._order.argsort(1)
+        back = self._order.argsort(1)  # the inverse permutation
         if isinstance(output, tuple):
             return (_arrange(output[0], back), *output[1:])
         output.sample = _arrange(output.sample, back)
@@ -138,6 +155,8 @@ def processors(transformer: Any, attention: JointAttention) -> Iterator[None]:
 def arrange_texts(texts: Sequence[Tensor]) -> Tensor:
     """One row of text per picture, padded to the longest: (prompts, L_i, C) each to (B, T, C)."""
     rows = [text.flatten(0, 1) for text in texts]
+    if len(rows) == 1:
+        return rows[0][None]  # no copy
     tokens = max(len(row) for row in rows)
     return torch.stack([pad(row, (0, 0, 0, tokens - len(row))) for row in rows])
 

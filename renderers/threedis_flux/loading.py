@@ -62,7 +62,7 @@ def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
 def _check_depth(options: FluxOptions, transformer: Mapping[str, Any]) -> None:
     """See that depth has a way in: as channels of the model, or by the LoRA that adds them."""
     inputs, outputs = transformer.get("in_channels"), transformer.get("out_channels")
-    takes_depth = outputs is not None and inputs != outputs
+    takes_depth = isinstance(outputs, int) and inputs == 2 * outputs
     if takes_depth and options.depth_lora is not None:
         raise WeightsError(
             f"'{options.model}' takes depth already, but depth_lora is set; name a base model "

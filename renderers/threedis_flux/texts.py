@@ -63,7 +63,7 @@ def encode_picture(
         hidden, pooled, _ = pipeline.encode_prompt(
             prompts, max_sequence_length=MOST_TOKENS if controlled else tokens
         )
-    return PictureText(hidden[:, :tokens], pooled[0])
+    return PictureText(hidden[:, :tokens].clone(), pooled[0])  # to free what was cut
 
 
 def named_prompts(layout: Layout, controlled: bool) -> Iterator[tuple[str, str]]:
@@ -83,7 +83,9 @@ def text_warnings(pipeline: Any, layout: Layout, controlled: bool, tokens: int) 
         controlled: True if the instances' prompts are read.
         tokens: L, the tokens of each prompt.
     """
-    window = tokens - pipeline.tokenizer_2.num_special_tokens_to_add()
+    window = tokens
+    if not controlled or tokens == MOST_TOKENS:  # cut before T5 reads it, which keeps its end mark
+        window -= pipeline.tokenizer_2.num_special_tokens_to_add()
     lines = cut_warnings(pipeline.tokenizer_2, named_prompts(layout, controlled), window)
     lines += cut_warnings(pipeline.tokenizer, [("CLIP's summary of the prompt", layout.prompt)])
     if layout.negative_prompt:
