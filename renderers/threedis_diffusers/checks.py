@@ -73,8 +73,7 @@ def check_part(source: Source, folder: str, stem: str) -> str:
     if ending == SHARD_INDEX:
         file = f"{folder}{stem}{ending}"
         for shard in _shards(source, file):
-            if not source.has(f"{folder}{shard}"):
-                raise source.missing(f"{folder}{shard}")
+            source.require(f"{folder}{shard}")
     return ending
 
 
@@ -93,5 +92,4 @@ def _check_tokenizer(source: Source, part: str, kind: str) -> None:
         return
     words = ("spiece.model",) if kind.startswith("T5") else ("vocab.json", "merges.txt")
     for file in words:
-        if not source.has(f"{part}/{file}"):
-            raise source.missing(f"{part}/{file}")
+        source.require(f"{part}/{file}")

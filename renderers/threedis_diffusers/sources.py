@@ -51,12 +51,12 @@ class Source:
         Raises:
             WeightsError: No such folder, or the hub cannot be asked.
         """
+        if self.on_this_machine(file) is not None:
+            return True
         if self.is_local:
-            return (self.path / self._inside(file)).is_file()
+            return False
         self._check_repository(file)
-        return _is_cached(self.name, self._inside(file)) or _is_on_hub(
-            self.name, self._inside(file)
-        )
+        return _is_on_hub(self.name, self._inside(file))
 
     def find(self, stem: str) -> str:
         """The ending of the safetensors file that holds the weights ``stem``.
@@ -66,7 +66,7 @@ class Source:
         Raises:
             WeightsError: There is none.
         """
-        for is_there in (lambda file: _is_cached(self.name, self._inside(file)), self.has):
+        for is_there in (self.on_this_machine, self.has):
             for ending in ENDINGS:
                 if is_there(stem + ending):
                     return ending
@@ -89,10 +89,29 @@ class Source:
         Raises:
             WeightsError: It is not there or not a JSON object.
         """
-        if not self.has(file):
-            raise self.missing(file)
+        self.require(file)
         inside = self._inside(file)
         path = self.path / inside if self.is_local else _fetch(self.name, inside)
+        return self._parse(file, path)
+
+    def require(self, file: str) -> None:
+        """See that ``file`` is there.
+
+        Raises:
+            WeightsError: It is not, or the hub cannot be asked.
+        """
+        if not self.has(file):
+            raise self.missing(file)
+
+    def on_this_machine(self, file: str) -> Path | None:
+        """Where ``file`` is in the folder or in the hub's cache; None if it is in neither."""
+        inside = self._inside(file)
+        if self.is_local:
+            path = self.path / inside
+            return path if path.is_file() else None
+        return _cached(self.name, inside)
+
+    def _parse(self, file: str, path: str | Path) -> dict[str, Any]:
         try:
             value = json.loads(Path(path).read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -126,12 +145,13 @@ class Source:
             )
 
 
-def _is_cached(repository: str, file: str) -> bool:
+def _cached(repository: str, file: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    return HUB_ID.fullmatch(repository) is not None and isinstance(
-        try_to_load_from_cache(repository, file), str
-    )
+    if not HUB_ID.fullmatch(repository):
+        return None
+    found = try_to_load_from_cache(repository, file)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _is_on_hub(repository: str, file: str) -> bool:
