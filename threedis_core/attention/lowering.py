@@ -10,11 +10,12 @@ import torch
 from threedis_core.attention.dense import DenseAttention
 from threedis_core.attention.joint import JointPlan
 from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.segments import SegmentAttention
 from threedis_core.errors import OptionError, RenderError
 
 Maker = Callable[[Sequence[JointPlan], frozenset[str], torch.device, torch.dtype], JointAttention]
 
-MAKERS: dict[str, Maker] = {"dense": DenseAttention}
+MAKERS: dict[str, Maker] = {"dense": DenseAttention, "segments": SegmentAttention}
 
 
 @dataclass(frozen=True)
