@@ -15,6 +15,7 @@ from threedis_core.errors import WeightsError
 SHARD_INDEX = ".safetensors.index.json"
 ENDINGS = (".safetensors", SHARD_INDEX, ".fp16.safetensors")
 """What a weights file may end with, in the order of preference."""
+USUAL_VAE_FACTOR = 8
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -143,6 +144,15 @@ class Source:
                 f"model folder '{self.name}' is not there (wanted: {self._inside(file)}); name a "
                 "local folder in diffusers format or a hub id like 'owner/name'"
             )
+
+
+def vae_factor(model: Source) -> int:
+    """Pixels on a side of a latent pixel: as a local folder tells, else 8 as usual."""
+    file = "vae/config.json"
+    if not (model.is_local and model.has(file)):
+        return USUAL_VAE_FACTOR
+    blocks = model.read(file).get("block_out_channels")
+    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) else USUAL_VAE_FACTOR
 
 
 def _cached(repository: str, file: str) -> Path | None:
