@@ -42,10 +42,9 @@ class ModelPart:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all its files; None if that of one is not known."""
-        sizes = [file.size for file in self.files]
-        known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == len(sizes) else None
+        """Bytes of its files, as far as they are known; None if of none."""
+        known = [file.size for file in self.files if file.size is not None]
+        return sum(known) if known else None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 
 from threedis_core.errors import RenderError
+from threedis_core.inspection import Inspection
 from threedis_core.interfaces import (
     Progress,
     RenderBackend,
@@ -25,8 +26,11 @@ from threedis_core.interfaces import (
 from threedis_core.requests import check_request
 from threedis_core.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
+from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.loras import require_peft
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.requirements import Wanted, inspect_model, wanted_lora
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class DiffusersRenderer(RenderBackend):
     Options: ClassVar[type[DiffusersOptions]]
     options: DiffusersOptions
     name: ClassVar[str]
+    accelerated: ClassVar[torch.dtype] = torch.float16
+    """The number format that dtype=auto means on an accelerator."""
 
     def __init__(self, options: DiffusersOptions) -> None:
         super().__init__(options)
@@ -66,6 +72,25 @@ class DiffusersRenderer(RenderBackend):
     @abstractmethod
     def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch; what ``on_step`` raises ends the run."""
+
+    def wanted(self) -> Sequence[Wanted]:
+        """What this backend loads, LoRAs among the common options aside; for ``inspect``."""
+        return ()
+
+    def inspect(self) -> Inspection:
+        """The model's files and memory, without loading it and without a network.
+
+        Raises:
+            OptionError: An option that this machine cannot serve.
+            WeightsError: A configuration file of the model is damaged.
+        """
+        options = self.options
+        device = resolve_device(options)
+        dtype = resolve_dtype(options, device, self.accelerated)
+        require_peft(options.loras)
+        loras = [wanted_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
+        size = self.capabilities.default_size
+        return inspect_model([*self.wanted(), *loras], device, dtype, size)
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

@@ -57,11 +57,20 @@ def find_loras(loras: Sequence[LoRA]) -> list[LoRAFile]:
         OptionError: peft is not installed.
         WeightsError: A file is missing, is no safetensors file, or could be one of several.
     """
+    require_peft(loras)
+    return [_find(lora) for lora in loras]
+
+
+def require_peft(loras: Sequence[LoRA]) -> None:
+    """See that what LoRAs need is installed.
+
+    Raises:
+        OptionError: It is not.
+    """
     from diffusers.utils import is_peft_available
 
     if loras and not is_peft_available():
         raise OptionError("loras needs the package peft; install it: pip install 'threedis[lora]'")
-    return [_find(lora) for lora in loras]
 
 
 def _find(lora: LoRA) -> LoRAFile:
@@ -77,7 +86,7 @@ def _find(lora: LoRA) -> LoRAFile:
     source = Source(lora.path)
     folder = str(source.path) if source.is_local else source.name
     if lora.file is None:
-        return LoRAFile(folder, _only_file(source))
+        return LoRAFile(folder, only_file(source))
     if not source.has(lora.file):
         raise WeightsError(
             f"LoRA '{lora.path}' has no file '{lora.file}'; correct 'file', or leave it out if "
@@ -86,7 +95,7 @@ def _find(lora: LoRA) -> LoRAFile:
     return _safetensors(folder, lora.file)
 
 
-def _only_file(source: Source) -> str:
+def only_file(source: Source) -> str:
     """The file of a LoRA that is named by its folder or repository alone."""
     if source.has(USUAL_FILE):
         return USUAL_FILE

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -14,10 +15,12 @@ from threedis_core.interfaces import Capabilities, RenderRequest
 from threedis_core.schedule import ControlSchedule
 from threedis_diffusers.backend import DiffusersRenderer, Loaded
 from threedis_diffusers.batch import Batch, Drawn, OnStep
+from threedis_diffusers.checks import check_model
 from threedis_diffusers.devices import place, resolve_device, resolve_dtype
-from threedis_diffusers.sources import Source
+from threedis_diffusers.requirements import Wanted, wanted_lora
+from threedis_diffusers.sources import Source, vae_factor
 from threedis_flux.batch import PATCH, is_controlled, run_batch
-from threedis_flux.loading import load_flux, vae_factor
+from threedis_flux.loading import CLASSES, NEEDED, load_flux
 from threedis_flux.options import FluxOptions
 from threedis_flux.schedule import TEXTS, control_schedule
 from threedis_flux.texts import text_warnings
@@ -29,6 +32,7 @@ class FluxRenderer(DiffusersRenderer):
     Options = FluxOptions
     options: FluxOptions
     name: ClassVar[str] = "flux"
+    accelerated: ClassVar[torch.dtype] = torch.bfloat16
 
     @property
     def capabilities(self) -> Capabilities:
@@ -71,11 +75,21 @@ class FluxRenderer(DiffusersRenderer):
             drawn.append(Drawn(image, tuple(warnings), self._facts(text.tokens, made.lowering)))
         return drawn
 
+    def wanted(self) -> Sequence[Wanted]:
+        """The pipeline and its depth LoRA."""
+        model = Source(self.options.model)
+        check = partial(check_model, classes=CLASSES, needed=NEEDED)
+        lora = self.options.depth_lora
+        return [
+            Wanted(model, check, pipeline="FluxControlPipeline"),
+            *([] if lora is None else [wanted_lora(lora, "depth lora")]),
+        ]
+
     def load_checked(self) -> Loaded:
         """Check the options and every file, then load the model."""
         options = self.options
         device = resolve_device(options)
-        dtype = resolve_dtype(options, device, accelerated=torch.bfloat16)
+        dtype = resolve_dtype(options, device, self.accelerated)
         pipeline = load_flux(options, dtype)
         place(pipeline, options, device)
         if options.compile:
