@@ -14,7 +14,6 @@ from threedis_diffusers.loras import find_loras, load_loras
 from threedis_diffusers.sources import Source
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
 
-VAE_FACTOR = 8
 CLASSES = ("FluxControlPipeline", "FluxPipeline")
 NEEDED = (
     "transformer",
@@ -25,14 +24,6 @@ NEEDED = (
     "tokenizer_2",
     "scheduler",
 )
-
-
-def vae_factor(model: Source) -> int:
-    """Pixels on a side of a latent pixel, as far as a local folder tells."""
-    if not (model.is_local and model.has("vae/config.json")):
-        return VAE_FACTOR
-    blocks = model.read("vae/config.json").get("block_out_channels")
-    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) else VAE_FACTOR
 
 
 def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
