@@ -31,6 +31,20 @@ def check_model(source: Source, classes: Sequence[str], needed: Sequence[str]) -
     Raises:
         WeightsError: A file is missing or unreadable, or it is another kind of model.
     """
+    parts = check_configuration(source, classes, needed)
+    return {part: check_part(source, f"{part}/", WEIGHTS[part]) for part in parts}
+
+
+def check_configuration(
+    source: Source, classes: Sequence[str], needed: Sequence[str]
+) -> tuple[str, ...]:
+    """See that all files of a pipeline but the weights are there; arguments as above.
+
+    Returns:
+        The parts that have weights.
+    Raises:
+        WeightsError: A file is missing or unreadable, or it is another kind of model.
+    """
     index = source.read("model_index.json")
     if index.get("_class_name") not in classes:
         raise WeightsError(
@@ -41,11 +55,10 @@ def check_model(source: Source, classes: Sequence[str], needed: Sequence[str]) -
     for part in TOKENIZERS:
         if part in parts:
             _check_tokenizer(source, part, index[part][1])
-    return {
-        part: check_part(source, f"{part}/", stem)
-        for part, stem in WEIGHTS.items()
-        if part in parts
-    }
+    weighty = tuple(part for part in WEIGHTS if part in parts)
+    for part in weighty:
+        source.read(f"{part}/config.json")
+    return weighty
 
 
 def _parts(source: Source, index: Mapping[str, Any], needed: Sequence[str]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,14 +39,46 @@ def load_pipeline(
             variant=variant(endings.values()),
             dtype=dtype,
             use_safetensors=True,
-            **_left_out(pipeline_class),
+            **left_out(pipeline_class),
             **arguments,
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _left_out(pipeline_class: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FoundPart:
+    """One part of a pipeline, whose files are there.
+
+    Args:
+        source: Where it is.
+        kind: Its class in diffusers.
+        ending: The ending of its weights file.
+    """
+
+    source: Source
+    kind: str
+    ending: str
+
+    def load(self, dtype: torch.dtype) -> Any:
+        """Load it on the CPU, its weights in the number format ``dtype``.
+
+        Raises:
+            WeightsError: A file is damaged or does not fit its configuration.
+        """
+        import diffusers
+
+        with readable(self.source), quiet():
+            return getattr(diffusers, self.kind).from_pretrained(
+                self.source.location,
+                subfolder=self.source.subfolder or None,
+                variant=variant([self.ending]),
+                dtype=dtype,
+                use_safetensors=True,
+            )
+
+
+def left_out(pipeline_class: Any) -> dict[str, Any]:
     """Arguments that keep parts which are not used from being loaded."""
     unused = ("safety_checker", "feature_extractor", "image_encoder")
     known = inspect.signature(pipeline_class.__init__).parameters

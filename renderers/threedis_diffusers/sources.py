@@ -16,6 +16,8 @@ SHARD_INDEX = ".safetensors.index.json"
 ENDINGS = (".safetensors", SHARD_INDEX, ".fp16.safetensors")
 """What a weights file may end with, in the order of preference."""
 USUAL_VAE_FACTOR = 8
+ONE_FILE = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+"""What a model's name ends with if it is one file; only the first kind is ever read."""
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -144,6 +146,12 @@ class Source:
                 f"model folder '{self.name}' is not there (wanted: {self._inside(file)}); name a "
                 "local folder in diffusers format or a hub id like 'owner/name'"
             )
+
+
+def is_single_file(model: str) -> bool:
+    """True if ``model`` names a file, there or not, instead of a folder or a hub id."""
+    path = Path(model).expanduser()
+    return path.suffix in ONE_FILE and not path.is_dir()
 
 
 def vae_factor(model: Source) -> int:

@@ -9,3 +9,5 @@ from threedis_core.hookspecs import Register, hookimpl
 def threedis_register_renderers(register: Register) -> None:
     """Register the Stable Diffusion family; no model code is imported until one is used."""
     register("sd15", "threedis_sd.sd15:SD15Renderer", "Stable Diffusion 1.5 + depth ControlNet")
+    register("sd21", "threedis_sd.sd21:SD21Renderer", "Stable Diffusion 2.1 + depth ControlNet")
+    register("sdxl", "threedis_sd.sdxl:SDXLRenderer", "Stable Diffusion XL + depth ControlNet")

@@ -1,11 +1,11 @@
 """The base of every Stable Diffusion renderer: a stock pipeline plus the region hook.
 
-A family says which classes and hub ids it means and how it embeds texts; see ``sd15.py``.
+A family says what it calls for beside what is here; see ``sd15.py`` and ``sdxl.py``.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -14,40 +14,64 @@ from threedis_core.interfaces import Capabilities, RenderRequest
 from threedis_core.schedule import ControlSchedule, StepRange
 from threedis_diffusers.backend import DiffusersRenderer, Loaded
 from threedis_diffusers.batch import Batch, Drawn, OnStep
-from threedis_diffusers.checks import check_model
 from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
-from threedis_diffusers.loading import load_pipeline
 from threedis_diffusers.loras import find_loras, load_loras
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.sources import Source
+from threedis_diffusers.sources import Source, vae_factor
 from threedis_sd.batch import CONTROL, fusion_plan, lost_warnings, run_batch, text_warnings
-from threedis_sd.checks import NEEDED, check_controlnet
-from threedis_sd.loading import load_controlnet, native_size, options_source
+from threedis_sd.controlnets import PLAIN, find_controlnet
+from threedis_sd.loading import (
+    controlnet_source,
+    find_model,
+    find_vae,
+    model_source,
+    native_side,
+)
 from threedis_sd.options import UNetOptions
 from threedis_sd.prompts import Text
 from threedis_sd.schedulers import make_scheduler
 
 
 class UNetRenderer(DiffusersRenderer):
-    """Render depth maps with a U-Net, its depth ControlNet and regional cross-attention."""
+    """Render depth maps with a U-Net, its depth ControlNet and regional cross-attention.
+
+    A family gives the class attributes; those with a value here are of models with one text
+    encoder.
+
+    Args:
+        default_controlnet: Hub id.
+        default_side: The model's own side in pixels.
+        model_classes: Pipeline classes that a model may have been saved with.
+        pipeline_classes: The pipeline class to load for each class of ControlNet.
+        needed: Parts without which a model does not work.
+    """
 
     Options: ClassVar[type[UNetOptions]]
     options: UNetOptions
-    model_classes: ClassVar[tuple[str, ...]]
-    pipeline_class: ClassVar[str]
     default_controlnet: ClassVar[str]
     default_side: ClassVar[int]
+    model_classes: ClassVar[tuple[str, ...]] = (
+        "StableDiffusionPipeline",
+        "StableDiffusionControlNetPipeline",
+    )
+    pipeline_classes: ClassVar[Mapping[str, str]] = {PLAIN: "StableDiffusionControlNetPipeline"}
+    needed: ClassVar[tuple[str, ...]] = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
-    @abstractmethod
     def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
         """Embed texts as the family's stock pipeline does."""
+        return Text(pipeline.encode_prompt(texts, device, 1, False)[0])
+
+    def pipeline_arguments(self) -> dict[str, Any]:
+        """What the family's pipeline is told beside what every one is told."""
+        return {}
 
     @property
     def capabilities(self) -> Capabilities:
         """What this backend can do; a local model's own size is its default size."""
-        side, factor = native_size(Source(self.options.model), self.default_side)
+        model = self.model_source()
+        side = native_side(model, self.default_side)
         return Capabilities(
-            size_multiple=factor,
+            size_multiple=vae_factor(model),
             default_size=(side, side),
             default_steps=self.options.steps,
             default_guidance=self.options.guidance,
@@ -67,13 +91,16 @@ class UNetRenderer(DiffusersRenderer):
             with quiet():  # the pipeline's own warning of long prompts; ours are text_warnings
                 return self.encode(pipeline, texts, loaded.device)
 
-        images = run_batch(pipeline, encode, batch, plan, self.options, on_step)
+        arguments = self.pipeline_arguments()
+        source = self.controlnet_source()
+        facts = {"controlnet": "/".join(filter(None, (source.name, source.subfolder)))}
+        images = run_batch(pipeline, encode, batch, plan, self.options, on_step, **arguments)
         return [
             Drawn(
                 image,
                 tuple(text_warnings(pipeline, batch, request, self.options))
                 + tuple(lost_warnings(request, plan.lost(picture))),
-                {"controlnet": self._controlnet_name()},
+                facts,
             )
             for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
         ]
@@ -85,18 +112,18 @@ class UNetRenderer(DiffusersRenderer):
         options = self.options
         device = resolve_device(options)
         dtype = resolve_dtype(options, device)
-        model, controlnet = options_source(options, self.default_controlnet)
-        endings = check_model(model, self.model_classes, NEEDED)
-        controlnet_ending = check_controlnet(controlnet, model.read("unet/config.json"))
+        model = self.model_source()
+        load_model = find_model(options, model, self.name, self.model_classes, self.needed)
+        unet = model.read("unet/config.json")
+        controlnet = find_controlnet(self.controlnet_source(), unet, tuple(self.pipeline_classes))
+        parts = {"controlnet": controlnet}
+        if options.vae is not None:
+            parts["vae"] = find_vae(Source(options.vae), unet)
         lora_files = find_loras(options.loras)
         scheduler = make_scheduler(options.scheduler, model.read("scheduler/scheduler_config.json"))
-        pipeline = load_pipeline(
-            getattr(diffusers, self.pipeline_class),
-            model,
-            endings,
-            dtype,
-            controlnet=load_controlnet(controlnet, controlnet_ending, dtype),
-        )
+        pipeline_class = getattr(diffusers, self.pipeline_classes[controlnet.kind])
+        loaded = {name: part.load(dtype) for name, part in parts.items()}
+        pipeline = load_model(pipeline_class, dtype, **loaded)
         pipeline.scheduler = scheduler
         load_loras(pipeline, options.loras, lora_files)
         place(pipeline, options, device)
@@ -105,6 +132,11 @@ class UNetRenderer(DiffusersRenderer):
             compile_blocks(pipeline.controlnet)
         return Loaded(pipeline, device, dtype)
 
-    def _controlnet_name(self) -> str:
-        source = options_source(self.options, self.default_controlnet)[1]
-        return "/".join(filter(None, (source.name, source.subfolder)))
+    def model_source(self) -> Source:
+        """Where the model's configuration is."""
+        default_model = type(self).Options.model_fields["model"].default
+        return model_source(self.options, default_model)
+
+    def controlnet_source(self) -> Source:
+        """Where the ControlNet is."""
+        return controlnet_source(self.options, self.model_source(), self.default_controlnet)

@@ -21,6 +21,7 @@ from threedis_sd.controlnet_text import (
     controlnet_text,
     named_controlnet_prompts,
 )
+from threedis_sd.controlnets import depth_arguments, pictures_apart
 from threedis_sd.lowpass import ResidualFilter, low_passed
 from threedis_sd.options import UNetOptions
 from threedis_sd.prompts import (
@@ -101,6 +102,7 @@ def run_batch(
         text = encode_batch(encode, layouts, guided, options.repeat_prompt)
         hooks = region_hooks(pipeline, batch, plan, text, options)
         stack.enter_context(attached(*hooks))
+        stack.enter_context(pictures_apart(pipeline.controlnet))
         own_text = controlnet_text(encode, text, options)
         if own_text is not None:
             stack.enter_context(controlnet_reads(pipeline.controlnet, own_text))
@@ -108,8 +110,8 @@ def run_batch(
             regions = [request.regions for request in batch.requests]
             lowpass = ResidualFilter(regions, height, options.low_pass)
             stack.enter_context(low_passed(pipeline.controlnet, lowpass))
+        depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
         return pipeline(
-            image=[request.depth.resize(width, height).to_image() for request in batch.requests],
             width=width,
             height=height,
             num_inference_steps=batch.steps,
@@ -119,6 +121,7 @@ def run_batch(
             control_guidance_start=options.controlnet_start,
             control_guidance_end=options.controlnet_end,
             callback_on_step_end=_step_callback(pipeline, hooks, batch.schedule, on_step),
+            **depth_arguments(pipeline.controlnet, depth),
             **_embedding_arguments(text),
             **arguments,
         ).images

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import BatchText, Encode, Text
+from threedis_sd.prompts import BatchText, Encode
 
 
-def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Text | None:
+def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Tensor | None:
     """What the ControlNet reads instead of the picture's text; None: it reads the picture's.
 
     Args:
@@ -21,7 +21,8 @@ def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Te
         text: The picture's text, B pictures.
         options: They name the ControlNet's prompts; null means the picture's own.
     Returns:
-        Negatives, if there is guidance, then positives: 2B or B texts.
+        Negatives, if there is guidance, then positives: shape (2B or B, L, T). A pooled embedding
+        is always the picture's own.
     """
     if options.control_cn:
         return None
@@ -32,12 +33,11 @@ def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Te
     if all(given is None or prompt is None for given, prompt in halves):
         return None
     parts = [
-        given if prompt is None else encode([prompt] * len(given.hidden))
+        given.hidden if prompt is None else encode([prompt] * len(given.hidden)).hidden
         for given, prompt in halves
         if given is not None
     ]
-    pooled = [part.pooled for part in parts if part.pooled is not None]
-    return Text(torch.cat([part.hidden for part in parts]), torch.cat(pooled) if pooled else None)
+    return torch.cat(parts)
 
 
 def named_controlnet_prompts(options: UNetOptions, guided: bool) -> Iterator[tuple[str, str]]:
@@ -51,17 +51,13 @@ def named_controlnet_prompts(options: UNetOptions, guided: bool) -> Iterator[tup
 
 
 @contextmanager
-def controlnet_reads(controlnet: nn.Module, text: Text) -> Iterator[None]:
+def controlnet_reads(controlnet: nn.Module, text: Tensor) -> Iterator[None]:
     """Give ``text`` to the ControlNet in place of what the pipeline gives it."""
 
     def replace(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # In guess mode the ControlNet gets the conditional half alone, which comes last.
         size = len(kwargs["encoder_hidden_states"])
-        kwargs["encoder_hidden_states"] = text.hidden[-size:]
-        if text.pooled is not None:
-            added = kwargs["added_cond_kwargs"]
-            kwargs["added_cond_kwargs"] = {**added, "text_embeds": text.pooled[-size:]}
-        return args, kwargs
+        return args, {**kwargs, "encoder_hidden_states": text[-size:]}
 
     handle = controlnet.register_forward_pre_hook(replace, with_kwargs=True)
     try:

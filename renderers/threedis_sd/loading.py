@@ -1,56 +1,94 @@
-"""Where a model and its ControlNet lie, and what its folder tells of it."""
+"""Where a model, its ControlNet and its VAE lie, and what their files tell before loading."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from threedis_diffusers.loading import readable, variant
-from threedis_diffusers.quiet import quiet
-from threedis_diffusers.sources import Source
+from threedis_core.errors import WeightsError
+from threedis_diffusers.checks import check_model, check_part
+from threedis_diffusers.loading import FoundPart, load_pipeline
+from threedis_diffusers.single_file import SingleFile
+from threedis_diffusers.sources import Source, is_single_file, vae_factor
 from threedis_sd.options import UNetOptions
 
-VAE_FACTOR = 8
+VAE_CLASS = "AutoencoderKL"
+VAE_WEIGHTS = "diffusion_pytorch_model"
 
 
-def options_source(options: UNetOptions, default_controlnet: str) -> tuple[Source, Source]:
-    """Where the model and its ControlNet are: (model, ControlNet)."""
-    model = Source(options.model)
+def model_source(options: UNetOptions, default_model: str) -> Source:
+    """Where the model's configuration is: with its weights, or beside them if they are one file."""
+    if is_single_file(options.model):
+        return Source(options.config or default_model)
+    return Source(options.model)
+
+
+def controlnet_source(options: UNetOptions, model: Source, default: str) -> Source:
+    """Where the ControlNet is, by default inside the model's folder if there is one."""
     if options.controlnet is not None:
-        return model, Source(options.controlnet)
+        return Source(options.controlnet)
     if model.is_local and (model.path / "controlnet").is_dir():
-        return model, Source(options.model, "controlnet")
-    return model, Source(default_controlnet)
+        return Source(model.name, "controlnet")
+    return Source(default)
 
 
-def native_size(model: Source, default_side: int) -> tuple[int, int]:
-    """A model's own side in pixels and its VAE's factor, as far as a local folder tells them."""
-    if not (model.is_local and model.has("unet/config.json") and model.has("vae/config.json")):
-        return default_side, VAE_FACTOR
-    blocks = model.read("vae/config.json").get("block_out_channels")
-    factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) else VAE_FACTOR
+def native_side(model: Source, default_side: int) -> int:
+    """A model's own side in pixels, as far as a local folder tells it."""
+    if not (model.is_local and model.has("unet/config.json")):
+        return default_side
     side = model.read("unet/config.json").get("sample_size")
-    return (side * factor if isinstance(side, int) else default_side), factor
+    return side * vae_factor(model) if isinstance(side, int) else default_side
 
 
-def load_controlnet(source: Source, ending: str, dtype: torch.dtype) -> Any:
-    """Load a ControlNet on the CPU.
+def find_model(
+    options: UNetOptions,
+    model: Source,
+    family: str,
+    classes: Sequence[str],
+    needed: Sequence[str],
+) -> Callable[..., Any]:
+    """See that a model's files are there, in one of the forms that a model comes in.
 
     Args:
-        source: Where it is.
-        ending: The ending of its weights file.
-        dtype: Number format of the weights.
+        options: They name the model.
+        model: Where its configuration is; see ``model_source``.
+        family: Whose checkpoint a single file must be.
+        classes: Pipeline classes that will do.
+        needed: Parts without which it does not work.
+    Returns:
+        What loads it: called with a pipeline class, a dtype, and parts that are loaded already.
     Raises:
-        WeightsError: A file is damaged or does not fit its configuration.
+        WeightsError: A file is missing or unreadable, or it is another kind of model.
     """
-    from diffusers import ControlNetModel
+    if not is_single_file(options.model):
+        endings = check_model(model, classes, needed)
 
-    with readable(source), quiet():
-        return ControlNetModel.from_pretrained(
-            source.location,
-            subfolder=source.subfolder or None,
-            variant=variant([ending]),
-            dtype=dtype,
-            use_safetensors=True,
+        def load(pipeline_class: Any, dtype: torch.dtype, **parts: Any) -> Any:
+            return load_pipeline(pipeline_class, model, endings, dtype, **parts)
+
+        return load
+    file = SingleFile(Path(options.model).expanduser(), model)
+    file.check(family, classes, needed, replaced=() if options.vae is None else ("vae",))
+    return file.load
+
+
+def find_vae(source: Source, unet: Mapping[str, Any]) -> FoundPart:
+    """See that a VAE that is to replace the model's own is there and fits.
+
+    Args:
+        source: Where it should be.
+        unet: The U-Net's configuration.
+    Raises:
+        WeightsError: A file is missing or unreadable, or it is of another kind.
+    """
+    config = source.read("config.json")
+    kind, channels = config.get("_class_name"), config.get("latent_channels")
+    if kind != VAE_CLASS or channels != unet.get("in_channels"):
+        raise WeightsError(
+            f"VAE '{source.name}' is a {kind!r} of {channels} latent channels, but the model needs "
+            f"an {VAE_CLASS!r} of {unet.get('in_channels')}; name a VAE made for this model"
         )
+    return FoundPart(source, VAE_CLASS, check_part(source, "", VAE_WEIGHTS))

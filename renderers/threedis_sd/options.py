@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.sources import is_single_file
 from threedis_sd.schedulers import resolve_scheduler
 
 NEUTRAL_PROMPT = "masterpiece, best quality"
@@ -32,6 +33,8 @@ class LowPass(BaseModel):
 class UNetOptions(DiffusersOptions):
     """Options of a U-Net with a depth ControlNet; see docs/sd15.md for what each one does."""
 
+    config: str | None = Field(None, min_length=1)
+    vae: str | None = Field(None, min_length=1)
     controlnet: str | None = Field(None, min_length=1)
     scheduler: str | None = "EulerDiscreteScheduler"
     controlnet_scale: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -67,6 +70,15 @@ class UNetOptions(DiffusersOptions):
         if isinstance(data, dict) and own in data and data[own] is None:
             return {negative: None, **data}
         return data
+
+    @model_validator(mode="after")
+    def _config_of_one_file(self) -> UNetOptions:
+        if self.config is not None and not is_single_file(self.model):
+            raise ValueError(
+                f"config describes a model that is one file, but model is '{self.model}'; name a "
+                ".safetensors file there, or leave config out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _controlnet_range(self) -> UNetOptions:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from pydantic import Field
 
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import Text
 
 
 class SD15Options(UNetOptions):
@@ -24,13 +22,4 @@ class SD15Renderer(UNetRenderer):
     Options = SD15Options
     name: ClassVar[str] = "sd15"
     default_controlnet: ClassVar[str] = "lllyasviel/control_v11f1p_sd15_depth"
-    model_classes: ClassVar[tuple[str, ...]] = (
-        "StableDiffusionPipeline",
-        "StableDiffusionControlNetPipeline",
-    )
-    pipeline_class: ClassVar[str] = "StableDiffusionControlNetPipeline"
     default_side: ClassVar[int] = 512
-
-    def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
-        """Embed texts as the stock pipeline does."""
-        return Text(pipeline.encode_prompt(texts, device, 1, False)[0])

@@ -1,36 +1,46 @@
-"""sd15 passes the suite that every renderer must pass."""
+"""Every family passes the suite that every renderer must pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
 
 from threedis_core.interfaces import RenderRequest
 from threedis_core.testing import RendererConformance
-from threedis_sd.sd15 import SD15Options, SD15Renderer
+from threedis_sd.backend import UNetRenderer
+from threedis_sd.sd15 import SD15Renderer
+from threedis_sd.sd21 import SD21Renderer
+from threedis_sd.sdxl import SDXLRenderer
 
 STEPS = 2
 
 
-class TestSD15(RendererConformance):
-    """The suite on the tiny golden model."""
+class UNetConformance(RendererConformance):
+    """The suite on a family's tiny model."""
 
     plugin_module = "threedis_sd"
+    renderer: ClassVar[type[UNetRenderer]]
+    family: ClassVar[str]
 
     @pytest.fixture(autouse=True)
-    def _model(self, pipeline_folder: Path, stock_picture: Callable[..., Image.Image]) -> None:
-        self.folder, self.stock = pipeline_folder, stock_picture
+    def _model(
+        self,
+        family_folder: Callable[[str], Path],
+        family_stock_picture: Callable[..., Image.Image],
+    ) -> None:
+        self.folder, self.stock = family_folder(self.family), family_stock_picture
 
-    def make_backend(self, **options: Any) -> SD15Renderer:
+    def make_backend(self, **options: Any) -> UNetRenderer:
         fixed = {"steps": STEPS, "controlnet_prompt": None, "controlnet_negative_prompt": None}
-        return SD15Renderer(SD15Options(model=str(self.folder), **{**fixed, **options}))
+        model = {"model": str(self.folder)}
+        return self.renderer(self.renderer.Options(**{**model, **fixed, **options}))
 
-    def make_backend_without_weights(self) -> SD15Renderer:
-        return SD15Renderer(SD15Options(model="/no/such/model"))
+    def make_backend_without_weights(self) -> UNetRenderer:
+        return self.renderer(self.renderer.Options(model="/no/such/model"))
 
     def attention_processors(self, backend: Any) -> object:
         pipeline = backend.load().pipeline
@@ -38,4 +48,20 @@ class TestSD15(RendererConformance):
         return [list(map(id, model.attn_processors.values())) for model in models]
 
     def base_model_picture(self, request: RenderRequest) -> Image.Image:
-        return self.stock(request, num_inference_steps=STEPS, guidance_scale=7.5)
+        return self.stock(self.family, request, num_inference_steps=STEPS, guidance_scale=7.5)
+
+
+class TestSD15(UNetConformance):
+    renderer, family = SD15Renderer, "sd15"
+
+
+class TestSD21(UNetConformance):
+    renderer, family = SD21Renderer, "sd21"
+
+
+class TestSDXL(UNetConformance):
+    renderer, family = SDXLRenderer, "sdxl"
+
+
+class TestSDXLUnion(UNetConformance):
+    renderer, family = SDXLRenderer, "sdxl-union"

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from diffusers import UNet2DConditionModel
 
-import threedis_sd.backend
+import threedis_sd.loading
 from threedis_core.errors import WeightsError
 from threedis_core.interfaces import RenderRequest
+from threedis_diffusers.loading import FoundPart
+from threedis_diffusers.single_file import SingleFile
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -38,7 +40,9 @@ def loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr(threedis_sd.backend, "load_pipeline", load)
+    monkeypatch.setattr(threedis_sd.loading, "load_pipeline", load)
+    monkeypatch.setattr(FoundPart, "load", load)
+    monkeypatch.setattr(SingleFile, "load", load)
 
 
 def refusal(make_request: Request, **options: Any) -> str:

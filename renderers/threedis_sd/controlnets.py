@@ -1,0 +1,84 @@
+"""The kinds of ControlNet: found before anything is loaded, and given their depth maps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from threedis_core.errors import WeightsError
+from threedis_diffusers.checks import check_part
+from threedis_diffusers.loading import FoundPart
+from threedis_diffusers.sources import Source
+
+PLAIN = "ControlNetModel"
+UNION = "ControlNetUnionModel"
+"""Class names of diffusers: a ControlNet of one kind of control, and one of several."""
+UNION_DEPTH = 1
+"""Depth among the control types of a union ControlNet."""
+WEIGHTS = "diffusion_pytorch_model"
+
+
+def find_controlnet(source: Source, unet: Mapping[str, Any], kinds: Collection[str]) -> FoundPart:
+    """See that a ControlNet's files are there and that it fits the U-Net's configuration.
+
+    Args:
+        source: Where it should be.
+        unet: The U-Net's configuration.
+        kinds: Classes that the renderer can use.
+    Raises:
+        WeightsError: A file is missing, or it is of another kind or for another base model.
+    """
+    config = source.read("config.json")
+    # Some union ControlNets call themselves by a name that diffusers does not have.
+    kind = UNION if "num_control_type" in config else config.get("_class_name", PLAIN)
+    if kind not in kinds:
+        raise WeightsError(
+            f"ControlNet '{source.name}' is a {kind!r}; expected one of: {', '.join(kinds)}. "
+            "Name another ControlNet, or another renderer"
+        )
+    for key in ("cross_attention_dim", "block_out_channels", "in_channels"):
+        if config.get(key) != unet.get(key):
+            raise WeightsError(
+                f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
+                f"{unet.get(key)}; name a ControlNet that was trained for this base model"
+            )
+    return FoundPart(source, kind, check_part(source, "", WEIGHTS))
+
+
+def depth_arguments(controlnet: nn.Module, images: list[Image.Image]) -> dict[str, Any]:
+    """How the pipeline of ``controlnet`` is given the depth maps of a batch."""
+    if not is_union(controlnet):
+        return {"image": images}
+    # A list with one entry per control; each entry is a batch.
+    return {"control_image": [images], "control_mode": [UNION_DEPTH]}
+
+
+def is_union(controlnet: nn.Module) -> bool:
+    """True for a ControlNet of several kinds of control."""
+    return type(controlnet).__name__ == UNION
+
+
+@contextmanager
+def pictures_apart(controlnet: nn.Module) -> Iterator[None]:
+    """Keep the pictures of a batch out of each other, while inside.
+
+    A union ControlNet has one layer that attends along the batch, so that each picture of a batch
+    would change the others. Masked, it gives each what it gets alone.
+    """
+
+    def alone(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        tokens = args[0]
+        others = ~torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
+        return args, {**kwargs, "attn_mask": others}
+
+    with ExitStack() as stack:
+        for layer in controlnet.modules() if is_union(controlnet) else ():
+            if isinstance(layer, nn.MultiheadAttention):
+                handle = layer.register_forward_pre_hook(alone, with_kwargs=True)
+                stack.callback(handle.remove)
+        yield

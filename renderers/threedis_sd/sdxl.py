@@ -1,0 +1,75 @@
+"""The ``sdxl`` renderer: Stable Diffusion XL with a depth ControlNet or a union ControlNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from threedis_sd.backend import UNetRenderer
+from threedis_sd.controlnets import PLAIN, UNION
+from threedis_sd.options import UNetOptions
+from threedis_sd.prompts import Text
+
+Pixels = Annotated[int, Field(ge=0)]
+Pair = tuple[Pixels, Pixels]
+
+
+class SDXLOptions(UNetOptions):
+    """Options of ``sdxl``.
+
+    The three pairs are SDXL's micro-conditioning: what the model is told of the picture that it
+    draws, whatever that one's size is. Both halves of classifier-free guidance are told the same.
+
+    Args:
+        original_size: (width, height) before it was resized; None: the picture's own.
+        crop: (left, top) of what was cut off.
+        target_size: (width, height) that it has; None: the picture's own.
+    """
+
+    model: str = Field("stabilityai/stable-diffusion-xl-base-1.0", min_length=1)
+    original_size: Pair | None = None
+    crop: Pair = (0, 0)
+    target_size: Pair | None = None
+
+
+class SDXLRenderer(UNetRenderer):
+    """Render depth maps with Stable Diffusion XL or any model of its classes."""
+
+    Options = SDXLOptions
+    options: SDXLOptions
+    name: ClassVar[str] = "sdxl"
+    default_controlnet: ClassVar[str] = "diffusers/controlnet-depth-sdxl-1.0"
+    default_side: ClassVar[int] = 1024
+    model_classes: ClassVar[tuple[str, ...]] = (
+        "StableDiffusionXLPipeline",
+        "StableDiffusionXLControlNetPipeline",
+        "StableDiffusionXLControlNetUnionPipeline",
+    )
+    pipeline_classes: ClassVar[Mapping[str, str]] = {
+        PLAIN: "StableDiffusionXLControlNetPipeline",
+        UNION: "StableDiffusionXLControlNetUnionPipeline",
+    }
+    needed: ClassVar[tuple[str, ...]] = (*UNetRenderer.needed, "text_encoder_2", "tokenizer_2")
+
+    def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
+        """Embed texts with both text encoders; the pooled embedding is the second one's."""
+        hidden, _, pooled, _ = pipeline.encode_prompt(
+            texts, device=device, do_classifier_free_guidance=False
+        )
+        return Text(hidden, pooled)
+
+    def pipeline_arguments(self) -> dict[str, Any]:
+        """The micro-conditioning, which diffusers takes height first."""
+        options = self.options
+        return {
+            "original_size": _height_first(options.original_size),
+            "crops_coords_top_left": _height_first(options.crop),
+            "target_size": _height_first(options.target_size),
+        }
+
+
+def _height_first(pair: Pair | None) -> Pair | None:
+    return None if pair is None else (pair[1], pair[0])
