@@ -50,6 +50,8 @@ class DiffusersRenderer(RenderBackend):
     name: ClassVar[str]
     accelerated: ClassVar[torch.dtype] = torch.float16
     """The number format that dtype=auto means on an accelerator."""
+    upcasts_vae: ClassVar[bool] = False
+    """True if the pipeline decodes in float32 when it computes in float16."""
 
     def __init__(self, options: DiffusersOptions) -> None:
         super().__init__(options)
@@ -90,7 +92,7 @@ class DiffusersRenderer(RenderBackend):
         require_peft(options.loras)
         loras = [wanted_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
         size = self.capabilities.default_size
-        return inspect_model([*self.wanted(), *loras], device, dtype, size)
+        return inspect_model([*self.wanted(), *loras], device, dtype, size, self.upcasts_vae)
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

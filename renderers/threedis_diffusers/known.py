@@ -1,7 +1,7 @@
 """What is known of the published models before any of their files are here.
 
 The parameter counts are those of the published architectures, see
-``benchmarks/memory_of_models.py``; a test holds them equal.
+``benchmarks/memory_of_models.py``; a test compares them.
 """
 
 from __future__ import annotations

@@ -54,18 +54,15 @@ def memory_needs(
     return tuple(MemoryNeed(mode, need + working, weights) for mode, need in devices.items())
 
 
-def working_memory(
-    pixels: int, bytes_each: int, channels: int = VAE_CHANNELS, pictures: int = 1
-) -> int:
-    """What decoding needs beside the weights: the largest step of a run at its default size.
+def working_memory(pixels: int, bytes_each: int, channels: int = VAE_CHANNELS) -> int:
+    """What the work needs beside the weights: most of all, decoding the picture.
 
     Args:
-        pixels: Width times height of a picture.
-        bytes_each: Bytes of a number the VAE computes with.
-        channels: Channels of the decoder's full-size feature maps.
-        pictures: How many are decoded at once.
+        pixels: Width times height of the picture.
+        bytes_each: Bytes of a number that the VAE computes with.
+        channels: Channels of the decoder's widest full-size feature map.
     """
-    return FEATURE_MAPS * channels * pixels * bytes_each * pictures
+    return FEATURE_MAPS * channels * pixels * bytes_each
 
 
 def size_in_files(files: Iterable[Path]) -> PartSize:

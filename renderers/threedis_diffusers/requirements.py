@@ -73,7 +73,11 @@ def wanted_lora(lora: LoRA, name: str) -> Wanted:
 
 
 def inspect_model(
-    wanted: Sequence[Wanted], device: torch.device, dtype: torch.dtype, size: tuple[int, int]
+    wanted: Sequence[Wanted],
+    device: torch.device,
+    dtype: torch.dtype,
+    size: tuple[int, int],
+    upcasts_vae: bool = False,
 ) -> Inspection:
     """Look for everything that is wanted, and compute what memory it takes.
 
@@ -82,6 +86,7 @@ def inspect_model(
         device: Where it would run.
         dtype: The number format it would use.
         size: (width, height) of a picture, in pixels.
+        upcasts_vae: True for a pipeline that decodes in float32 if it computes in float16.
     """
     found: list[Found] = []
     problems: list[str] = []
@@ -95,10 +100,12 @@ def inspect_model(
             if None not in source.seen.values():  # else it only follows from what is missing
                 problems.append(str(error))
         found += _parts(source, one.part)
+    memory: tuple[MemoryNeed, ...] = ()
     try:
-        memory = _memory(found, device, dtype, size[0] * size[1])
+        if sizes := _part_sizes(found):
+            working = _working_memory(found, dtype, size[0] * size[1], upcasts_vae)
+            memory = memory_needs(sizes, dtype.itemsize, working, device.type == "cpu")
     except WeightsError as error:
-        memory = ()
         problems.append(str(error))
     return Inspection(
         device=str(device),
@@ -186,10 +193,8 @@ def _notes(found: Sequence[Found]) -> Iterator[str]:
             yield f"{name} is gated: accept its licence on its page, then log in: hf auth login"
 
 
-def _memory(
-    found: Sequence[Found], device: torch.device, dtype: torch.dtype, pixels: int
-) -> tuple[MemoryNeed, ...]:
-    """What each offload mode needs; nothing if a part's size is not known."""
+def _part_sizes(found: Sequence[Found]) -> dict[str, PartSize]:
+    """The size of each part that has weights; nothing if that of one is not known."""
     sizes: dict[str, PartSize] = {}
     for part in found:
         weights = {path: here for path, here in part.files.items() if ".safetensors" in path}
@@ -200,20 +205,21 @@ def _memory(
         else:
             size = size_in_files([here for here in weights.values() if here is not None])
         if size is None:
-            return ()
+            return {}
         sizes[part.name] = size
-    if not sizes:
-        return ()
-    working = working_memory(pixels, dtype.itemsize, _vae_channels(found))
-    return memory_needs(sizes, dtype.itemsize, working, device.type == "cpu")
+    return sizes
 
 
-def _vae_channels(found: Sequence[Found]) -> int:
-    """Channels of the VAE's widest full-size feature map, as far as its configuration is here."""
+def _working_memory(
+    found: Sequence[Found], dtype: torch.dtype, pixels: int, upcasts_vae: bool
+) -> int:
+    """What decoding a picture needs, by the VAE's configuration as far as it is here."""
+    config: dict[str, Any] = {}
     for part in found:
-        path = next((path for path in part.files if path.endswith("config.json")), None)
-        here = part.files[path] if path is not None else None
-        if part.name == "vae" and here is not None:
-            blocks = json.loads(here.read_text("utf-8")).get("block_out_channels", [VAE_CHANNELS])
-            return blocks[min(1, len(blocks) - 1)]
-    return VAE_CHANNELS
+        here = [path for file, path in part.files.items() if file.endswith("config.json")]
+        if part.name == "vae" and here and here[0] is not None:  # the last one replaces the others
+            config = json.loads(here[0].read_text("utf-8"))
+    upcast = upcasts_vae and dtype == torch.float16 and config.get("force_upcast", True)
+    blocks = config.get("block_out_channels", [VAE_CHANNELS])
+    channels = blocks[min(1, len(blocks) - 1)]
+    return working_memory(pixels, 4 if upcast else dtype.itemsize, channels)

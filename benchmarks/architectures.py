@@ -1,0 +1,110 @@
+"""The published architectures at full size, on the meta device: parameters without their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, FluxTransformer2DModel, UNet2DConditionModel
+from torch import nn
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+)
+
+UNET: dict[str, Any] = {
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+}
+UNETS: dict[str, dict[str, Any]] = {
+    "sd15": {**UNET, "cross_attention_dim": 768, "attention_head_dim": 8},
+    "sd21": {
+        **UNET,
+        "cross_attention_dim": 1024,
+        "attention_head_dim": (5, 10, 20, 20),
+        "use_linear_projection": True,
+    },
+    "sdxl": {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 2048,
+        "attention_head_dim": (5, 10, 20),
+        "transformer_layers_per_block": (1, 2, 10),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+}
+CLIP_L = {"vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072}
+CLIP_L |= {"num_hidden_layers": 12, "num_attention_heads": 12, "projection_dim": 768}
+OPEN_CLIP_H = {"vocab_size": 49408, "hidden_size": 1024, "intermediate_size": 4096}
+OPEN_CLIP_H |= {"num_hidden_layers": 23, "num_attention_heads": 16, "projection_dim": 512}
+OPEN_CLIP_G = {"vocab_size": 49408, "hidden_size": 1280, "intermediate_size": 5120}
+OPEN_CLIP_G |= {"num_hidden_layers": 32, "num_attention_heads": 20, "projection_dim": 1280}
+T5_XXL: dict[str, Any] = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240}
+T5_XXL |= {"num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}
+FLUX_DEPTH: dict[str, Any] = {
+    "in_channels": 128,
+    "out_channels": 64,
+    "num_layers": 19,
+    "num_single_layers": 38,
+    "attention_head_dim": 128,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 4096,
+    "pooled_projection_dim": 768,
+    "guidance_embeds": True,
+}
+FLUX_VAE = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+
+
+def full_size_parts(family: str) -> dict[str, nn.Module]:
+    """The parts of a base model that have weights, by the names a pipeline gives them."""
+    with torch.device("meta"):
+        return {name: build() for name, build in BUILDERS[family]().items()}
+
+
+def _unet_family(family: str, text: Mapping[str, Any]) -> dict[str, Callable[[], nn.Module]]:
+    unet = UNet2DConditionModel(**UNETS[family])
+    return {
+        "unet": lambda: unet,
+        "controlnet": lambda: ControlNetModel.from_unet(unet, load_weights_from_unet=False),
+        "vae": lambda: AutoencoderKL(**VAE),
+        "text_encoder": lambda: CLIPTextModel(CLIPTextConfig(**text)),
+    }
+
+
+def _sdxl() -> dict[str, Callable[[], nn.Module]]:
+    second = CLIPTextConfig(**OPEN_CLIP_G)
+    return _unet_family("sdxl", CLIP_L) | {
+        "text_encoder_2": lambda: CLIPTextModelWithProjection(second)
+    }
+
+
+def _flux() -> dict[str, Callable[[], nn.Module]]:
+    return {
+        "transformer": lambda: FluxTransformer2DModel(**FLUX_DEPTH),
+        "vae": lambda: AutoencoderKL(**FLUX_VAE),
+        "text_encoder": lambda: CLIPTextModel(CLIPTextConfig(**CLIP_L)),
+        "text_encoder_2": lambda: T5EncoderModel(T5Config(**T5_XXL)),
+    }
+
+
+BUILDERS: dict[str, Callable[[], dict[str, Callable[[], nn.Module]]]] = {
+    "sd15": lambda: _unet_family("sd15", CLIP_L),
+    "sd21": lambda: _unet_family("sd21", OPEN_CLIP_H),
+    "sdxl": _sdxl,
+    "flux": _flux,
+}

@@ -1,0 +1,76 @@
+"""The memory that each base model needs at full size, computed, not measured.
+
+    python benchmarks/memory_of_models.py [--dtype float16 bfloat16 float32] [--json]
+
+The published architectures are built on the meta device, so nothing is downloaded and no memory is
+taken; their parameters are counted, and the rules of ``threedis doctor`` turn the counts into what
+each offload mode needs for one picture of the model's own size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import torch
+from architectures import full_size_parts
+from torch import nn
+
+from threedis_diffusers.memory import PartSize, memory_needs, working_memory
+
+SIDES = {"sd15": 512, "sd21": 768, "sdxl": 1024, "flux": 1024}
+UPCAST = ("sdxl",)
+"""Whose VAE decodes in float32, since float16 is too narrow for it."""
+MODES = ("none", "model", "group", "sequential")
+COLUMNS = "{family:<6} {dtype:<9} {none:>7} {model:>7} {group:>7} {sequential:>11} {main:>12}"
+
+
+def main() -> None:
+    """Parse the command line, compute, print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    dtypes = ["float16", "bfloat16", "float32"]
+    parser.add_argument("--dtype", nargs="+", choices=dtypes, default=["float16", "float32"])
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    arguments = parser.parse_args()
+    sizes = {family: part_sizes(family) for family in SIDES}
+    rows = [row(family, dtype, sizes[family]) for family in SIDES for dtype in arguments.dtype]
+    if arguments.json:
+        parts = {
+            family: {name: [size.parameters, size.largest_layer] for name, size in found.items()}
+            for family, found in sizes.items()
+        }
+        print(json.dumps({"parts": parts, "memory": rows}, indent=2))
+        return
+    print("GiB of the accelerator's memory, by offload mode, and of main memory:")
+    print(COLUMNS.format(family="model", dtype="", main="main memory", **{m: m for m in MODES}))
+    for found in rows:
+        shown = {name: f"{found[name] / 2**30:.1f}" for name in (*MODES, "main")}
+        print(COLUMNS.format(family=found["family"], dtype=found["dtype"], **shown))
+
+
+def part_sizes(family: str) -> dict[str, PartSize]:
+    """Parameters of each part of a base model."""
+    return {name: _size(part) for name, part in full_size_parts(family).items()}
+
+
+def row(family: str, dtype: str, parts: dict[str, PartSize]) -> dict[str, Any]:
+    """Bytes that each offload mode needs."""
+    bytes_each = getattr(torch, dtype).itemsize
+    decoded = 4 if family in UPCAST and dtype == "float16" else bytes_each
+    working = working_memory(SIDES[family] ** 2, decoded)
+    needs = memory_needs(parts, bytes_each, working, on_cpu=False)
+    devices = {need.offload: need.device for need in needs}
+    return {"family": family, "dtype": dtype, **devices, "main": needs[0].main}
+
+
+def _size(part: nn.Module) -> PartSize:
+    layers = [
+        sum(parameter.numel() for parameter in layer.parameters(recurse=False))
+        for layer in part.modules()
+    ]
+    return PartSize(sum(parameter.numel() for parameter in part.parameters()), max(layers))
+
+
+if __name__ == "__main__":
+    main()
