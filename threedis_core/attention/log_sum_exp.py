@@ -36,7 +36,7 @@ def attend_with_lse(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
         kernel = torch.ops.aten._scaled_dot_product_efficient_attention
         out, lse = kernel(query, key, value, None, True)[:2]
     else:
-        return _attend_plainly(query, key, value)
+        return attend_plainly(query, key, value)
     return out, lse[..., : query.shape[2]].float()  # some kernels round the rows up
 
 
@@ -51,8 +51,8 @@ def merge(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor
     return torch.lerp(out.float(), other.float(), share).to(out.dtype)
 
 
-def _attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """The same from matrix products."""
+def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """What ``attend_with_lse`` gives, from matrix products: for any device and shape."""
     outs: list[Tensor] = []
     lses: list[Tensor] = []
     for start in range(0, query.shape[2], ROWS_AT_ONCE):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
+from threedis_core.attention.block_mask import BlockMaskAttention
 from threedis_core.attention.dense import DenseAttention
 from threedis_core.attention.joint import JointPlan
 from threedis_core.attention.joint_attention import JointAttention
@@ -15,7 +17,15 @@ from threedis_core.errors import OptionError, RenderError
 
 Maker = Callable[[Sequence[JointPlan], frozenset[str], torch.device, torch.dtype], JointAttention]
 
-MAKERS: dict[str, Maker] = {"dense": DenseAttention, "segments": SegmentAttention}
+MAKERS: dict[str, Maker] = {
+    "dense": DenseAttention,
+    "segments": SegmentAttention,
+    "block_mask": BlockMaskAttention,
+}
+
+# Tokens of a picture, text and image, from which on ``auto`` takes these.
+SEGMENTS_FROM = 1024
+BLOCK_MASK_FROM = 1024
 
 
 @dataclass(frozen=True)
@@ -61,12 +71,30 @@ def lower(
     return MAKERS[lowering](plans, controls, device, dtype)
 
 
-def choose_lowering(device_type: str, image_tokens: int, instances: int) -> Choice:
+def choose_lowering(
+    device_type: str, image_tokens: int, instances: int, text_tokens: int = 0
+) -> Choice:
     """Pick the lowering for ``auto``.
+
+    On a CPU segments and dense take turns at about ``SEGMENTS_FROM`` tokens (measured by
+    ``benchmarks/bench_joint_attention.py``, heads of 32 and 128). On CUDA a block mask pays for
+    its compilation where the mask is large; elsewhere nothing was measured, so dense it is.
 
     Args:
         device_type: ``cuda``, ``cpu``, ``mps``...
         image_tokens: Image tokens of a picture.
         instances: The most instances of any picture of the batch.
+        text_tokens: Text tokens of a picture, of all its prompts.
     """
-    return Choice("dense", f"{image_tokens} image tokens, {instances} instances on {device_type}")
+    tokens = image_tokens + text_tokens
+    if instances == 0:
+        return Choice("dense", "no instances: at most padding is masked")
+    if device_type == "cpu" and tokens >= SEGMENTS_FROM:
+        return Choice("segments", f"the faster one on a CPU with {tokens} tokens")
+    if device_type == "cuda" and tokens >= BLOCK_MASK_FROM:
+        if find_spec("triton") is None:
+            return Choice("dense", "a block mask needs triton, which is not installed")
+        return Choice("block_mask", f"skips what is forbidden; worth compiling at {tokens} tokens")
+    if device_type in ("cpu", "cuda"):
+        return Choice("dense", f"the faster one on {device_type} with as few as {tokens} tokens")
+    return Choice("dense", f"the one that any device has, and {device_type} was not measured")
