@@ -1,10 +1,11 @@
-"""What the region hook costs: the sd15 renderer against the stock pipeline, in one process.
+"""What the region hook costs: U-Net renderers against their stock pipelines, in one process.
 
-    python benchmarks/bench_unet_hook.py [--model PRESET_OR_FOLDER] [--instances 0 2 4 8]
+    python benchmarks/bench_unet_hook.py --model pocket-sd15 pocket-sd21 pocket-sdxl
 
-For each number of instances the same picture is rendered with the hook on and with the stock
-pipeline, alternating, and the ratio of the medians is printed. Both sides get ready-made texts of
-their own and decode the picture. Without --model a tiny random pipeline is made.
+For each model and number of instances the same picture is rendered with the hook on and with the
+stock pipeline, alternating, and the ratio of the medians is printed. Both sides embed their own
+texts and decode the picture. A model is a preset, or a local folder for --renderer; without one a
+tiny random SD1.5 is made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,18 @@ from threedis_core.interfaces import RenderRequest
 from threedis_core.plugins import load_plugins
 from threedis_core.testing.samples import sample_request
 from threedis_sd.backend import UNetRenderer
-from threedis_sd.sd15 import SD15Options, SD15Renderer
+from threedis_sd.controlnets import depth_arguments
 
 CLOCKS = {"cpu": time.process_time}
+HEADER = f"{'model':<16} {'instances':>9} {'stock s':>9} {'hook s':>9} {'ratio':>7}"
+ROW = "{model:<16} {instances:9d} {stock:9.3f} {hook:9.3f} {ratio:7.2f}"
 
 
 def main() -> None:
     """Parse the command line, measure, print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", help="a preset or a local folder (default: a tiny random one)")
+    parser.add_argument("--model", nargs="*", help="presets or local folders")
+    parser.add_argument("--renderer", default="sd15", help="the renderer of a local folder")
     parser.add_argument("--instances", type=int, nargs="+", default=[0, 2, 4, 8])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=7)
@@ -42,27 +46,40 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
-        renderer = make_renderer(arguments.model, Path(folder), arguments.steps)
-        rows = (measure(renderer, count, arguments.repeats) for count in arguments.instances)
+        rows = measurements(arguments, Path(folder))
         if arguments.json:
             print(json.dumps(list(rows)))
             return
-        print(f"{'instances':>9} {'stock s':>9} {'hook s':>9} {'ratio':>7}", flush=True)
+        print(HEADER, flush=True)
         for row in rows:
-            print("{instances:9d} {stock:9.3f} {hook:9.3f} {ratio:7.2f}".format(**row), flush=True)
+            print(ROW.format(**row), flush=True)
 
 
-def make_renderer(model: str | None, folder: Path, steps: int) -> UNetRenderer:
-    """The renderer to measure: of a preset, of a folder, or of a tiny random model."""
-    if model is not None and not Path(model).is_dir():
-        backend = load_plugins().renderer(model, {"steps": steps})
-        if not isinstance(backend, UNetRenderer):
-            raise SystemExit(f"'{model}' is not a U-Net renderer")
-        return backend
-    if model is None:
+def measurements(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """One row for each model and number of instances."""
+    models = arguments.model
+    if not models:
         save_random_pipeline(folder)
-        model = str(folder)
-    return SD15Renderer(SD15Options(model=model, steps=steps))
+        models = [str(folder)]
+    for model in models:
+        renderer = make_renderer(model, arguments.renderer, arguments.steps)
+        name = Path(model).name if arguments.model else "random"
+        for instances in arguments.instances:
+            yield {"model": name, **measure(renderer, instances, arguments.repeats)}
+        renderer.close()
+
+
+def make_renderer(model: str, renderer: str, steps: int) -> UNetRenderer:
+    """The renderer to measure: of a preset, or of a local folder."""
+    options: dict[str, Any] = {"steps": steps}
+    if Path(model).is_dir():
+        name, options = renderer, {**options, "model": model}
+    else:
+        name = model
+    backend = load_plugins().renderer(name, options)
+    if not isinstance(backend, UNetRenderer):
+        raise SystemExit(f"'{name}' is not a U-Net renderer")
+    return backend
 
 
 def measure(renderer: UNetRenderer, instances: int, repeats: int) -> dict[str, Any]:
@@ -87,7 +104,7 @@ def stock_picture(pipeline: Any, request: RenderRequest, steps: int, guidance: f
     """The stock pipeline's picture of a request."""
     return pipeline(
         request.layout.prompt,
-        image=request.depth.to_image(),
+        **depth_arguments(pipeline.controlnet, [request.depth.to_image()]),
         negative_prompt=request.layout.negative_prompt,
         num_inference_steps=steps,
         guidance_scale=guidance,
