@@ -54,7 +54,7 @@ class BlockMaskAttention(JointAttention):
         kernel: Kernel | None = None,
     ) -> None:
         super().__init__(len(plans), plans[0].tokens)
-        self._kernel = kernel or _compiled("inductor" if device.type == "cuda" else "eager")
+        self._kernel = kernel or _kernel(device.type)
         orders = np.stack([image_order(plan) for plan in plans])
         labels = np.stack([_ordered_labels(plan) for plan in plans])
         permissions = [plan.permissions(controls) for plan in plans]
@@ -82,9 +82,15 @@ class BlockMaskAttention(JointAttention):
 
 
 @cache
-def _compiled(backend: str) -> Kernel:
-    """FlexAttention, traced once in either case: left alone it traces itself in every call."""
-    return torch.compile(flex_attention, backend=backend)  # pyright: ignore[reportUnknownMemberType]
+def _kernel(device_type: str) -> Kernel:
+    """FlexAttention, traced once: left alone it traces itself in every call.
+
+    On CUDA it fails where torch would give up compiling it for yet another size (after eight; it
+    takes three, see the tests) and go on many times slower with no word but a line in the log.
+    """
+    if device_type == "cuda":
+        return torch.compile(flex_attention, fullgraph=True)  # pyright: ignore[reportUnknownMemberType]
+    return torch.compile(flex_attention, backend="eager")  # pyright: ignore[reportUnknownMemberType]
 
 
 def _mask_mod(labels: Tensor, table: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:

