@@ -52,5 +52,5 @@ def _mask(
     allowed = torch.as_tensor(plan.permissions(controls), device=device)
     width = -(-plan.tokens // ROW_ALIGNMENT) * ROW_ALIGNMENT
     mask = torch.zeros(plan.tokens, width, dtype=dtype, device=device)
-    mask[:, : plan.tokens].masked_fill_(~allowed[labels][:, labels], float("-inf"))
+    mask[:, : plan.tokens].masked_fill_(~allowed[:, labels][labels], float("-inf"))
     return mask
