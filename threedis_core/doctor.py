@@ -13,8 +13,6 @@ from threedis_core.plugins import PluginRegistry
 from threedis_core.provenance import software_versions
 from threedis_core.registrations import PluginFailure
 
-NAMED_FILES = 3
-
 
 @dataclass(frozen=True)
 class Examination:
@@ -84,11 +82,13 @@ def first_obstacle(examined: Examination) -> WeightsError | None:
         return None
     if found.problems:
         return WeightsError(f"renderer '{examined.name}' is not ready: {found.problems[0]}")
-    missing = list(found.missing())
-    shown = ", ".join(f"{path} of '{source}'" for source, path in missing[:NAMED_FILES])
-    more = f" and {len(missing) - NAMED_FILES} more" if len(missing) > NAMED_FILES else ""
-    advice = "".join(f"; get it: {command}" for command in found.commands[:1])
-    return WeightsError(f"renderer '{examined.name}' is not ready: missing {shown}{more}{advice}")
+    source, path = next(found.missing())
+    others = sum(1 for _ in found.missing()) - 1
+    more = f", and {others} more {'file is' if others == 1 else 'files are'}" if others else ""
+    return WeightsError(
+        f"renderer '{examined.name}' is not ready: '{path}' of '{source}'{more or ' is'} missing; "
+        f"the report says how to get {'them' if others else 'it'}"
+    )
 
 
 def _inspect(registry: PluginRegistry, name: str, options: dict[str, Any]) -> Inspection:

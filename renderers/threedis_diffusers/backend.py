@@ -91,8 +91,9 @@ class DiffusersRenderer(RenderBackend):
         dtype = resolve_dtype(options, device, self.accelerated)
         require_peft(options.loras)
         loras = [wanted_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
-        size = self.capabilities.default_size
-        return inspect_model([*self.wanted(), *loras], device, dtype, size, self.upcasts_vae)
+        wanted, size = [*self.wanted(), *loras], self.capabilities.default_size
+        with quiet():  # importing a pipeline logs what it would like to have installed
+            return inspect_model(wanted, device, dtype, size, self.upcasts_vae)
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

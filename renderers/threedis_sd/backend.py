@@ -5,7 +5,7 @@ A family says what it calls for beside what is here; see ``sd15.py`` and ``sdxl.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from threedis_diffusers.batch import Batch, Drawn, OnStep
 from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
 from threedis_diffusers.loras import find_loras, load_loras
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.requirements import Wanted
 from threedis_diffusers.sources import Source, vae_factor
 from threedis_sd.batch import CONTROL, fusion_plan, lost_warnings, run_batch, text_warnings
 from threedis_sd.controlnets import PLAIN, find_controlnet
@@ -30,6 +31,7 @@ from threedis_sd.loading import (
 from threedis_sd.options import UNetOptions
 from threedis_sd.prompts import Text
 from threedis_sd.schedulers import make_scheduler
+from threedis_sd.wanted import wanted_models
 
 
 class UNetRenderer(DiffusersRenderer):
@@ -104,6 +106,10 @@ class UNetRenderer(DiffusersRenderer):
             )
             for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
         ]
+
+    def wanted(self) -> Sequence[Wanted]:
+        """The model, its ControlNet, and its VAE if it has another one."""
+        return list(wanted_models(self))
 
     def load_checked(self) -> Loaded:
         """Check the options and every file, then load the model and its ControlNet."""

@@ -43,6 +43,7 @@ class SDXLRenderer(UNetRenderer):
     name: ClassVar[str] = "sdxl"
     default_controlnet: ClassVar[str] = "diffusers/controlnet-depth-sdxl-1.0"
     default_side: ClassVar[int] = 1024
+    upcasts_vae: ClassVar[bool] = True
     model_classes: ClassVar[tuple[str, ...]] = (
         "StableDiffusionXLPipeline",
         "StableDiffusionXLControlNetPipeline",

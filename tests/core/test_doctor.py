@@ -105,9 +105,8 @@ def test_every_renderer_and_preset_is_examined_when_none_is_named(ward) -> None:
     [
         (
             "wanting",
-            "renderer 'wanting' is not ready: missing unet/w.safetensors of 'me/[model]', "
-            "tokenizer/vocab.json of 'me/[model]'; "
-            "get it: hf download me/[model] unet/w.safetensors",
+            "renderer 'wanting' is not ready: 'unet/w.safetensors' of 'me/[model]', and 1 more "
+            "file is missing; the report says how to get them",
         ),
         ("refusing", "renderer 'refusing' is not ready: device is 'cuda', but there is none"),
         ("crashing", "it cannot be inspected: KeyError: 'oops'"),
@@ -126,7 +125,7 @@ def test_the_tables_name_parts_files_memory_and_the_way_to_get_them(doctor) -> N
     for words in (
         "wanting no cpu float32 2 model",
         "unet me/[model] 1 of 2 4.0 GiB unet/w.safetensors",
-        "tokenizer me/[model] 0 of 1 unknown tokenizer/vocab.json",
+        "tokenizer 0 of 1 unknown tokenizer/vocab.json",
         "too large",
         "fits",
         "Memory: computed from nothing.",

@@ -115,11 +115,14 @@ def _print_details(console: Console, examined: Examination, machine: Machine) ->
     console.print(f"\n[bold]{examined.name}[/]")
     if found.parts:
         table = _table("Part", "From", "Files", "Size", "Missing")
+        source = ""
         for part in found.parts:
             there = len(part.files) - len(part.missing)
             missing = "\n".join(part.missing) or "nothing"
             counted = f"{there} of {len(part.files)}"
-            _add_row(table, part.name, part.source, counted, _size(part.size), missing)
+            named = part.source if part.source != source else ""  # once for all its parts
+            source = part.source
+            _add_row(table, part.name, named, counted, _size(part.size), missing)
         console.print(table)
     if found.memory:
         table = _table("Offload", "On the device", "Main memory", "Here")
