@@ -86,7 +86,7 @@ def tiny_sd15() -> StableDiffusionControlNetPipeline:
 def tiny_sd21() -> StableDiffusionControlNetPipeline:
     """SD2.1 in small: v-prediction, linear projections, another head count in each block."""
     unet = UNet2DConditionModel(
-        sample_size=12,
+        sample_size=8,
         block_out_channels=(32, 48),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
@@ -126,7 +126,7 @@ def tiny_sdxl_union() -> StableDiffusionXLControlNetUnionPipeline:
 
 def sdxl_parts() -> dict[str, Any]:
     unet = UNet2DConditionModel(
-        sample_size=16,
+        sample_size=8,
         block_out_channels=(32, 32, 48),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),

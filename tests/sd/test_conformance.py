@@ -61,7 +61,3 @@ class TestSD21(UNetConformance):
 
 class TestSDXL(UNetConformance):
     renderer, family = SDXLRenderer, "sdxl"
-
-
-class TestSDXLUnion(UNetConformance):
-    renderer, family = SDXLRenderer, "sdxl-union"
