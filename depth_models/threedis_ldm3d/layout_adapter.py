@@ -1,0 +1,84 @@
+"""The whole layout adapter, and which layers of a U-Net it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers.models.attention_processor import Attention
+from torch import nn
+
+from threedis_core.errors import WeightsError
+from threedis_ldm3d.adapter import HEADS, LayerAdapter
+from threedis_sd.attention import cross_attention_layers
+
+
+class LayoutAdapter(nn.Module):
+    """One ``LayerAdapter`` for each layer, by the layer's path in the U-Net.
+
+    Args:
+        widths: The layers' channels, by path.
+        text_width: Channels of a text embedding.
+    Raises:
+        WeightsError: A layer's channels cannot be split into 8 heads.
+    """
+
+    def __init__(self, widths: Mapping[str, int], text_width: int) -> None:
+        super().__init__()
+        for path, width in widths.items():
+            if width % HEADS:
+                raise WeightsError(
+                    f"layer {path} has {width} channels; the layout adapter needs a multiple of "
+                    f"{HEADS}: use another U-Net"
+                )
+        self.widths = dict(widths)
+        self.text_width = text_width
+        # A module's name may hold no dot.
+        self.layers = nn.ModuleDict(
+            {_name(path): LayerAdapter(width, text_width) for path, width in widths.items()}
+        )
+
+    def layer(self, path: str) -> LayerAdapter:
+        """The adapter of the layer at ``path``."""
+        return self.layers[_name(path)]  # type: ignore[return-value]
+
+    @classmethod
+    def for_unet(cls, unet: nn.Module) -> LayoutAdapter:
+        """A fresh adapter that fits ``unet``; its gates are closed, so that it changes nothing.
+
+        Raises:
+            WeightsError: The U-Net has no layer for it, or layers that it cannot serve.
+        """
+        layers = adapted_layers(unet)
+        if not layers:
+            raise WeightsError(
+                "the U-Net attends to text neither in its middle nor in an up block before the "
+                "last, so it has no place for a layout adapter; use another U-Net"
+            )
+        text_width = next(iter(layers.values())).cross_attention_dim
+        return cls({path: layer.query_dim for path, layer in layers.items()}, text_width)
+
+    def own_name(self, path: str, name: str) -> str:
+        """The name in ``state_dict()`` of what is called ``name`` in the layer at ``path``."""
+        return f"layers.{_name(path)}.{name}"
+
+
+def adapted_layers(unet: Any) -> dict[str, Attention]:
+    """The cross-attention layers with an adapter: the middle, and all up blocks but the last.
+
+    In Stable Diffusion 1.x these are mid_block, up_blocks.1 and up_blocks.2, as published.
+
+    Returns:
+        The layers by their paths, in order.
+    """
+    inner = ("mid_block.", *(f"up_blocks.{index}." for index in range(len(unet.up_blocks) - 1)))
+    attending = {id(layer) for layer in cross_attention_layers(unet)}
+    return {
+        path: module
+        for path, module in unet.named_modules()
+        if path.startswith(inner) and id(module) in attending
+    }
+
+
+def _name(path: str) -> str:
+    return path.replace(".", "/")
