@@ -10,7 +10,7 @@ layer, the text's keys and values once a run, the output projection once after t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -126,7 +126,30 @@ class RegionProcessor:
         return self._gathers[batch]
 
 
-class RegionHook:
+class ProcessorHook:
+    """Puts processors into layers of a model while it is on.
+
+    Args:
+        layers: The layers.
+        processors: One for each layer.
+    """
+
+    def __init__(self, layers: Sequence[Attention], processors: Sequence[Any]) -> None:
+        self._layers = layers
+        self._processors = processors
+        self._own: list[Any] | None = None
+
+    def switch(self, on: bool) -> None:
+        """Attach the processors, or put the model's own ones back."""
+        if on and self._own is None:
+            self._own = [layer.processor for layer in self._layers]
+            _set_processors(self._layers, self._processors)
+        elif not on and self._own is not None:
+            own, self._own = self._own, None
+            _set_processors(self._layers, own)
+
+
+class RegionHook(ProcessorHook):
     """Puts region processors into a model's cross-attention while the control is on.
 
     Args:
@@ -143,22 +166,12 @@ class RegionHook:
         text: Tensor,
         wrap: Callable[[RegionProcessor], Any] = lambda processor: processor,
     ) -> None:
-        self._layers = list(cross_attention_layers(model))
-        self._processors = [wrap(RegionProcessor(plan, text)) for _ in self._layers]
-        self._own: list[Any] | None = None
-
-    def switch(self, on: bool) -> None:
-        """Attach the region processors, or put the model's own ones back."""
-        if on and self._own is None:
-            self._own = [layer.processor for layer in self._layers]
-            _set_processors(self._layers, self._processors)
-        elif not on and self._own is not None:
-            own, self._own = self._own, None
-            _set_processors(self._layers, own)
+        layers = list(cross_attention_layers(model))
+        super().__init__(layers, [wrap(RegionProcessor(plan, text)) for _ in layers])
 
 
 @contextmanager
-def attached(*hooks: RegionHook) -> Iterator[None]:
+def attached(*hooks: ProcessorHook) -> Iterator[None]:
     """Restore every hook's model on the way out, after success and after an exception."""
     try:
         yield
@@ -174,7 +187,7 @@ def cross_attention_layers(model: nn.Module) -> Iterator[Attention]:
             yield module  # type: ignore[misc]
 
 
-def _set_processors(layers: list[Attention], processors: list[Any]) -> None:
+def _set_processors(layers: Sequence[Attention], processors: Sequence[Any]) -> None:
     for layer, processor in zip(layers, processors, strict=True):
         layer.set_processor(processor)
 

@@ -48,7 +48,7 @@ class FusionPlan:
         self.counts = tuple(1 + len(mask) for mask in masks)
         self._alpha = alpha
         self._background_weight = background_weight or 0.0
-        self._masks = [_resize(mask.float(), latent_size) for mask in masks]
+        self._masks = [resize_masks(mask.float(), latent_size) for mask in masks]
         self._cache: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
 
     @property
@@ -93,17 +93,18 @@ class FusionPlan:
         return self._cache[key]
 
     def _picture_weights(self, masks: Tensor, grid: tuple[int, int]) -> Tensor:
-        logits = _resize(masks * self._alpha, grid)
+        logits = resize_masks(masks * self._alpha, grid)
         weights = torch.cat([torch.ones(1, *grid), logits]).softmax(0)
         if len(masks) == 0 or self._background_weight == 0:
             return weights
-        covered = _resize(masks, grid).amax(0).clamp(0, 1)
+        covered = resize_masks(masks, grid).amax(0).clamp(0, 1)
         own, others = weights[0], weights[1:]
         raised = torch.maximum(own, self._background_weight * (1 - covered))
         return torch.cat([raised[None], others * ((1 - raised) / (1 - own))])
 
 
-def _resize(masks: Tensor, grid: tuple[int, int]) -> Tensor:
+def resize_masks(masks: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Masks (N, H, W) on another grid, shape (N, *grid): bilinear, corners not aligned."""
     if len(masks) == 0:
         return masks.new_zeros(0, *grid)
     if tuple(masks.shape[-2:]) == tuple(grid):
