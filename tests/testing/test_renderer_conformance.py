@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from threedis_core.inspection import Inspection
 from threedis_core.interfaces import Capabilities, RenderRequest, RenderResult
 from threedis_core.progress import Progress, silent
 from threedis_core.schedule import ControlSchedule
@@ -61,6 +62,16 @@ class OddCapabilities(HookedFake):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(size_multiple=7, default_size=(64, 64))
+
+
+class AlwaysIll(HookedFake):
+    def inspect(self) -> Inspection:
+        return Inspection(problems=("it has a headache",))
+
+
+class WordsOnly(HookedFake):
+    def inspect(self) -> Any:
+        return "all is well"
 
 
 class OneResult(HookedFake):
@@ -220,6 +231,8 @@ def with_changes(request: RenderRequest, **changes: Any) -> RenderRequest:
 
 BROKEN = [
     (OddCapabilities, "test_capabilities_are_known_without_weights"),
+    (AlwaysIll, "test_what_is_needed_is_known_without_weights"),
+    (WordsOnly, "test_what_is_needed_is_known_without_weights"),
     (OneResult, "test_each_request_gives_one_rgb_picture_of_its_size"),
     (GreyPictures, "test_each_request_gives_one_rgb_picture_of_its_size"),
     (WrongSize, "test_each_request_gives_one_rgb_picture_of_its_size"),

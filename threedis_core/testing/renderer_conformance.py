@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from threedis_core.errors import InputError
+from threedis_core.inspection import Inspection
 from threedis_core.interfaces import Capabilities, RenderBackend, RenderRequest
 from threedis_core.schedule import ControlSchedule, StepRange
 from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
@@ -68,6 +70,13 @@ class RendererConformance:
         for side in capabilities.default_size:
             assert side > 0
             assert side % capabilities.size_multiple == 0, "default_size breaks size_multiple"
+
+    def test_what_is_needed_is_known_without_weights(self) -> None:
+        for backend in (self.make_backend(), self.make_backend_without_weights()):
+            found = backend.inspect()
+            assert isinstance(found, Inspection), f"got {found!r}"
+            json.dumps(asdict(found))
+        assert self.make_backend().inspect().ready, "a backend that can render says it cannot"
 
     def test_each_request_gives_one_rgb_picture_of_its_size(self) -> None:
         requests = [self.request(), self.request(seed=1)]
