@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from threedis_core.errors import WeightsError
@@ -19,20 +19,30 @@ WEIGHTS = {
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 
 
-def check_model(source: Source, classes: Sequence[str], needed: Sequence[str]) -> dict[str, str]:
+def check_model(
+    source: Source,
+    classes: Sequence[str],
+    needed: Sequence[str],
+    replaced: Collection[str] = (),
+) -> dict[str, str]:
     """See that all files of a pipeline are there, without loading them.
 
     Args:
         source: Where it is.
         classes: The pipeline classes that will do.
         needed: Parts without which such a pipeline does not work.
+        replaced: Parts whose weights come from elsewhere.
     Returns:
-        The ending of each part's weights file.
+        The ending of each other part's weights file.
     Raises:
         WeightsError: A file is missing or unreadable, or it is another kind of model.
     """
     parts = check_configuration(source, classes, needed)
-    return {part: check_part(source, f"{part}/", WEIGHTS[part]) for part in parts}
+    return {
+        part: check_part(source, f"{part}/", WEIGHTS[part])
+        for part in parts
+        if part not in replaced
+    }
 
 
 def check_configuration(

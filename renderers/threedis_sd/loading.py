@@ -63,15 +63,16 @@ def find_model(
     Raises:
         WeightsError: A file is missing or unreadable, or it is another kind of model.
     """
+    replaced = () if options.vae is None else ("vae",)
     if not is_single_file(options.model):
-        endings = check_model(model, classes, needed)
+        endings = check_model(model, classes, needed, replaced)
 
         def load(pipeline_class: Any, dtype: torch.dtype, **parts: Any) -> Any:
             return load_pipeline(pipeline_class, model, endings, dtype, **parts)
 
         return load
     file = SingleFile(Path(options.model).expanduser(), model)
-    file.check(family, classes, needed, replaced=() if options.vae is None else ("vae",))
+    file.check(family, classes, needed, replaced)
     return file.load
 
 

@@ -12,6 +12,25 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 
+_UNETS = {
+    "sd15": "the pocket world's SD1.5: 128 px, about a second a picture on a CPU",
+    "sd21": "the pocket world's SD2.1: 128 px",
+}
+_UNET_OPTIONS = {
+    "scheduler": None,
+    "steps": 20,
+    "guidance": 3.0,
+    "repeat_prompt": False,
+    "dtype": "float32",
+}
+_FLUX_OPTIONS = {
+    "default_side": 128,
+    "steps": 20,
+    "guidance": 2.0,
+    "tokens_per_prompt": "auto",
+    "dtype": "float32",
+}
+
 
 @hookimpl
 def threedis_register_depth_models(register: Register) -> None:
@@ -26,19 +45,12 @@ def threedis_register_depth_models(register: Register) -> None:
 @hookimpl
 def threedis_register_presets(register: RegisterPreset) -> None:
     """Register the shipped models: the real renderers with tiny local weights."""
-    register(
-        "pocket-sd15",
-        "sd15",
-        {
-            "model": str(WEIGHTS / "pocket-sd15"),
-            "scheduler": None,
-            "steps": 20,
-            "guidance": 3.0,
-            "repeat_prompt": False,
-            "dtype": "float32",
-        },
-        "the pocket world's SD1.5: 128 px, about a second a picture on a CPU",
-    )
+    for name, text in _UNETS.items():
+        model = WEIGHTS / f"pocket-{name}"
+        options = {"model": str(model), "vae": str(WEIGHTS / "pocket-sd15" / "vae")}
+        register(f"pocket-{name}", name, {**options, **_UNET_OPTIONS}, text)
+    flux = {"model": str(WEIGHTS / "pocket-flux"), **_FLUX_OPTIONS}
+    register("pocket-flux", "flux", flux, "the pocket world's FLUX: 128 px, 16x16 image tokens")
 
 
 @hookimpl

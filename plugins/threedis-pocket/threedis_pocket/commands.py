@@ -35,6 +35,7 @@ class Recipe(StrEnum):
     sd21 = "sd21"
     sdxl = "sdxl"
     flux = "flux"
+    flux_guided = "flux-guided"
 
 
 class Exported(StrEnum):
@@ -168,8 +169,8 @@ def train(
     """Train one of the pocket models; run again after a kill, and it goes on where it was.
 
     vae, text and sd15 make pocket-sd15; openclip and sd21 or sdxl, which start from sd15's
-    weights, pocket-sd21 and pocket-sdxl; text, t5, flux-vae and flux pocket-flux. The shipped
-    weights: the text encoders (text, openclip, t5) with one process, the others with
+    weights, pocket-sd21 and pocket-sdxl; text, t5, flux-vae, flux and flux-guided pocket-flux.
+    The shipped weights: the text encoders (text, openclip, t5) with one process, the others with
     --processes 2. Uses the GPU if there is one. On a CPU two processes of one thread beat one
     process of two.
     """
@@ -191,7 +192,7 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder of the pipeline; new or empty.")],
     work: WorkFolder = WORK,
     vae: Annotated[
-        bool, typer.Option(help="Leave the autoencoder out; the U-Nets share one.")
+        bool, typer.Option(help="With the autoencoder's weights; the U-Nets share theirs.")
     ] = True,
 ) -> None:
     """Put trained parts together as one diffusers pipeline folder, float16 safetensors.

@@ -29,8 +29,8 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
 
     Args:
         name: sd15, sd21, sdxl or flux.
-        vae: False leaves the autoencoder out of the folder: the U-Nets share one, and a renderer
-            is told where it is by its option ``vae``.
+        vae: False leaves the autoencoder's weights out of the folder: the U-Nets share them, and
+            a renderer is told where they are by its option ``vae``.
 
     Raises:
         OptionError: A part has not been trained yet.
@@ -45,9 +45,8 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
             part.register_to_config(_name_or_path="")  # where it lay while it was trained
     pipeline.save_pretrained(folder)
     if not vae:
-        for file in (folder / "vae").iterdir():
-            file.unlink()
-        (folder / "vae").rmdir()
+        for weights in (folder / "vae").glob("*.safetensors"):
+            weights.unlink()
     return folder
 
 
@@ -90,6 +89,7 @@ def _sdxl(work: Path) -> DiffusionPipeline:
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,
         tokenizer_2=tokenizer_2,
+        force_zeros_for_empty_prompt=False,  # trained with the empty caption itself
         add_watermarker=False,
     )
 
@@ -104,7 +104,7 @@ def _flux(work: Path) -> DiffusionPipeline:
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,
         tokenizer_2=tokenizer_2,
-        transformer=FluxTransformer2DModel.from_pretrained(work / "flux" / "model"),
+        transformer=FluxTransformer2DModel.from_pretrained(work / "flux-guided" / "model"),
     )
 
 
@@ -113,6 +113,9 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
     "sd15": ((*_UNET, "text/text_encoder", "sd15/unet"), _sd15),
     "sd21": ((*_UNET, "openclip/text_encoder", "sd21/unet"), _sd21),
     "sdxl": ((*_UNET, "text/text_encoder", "openclip/text_encoder", "sdxl/unet"), _sdxl),
-    "flux": (("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux/model"), _flux),
+    "flux": (
+        ("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux-guided/model"),
+        _flux,
+    ),
 }
 """The pipelines: the trained parts they need, and what puts them together."""

@@ -5,6 +5,8 @@ Shapes: B pictures of 256 = 16x16 image tokens with P = 16 channels, T text toke
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from diffusers import FluxControlPipeline, FluxTransformer2DModel
@@ -26,7 +28,6 @@ KEPT_TOKENS = (32, 32, 40, 48, 64)
 WRITTEN_TOKENS = (0, 0, 128, 512)
 """Tokens T5 sees of which those are kept (at least as many): FLUX cuts after encoding."""
 SHIFT = 1.65  # e**0.5: the scheduler's shift at 256 image tokens
-GUIDANCE = (1.0, 12.0)
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -42,9 +43,11 @@ def image_ids(height: int, width: int) -> Tensor:
 class FlowTask(Task):
     """Predict noise minus latents from their mixture, a caption and depth; the texts are frozen.
 
-    The guidance embedding sees random guidance: there is no teacher to distil, so it learns to
-    change nothing.
+    The guidance embedding sees random guidance that changes nothing; :class:`GuidedTask` gives it
+    its meaning.
     """
+
+    guidance: ClassVar[tuple[float, float]] = (1.0, 12.0)
 
     def __init__(
         self,
@@ -70,44 +73,90 @@ class FlowTask(Task):
         captions = [caption(self.scenes, i, rng) for i in picks]
         kept = _pick(KEPT_TOKENS, rng)
         written = max(kept, _pick(WRITTEN_TOKENS, rng))
-        low, high = GUIDANCE
+        low, high = self.guidance
         return {
             "latents": latents,
             "depth": depth,
             "noise": torch.randn(latents.shape, generator=rng),
             "sigmas": _sigmas(size, rng),
             "guidance": low + (high - low) * torch.rand(size, generator=rng),
+            "kept": torch.tensor(kept),
+            **self._ids(captions, written),
+        }
+
+    def _ids(self, captions: list[str], written: int) -> dict[str, Tensor]:
+        return {
             "clip_ids": pad_to(self.tokenizer, captions, 77),
             "t5_ids": pad_to(self.t5_tokenizer, captions, written),
-            "kept": torch.tensor(kept),
         }
+
+    def forward(self, clip_ids: Tensor, t5_ids: Tensor, kept: Tensor, **batch: Tensor) -> Tensor:
+        text = self.encode(clip_ids, t5_ids, kept)
+        return (predict(self.transformer, text, batch) - velocity(batch)).square().mean()
+
+    @torch.no_grad()
+    def encode(self, clip_ids: Tensor, t5_ids: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """T5's embeddings of the kept tokens (B, T, D), and CLIP's pooled ones (B, D')."""
+        states = self.t5(t5_ids).last_hidden_state[:, : int(kept)]
+        return states, self.clip(clip_ids).pooler_output
+
+
+class GuidedTask(FlowTask):
+    """Give the guidance embedding its meaning, as FLUX.1-dev got it: by distillation.
+
+    The teacher is the trained transformer with classifier-free guidance, the student starts as the
+    same transformer and predicts in one pass what the teacher takes two for.
+    """
+
+    guidance: ClassVar[tuple[float, float]] = (1.0, 4.0)
+
+    def __init__(self, teacher: FluxTransformer2DModel, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.teacher = teacher.eval().requires_grad_(False)
+
+    def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
+        batch = super().batch(size, rng)
+        empty = self._ids([""] * size, batch["t5_ids"].shape[1])
+        return {**batch, **{f"empty_{name}": ids for name, ids in empty.items()}}
 
     def forward(
         self,
-        latents: Tensor,
-        depth: Tensor,
-        noise: Tensor,
-        sigmas: Tensor,
-        guidance: Tensor,
         clip_ids: Tensor,
         t5_ids: Tensor,
         kept: Tensor,
+        empty_clip_ids: Tensor,
+        empty_t5_ids: Tensor,
+        **batch: Tensor,
     ) -> Tensor:
+        text = self.encode(clip_ids, t5_ids, kept)
         with torch.no_grad():
-            pooled = self.clip(clip_ids).pooler_output
-            text = self.t5(t5_ids).last_hidden_state[:, : int(kept)]
-        side = int(latents.shape[1] ** 0.5)
-        mix = sigmas[:, None, None]
-        out = self.transformer(
-            hidden_states=torch.cat([(1 - mix) * latents + mix * noise, depth], 2),
-            encoder_hidden_states=text,
-            pooled_projections=pooled,
-            timestep=sigmas,
-            guidance=guidance,
-            img_ids=image_ids(side, side).to(latents.device),
-            txt_ids=torch.zeros(text.shape[1], 3, device=latents.device),
-        ).sample
-        return (out - (noise - latents)).square().mean()
+            told = predict(self.teacher, text, batch)
+            untold = predict(self.teacher, self.encode(empty_clip_ids, empty_t5_ids, kept), batch)
+            target = untold + batch["guidance"][:, None, None] * (told - untold)
+        return (predict(self.transformer, text, batch) - target).square().mean()
+
+
+def velocity(batch: dict[str, Tensor]) -> Tensor:
+    """What flow matching predicts, (B, 256, P)."""
+    return batch["noise"] - batch["latents"]
+
+
+def predict(
+    transformer: FluxTransformer2DModel, text: tuple[Tensor, Tensor], batch: dict[str, Tensor]
+) -> Tensor:
+    """The transformer's prediction (B, 256, P) at the batch's mixture of latents and noise."""
+    states, pooled = text
+    side = int(batch["latents"].shape[1] ** 0.5)
+    mixture = batch["latents"] + batch["sigmas"][:, None, None] * velocity(batch)
+    return transformer(
+        hidden_states=torch.cat([mixture, batch["depth"]], 2),
+        encoder_hidden_states=states,
+        pooled_projections=pooled,
+        timestep=batch["sigmas"],
+        guidance=batch["guidance"],
+        img_ids=image_ids(side, side).to(states.device),
+        txt_ids=torch.zeros(states.shape[1], 3, device=states.device),
+    ).sample
 
 
 def _pick(choices: tuple[int, ...], rng: torch.Generator) -> int:

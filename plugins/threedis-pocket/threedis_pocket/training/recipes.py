@@ -2,7 +2,7 @@
 
 vae, flux-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder that binds
 colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet. flux:
-latents, depth, captions -> transformer.
+latents, depth, captions -> transformer; flux-guided: distils guidance into it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from accelerate.utils import set_seed
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import ControlNetModel, FluxTransformer2DModel, UNet2DConditionModel
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -48,7 +48,7 @@ from threedis_pocket.training.diffusion import (
     encode_depth,
     encode_latents,
 )
-from threedis_pocket.training.flow import FlowTask
+from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.loop import Settings, fit, processes
 from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
@@ -60,8 +60,9 @@ TEXT = Settings(steps=500, batch=96, lr=1e-3, ema=0.995)
 OPENCLIP = Settings(steps=600, batch=96, lr=1e-3, ema=0.995)
 T5 = Settings(steps=400, batch=96, lr=3e-3, ema=0.995)
 SD21 = Settings(steps=600, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
-SDXL = Settings(steps=750, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
+SDXL = Settings(steps=450, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
 FLUX = Settings(steps=2400, batch=16, lr=1.5e-3, ema=0.998, warmup=150)
+FLUX_GUIDED = Settings(steps=400, batch=10, lr=8e-4, ema=0.99, warmup=30)
 SD15 = Settings(steps=3600, batch=16, lr=1.2e-3, ema=0.998, warmup=200)
 
 
@@ -187,16 +188,35 @@ def _from_sd15(
 
 def train_flux(work: Path, settings: Settings = FLUX, progress: Progress = silent) -> Path:
     """Train FLUX's transformer on its VAE's latents and depth; save it as ``work/flux/model``."""
+    parts = _flux_parts(work, progress)
+    set_seed(settings.seed)
+    task = FlowTask(build_flux_transformer(), *parts)
+    fit(task, settings, work / "flux", progress)
+    return _save(task.transformer, work / "flux" / "model")
+
+
+def train_flux_guided(
+    work: Path, settings: Settings = FLUX_GUIDED, progress: Progress = silent
+) -> Path:
+    """Distil guidance into the trained transformer; save it as ``work/flux-guided/model``."""
+    parts = _flux_parts(work, progress)
+    set_seed(settings.seed)
+    teacher, student = (
+        FluxTransformer2DModel.from_pretrained(work / "flux" / "model") for _ in range(2)
+    )
+    task = GuidedTask(teacher, student, *parts)
+    fit(task, settings, work / "flux-guided", progress)
+    return _save(task.transformer, work / "flux-guided" / "model")
+
+
+def _flux_parts(work: Path, progress: Progress) -> tuple[Any, ...]:
+    """What FLUX's tasks take beside the transformer."""
     vae = load_vae(work / "flux-vae" / "model")
     data = train_pictures(work, progress)
     with processes().main_process_first():
         latents = encode_latents(vae, data, work, progress)
         depth = encode_depth(vae, data, work, progress)
-    set_seed(settings.seed)
-    transformer = build_flux_transformer()
-    task = FlowTask(transformer, load_text(work), load_t5(work), data.scenes, latents, depth)
-    fit(task, settings, work / "flux", progress)
-    return _save(transformer, work / "flux" / "model")
+    return load_text(work), load_t5(work), data.scenes, latents, depth
 
 
 def require(work: Path, *parts: str) -> None:
@@ -229,6 +249,7 @@ class Recipe:
     needs: tuple[str, ...] = ()
 
 
+_FLUX_NEEDS = ("flux-vae/model", "text/text_encoder", "t5/text_encoder")
 RECIPES: dict[str, Recipe] = {
     "vae": Recipe(train_vae, VAE),
     "text": Recipe(train_text, TEXT),
@@ -242,7 +263,8 @@ RECIPES: dict[str, Recipe] = {
         SDXL,
         ("vae/model", "text/text_encoder", "openclip/text_encoder", "sd15/unet"),
     ),
-    "flux": Recipe(train_flux, FLUX, ("flux-vae/model", "text/text_encoder", "t5/text_encoder")),
+    "flux": Recipe(train_flux, FLUX, _FLUX_NEEDS),
+    "flux-guided": Recipe(train_flux_guided, FLUX_GUIDED, (*_FLUX_NEEDS, "flux/model")),
 }
 """Every recipe by name, each after those it needs."""
 
