@@ -243,7 +243,7 @@ def test_a_place_that_cannot_be_written_is_found_first(threedis) -> None:
 
 def test_version_and_help(threedis) -> None:
     assert threedis("--version")[1] == f"threedis {__version__}\n"
-    for command in ([], ["render"], ["plugins"], ["layout"], ["bench"]):
+    for command in ([], ["render"], ["plugins"], ["doctor"], ["layout"], ["bench"]):
         code, out, _ = threedis(*command, "--help")
         assert code == 0
         assert "Usage: threedis" in out
