@@ -15,6 +15,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 _UNETS = {
     "sd15": "the pocket world's SD1.5: 128 px, about a second a picture on a CPU",
     "sd21": "the pocket world's SD2.1: 128 px",
+    "sdxl": "the pocket world's SDXL: 128 px, two text encoders",
 }
 _UNET_OPTIONS = {
     "scheduler": None,
