@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from turns import take_turns
 
 from threedis_core.attention import JointAttention, JointPlan, lower
 from threedis_core.layout import Box
@@ -189,27 +188,6 @@ def heads(
 def turn(attention: JointAttention, *tensors: Tensor) -> Callable[[], Tensor]:
     """A call of one lowering."""
     return lambda: attention(*tensors)
-
-
-def take_turns(
-    calls: dict[str, Callable[[], Tensor]], repeats: int, device: torch.device
-) -> dict[str, float]:
-    """Median seconds of each call; they alternate, after one turn that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats + 1):
-        for name, call in calls.items():
-            times[name].append(seconds(call, device))
-    return {name: statistics.median(found[1:]) for name, found in times.items()}
-
-
-def seconds(call: Callable[[], Tensor], device: torch.device) -> float:
-    """Time of one call: the processor's own on a CPU, so that other work counts little."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    start = clock()
-    call()
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-    return clock() - start
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
