@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ import pytest
 from PIL import Image
 
 from threedis_core.depth import DepthMap
+from threedis_core.errors import OptionError
 from threedis_core.interfaces import RenderBackend
+from threedis_core.layout import Layout
 from threedis_core.plugins import load_plugins
 from threedis_core.run import render
 from threedis_core.schedule import ControlSchedule
 from threedis_pocket import WEIGHTS
-from threedis_pocket.bench import BASE_MODEL, bench_pocket, measure_backend, scene_request
+from threedis_pocket.bench import (
+    BASE_MODEL,
+    bench_pocket,
+    measure_backend,
+    pocket_presets,
+    scene_request,
+)
 from threedis_pocket.demo import make_demo
 from threedis_pocket.layouts import sample_layouts
 from threedis_pocket.measure import GROUPS, METRICS
@@ -25,31 +34,69 @@ from threedis_pocket.training.vae import load_vae, psnr
 MEGABYTE = 1_000_000
 
 
+PRESETS = ("pocket-sd15", "pocket-sd21", "pocket-sdxl", "pocket-flux")
+
+
 @pytest.fixture(scope="module")
 def backend() -> RenderBackend:
     return load_plugins().renderer("pocket-sd15")
 
 
-def test_the_weights_are_safetensors_of_at_most_6_megabytes() -> None:
-    files = [path for path in (WEIGHTS / "pocket-sd15").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 6 * MEGABYTE
+def test_the_presets_are_the_four_base_models() -> None:
+    assert sorted(PRESETS) == pocket_presets(load_plugins())
+
+
+def test_the_weights_are_safetensors_of_at_most_24_megabytes() -> None:
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 24 * MEGABYTE
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md"}
 
 
-def test_the_vae_reconstructs_held_out_scenes_at_31_db(tmp_path: Path) -> None:
-    data = pictures(tmp_path, "test", 48)
-    assert psnr(load_vae(WEIGHTS / "pocket-sd15" / "vae"), data, 48) >= 31
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_a_model_card(name: str) -> None:
+    card = (WEIGHTS / name / "README.md").read_text()
+    assert card.startswith(f"# {name}\n")
+    assert f"threedis bench pocket --preset {name}" in card
 
 
-def test_the_hook_puts_colours_where_the_prompt_alone_cannot(backend: RenderBackend) -> None:
-    layouts = sample_layouts("validation", 10)
-    shares = {
-        switch: [j.right for j in measure_backend(backend, layouts, [0], control) if j.shared]
-        for switch, control in (("on", None), ("off", BASE_MODEL))
-    }
+@pytest.mark.parametrize("name", ["pocket-sd15", "pocket-flux"])
+def test_the_vae_reconstructs_held_out_scenes_at_31_db(name: str, tmp_path: Path) -> None:
+    data = pictures(tmp_path, "test", 32)
+    assert psnr(load_vae(WEIGHTS / name / "vae"), data, 32) >= 31
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_hook_puts_colours_where_the_prompt_alone_cannot(name: str) -> None:
+    with closing(load_plugins().renderer(name)) as renderer:
+        layouts = [one for one in sample_layouts("validation", 24) if _is_telling(one)][:6]
+        shares = {
+            switch: [j.right for j in measure_backend(renderer, layouts, [0], control) if j.shared]
+            for switch, control in (("on", None), ("off", BASE_MODEL))
+        }
     assert len(shares["on"]) >= 12
     assert np.mean(shares["on"]) >= 0.8
     assert np.mean(shares["on"]) - np.mean(shares["off"]) >= 0.3
+
+
+def _is_telling(layout: Layout) -> bool:
+    """At least two of its instances have one shape."""
+    return len({i.label for i in layout.instances}) < len(layout.instances)
+
+
+def test_a_control_of_flux_can_be_switched_off_in_the_benchmark() -> None:
+    figures = bench_pocket(load_plugins(), ["pocket-flux"], 1, 1, without=["i2i", "t2t"])
+    assert list(figures["presets"]["pocket-flux"]) == ["on", "without i2i", "without t2t", "off"]
+
+
+def test_a_control_that_a_renderer_does_not_have_is_refused_before_anything_is_drawn() -> None:
+    drawn: list[int] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        drawn.append(done)
+
+    with pytest.raises(OptionError, match="i2i"):
+        bench_pocket(load_plugins(), ["pocket-sd15"], 1, 1, ["i2i"], progress)
+    assert drawn == []
 
 
 def test_a_run_with_the_pocket_models_needs_nothing_but_a_layout(tmp_path: Path) -> None:
@@ -88,10 +135,10 @@ def test_the_benchmark_has_every_figure_with_its_interval(backend: RenderBackend
 
 
 def test_the_demo_makes_one_sheet_and_says_what_it_measured(tmp_path: Path) -> None:
-    demo = make_demo(load_plugins(), tmp_path, ["pocket-sd15"], count=2)
+    demo = make_demo(load_plugins(), tmp_path, ["pocket-sd15", "pocket-flux"], count=1)
     sheet = Image.open(demo.path)
-    assert sheet.width > 500
-    assert "instances with the hook" in demo.figures
+    assert sheet.width > 800
+    assert "pocket-flux: " in demo.figures
 
 
 def test_with_control_steps_zero_and_an_empty_schedule_the_picture_is_the_same(
