@@ -1,0 +1,68 @@
+"""The benchmarks' commands do what their descriptions say; how fast is not a matter of tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from threedis_pocket import WEIGHTS
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a benchmark's ``main`` with arguments and ``--json``; what it printed."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def run_main(name: str, *arguments: str) -> Any:
+        monkeypatch.setattr("sys.argv", [name, *arguments, "--json"])
+        import_module(name).main()
+        return json.loads(capsys.readouterr().out)
+
+    return run_main
+
+
+def test_a_tiny_gpu_benchmark_takes_every_way_of_a_step_in_every_phase(run: Run) -> None:
+    rows = run("bench_gpu", "--tiny", "--instances", "3", "--repeats", "1")
+    ways = [(row["family"], row["phase"], row["how"]) for row in rows]
+    flux = ("stock", "dense", "segments", "block_mask")
+    assert ways == [
+        *(("flux", phase, how) for phase in ("i2i", "text") for how in flux),
+        *(("sdxl", "regions", how) for how in ("stock", "hook")),
+    ]
+    assert all(row["instances"] == 3 and row["ms"] > 0 for row in rows)
+    assert all(row["ratio"] == 1 for row in rows if row["how"] == "stock")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+def test_the_gpu_benchmark_says_in_one_line_that_it_needs_a_gpu(run: Run) -> None:
+    with pytest.raises(SystemExit, match=r"^torch sees no CUDA GPU, .* --tiny"):
+        run("bench_gpu")
+
+
+@pytest.mark.parametrize(("model", "renderer"), [("pocket-sd15", "sd15"), ("pocket-flux", "flux")])
+def test_the_hook_is_measured_against_the_stock_pipeline(
+    run: Run, model: str, renderer: str
+) -> None:
+    folder = str(WEIGHTS / model)
+    small = ("--size", "32", "--instances", "0", "2", "--steps", "3", "--repeats", "1")
+    rows = run("bench_hook", "--model", folder, "--renderer", renderer, *small)
+    assert [(row["model"], row["instances"]) for row in rows] == [(model, 0), (model, 2)]
+    for row in rows:
+        for part, unit in (("step", "ms"), ("picture", "s")):
+            stock, hook = row[f"stock_{part}_{unit}"], row[f"hook_{part}_{unit}"]
+            assert row[f"{part}_ratio"] == pytest.approx(hook / stock)
+        assert 0 < row["stock_step_ms"] < 1000 * row["stock_picture_s"]
+
+
+def test_a_model_that_is_not_there_is_told_in_one_line(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"has no file 'model_index.json'"):
+        run("bench_hook", "--model", str(tmp_path))
