@@ -225,7 +225,7 @@ def family_stock_picture(
         union = {"control_image": depth, "control_mode": UNION_DEPTH}
         return pipelines[family](
             request.layout.prompt,
-            negative_prompt=request.layout.negative_prompt,
+            negative_prompt=request.layout.negative_prompt or None,
             generator=torch.Generator().manual_seed(request.seed),
             **(union if family == "sdxl-union" else {"image": depth}),
             **arguments,

@@ -62,6 +62,27 @@ def pixels(renderer: UNetRenderer, request: RenderRequest) -> np.ndarray:
     return np.asarray(renderer.render([request])[0].image).astype(int)
 
 
+@pytest.mark.parametrize("family", RENDERERS)
+def test_without_a_negative_prompt_the_picture_is_the_stock_one_without_any(
+    family: str,
+    make_renderer: MakeRenderer,
+    make_request: Request,
+    family_stock_picture: Callable[..., Image.Image],
+) -> None:
+    renderer = make_renderer(family, controlnet_prompt=None, controlnet_negative_prompt=None)
+    request = make_request(negative_prompt="", size=(64, 64))
+    expected = family_stock_picture(
+        family,
+        request,
+        num_inference_steps=STEPS,
+        guidance_scale=renderer.options.guidance,
+        width=64,
+        height=64,
+    )
+    difference = np.abs(pixels(renderer, request) - np.asarray(expected).astype(int))
+    assert difference.max() <= 1
+
+
 @pytest.mark.parametrize(
     "options",
     [
