@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -217,7 +217,7 @@ def regions(instances: int, setting: Setting) -> Regions:
 
 @torch.no_grad()
 def turns(
-    step: Callable[[], Any], hooks: dict[str, Attach], repeats: int, device: torch.device
+    step: Callable[[], Any], hooks: Mapping[str, Attach], repeats: int, device: torch.device
 ) -> list[dict[str, Any]]:
     """One row per contestant, the stock step first: its median time, ratio and memory."""
     contestants: dict[str, Attach] = {"stock": partial(nullcontext, None), **hooks}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def stock_picture(
     renderer: DiffusersRenderer,
     pipeline: Any,
     request: RenderRequest,
-    facts: dict[str, Any],
+    facts: Mapping[str, Any],
     tick: Tick,
 ) -> None:
     """The stock pipeline's picture of a request, telling each step's end."""
@@ -183,7 +183,7 @@ def stock_picture(
 
 
 def stock_arguments(
-    renderer: DiffusersRenderer, pipeline: Any, request: RenderRequest, facts: dict[str, Any]
+    renderer: DiffusersRenderer, pipeline: Any, request: RenderRequest, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """How a family's stock pipeline is given the depth map and its text's limits."""
     depth = request.depth.to_image()
