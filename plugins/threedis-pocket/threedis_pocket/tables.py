@@ -42,6 +42,6 @@ def print_table(figures: Mapping[str, Any]) -> None:
         table.add_section()
     console = Console()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(width=160)
     console.print(table)
     console.print("value (95 % interval, n)", style="dim")
