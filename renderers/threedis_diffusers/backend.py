@@ -6,7 +6,6 @@ drawn; see ``threedis_sd/backend.py`` and ``threedis_flux/backend.py``.
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from threedis_core.requests import check_request
 from threedis_core.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
 from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.holder import ModelHolder
 from threedis_diffusers.loras import require_peft
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.quiet import quiet
@@ -42,30 +42,15 @@ class Loaded:
     dtype: torch.dtype
 
 
-class DiffusersRenderer(RenderBackend):
+class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
     """Render depth maps with a stock diffusers pipeline and a hook in it."""
 
     Options: ClassVar[type[DiffusersOptions]]
     options: DiffusersOptions
-    name: ClassVar[str]
     accelerated: ClassVar[torch.dtype] = torch.float16
     """The number format that dtype=auto means on an accelerator."""
     upcasts_vae: ClassVar[bool] = False
     """True if the pipeline decodes in float32 when it computes in float16."""
-
-    def __init__(self, options: DiffusersOptions) -> None:
-        super().__init__(options)
-        self._loaded: Loaded | None = None
-        self._lock = threading.Lock()
-
-    @abstractmethod
-    def load_checked(self) -> Loaded:
-        """Check everything that can be wrong, then load the model; called once.
-
-        Raises:
-            OptionError: An option that this machine or model cannot serve.
-            WeightsError: The model is missing, unreadable or of another kind.
-        """
 
     @abstractmethod
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
@@ -103,36 +88,13 @@ class DiffusersRenderer(RenderBackend):
         Raises:
             InputError: A request or an option that cannot be served, before any weight is loaded.
             WeightsError: The model is missing, unreadable or of another kind.
-            RenderError: This backend is rendering already.
+            RenderError: This backend is at work already.
         """
         capabilities = self.capabilities
         for request in requests:
             check_request(request, capabilities, self.name)
-        if not self._lock.acquire(blocking=False):
-            raise RenderError(f"this '{self.name}' backend is rendering already; make another one")
-        try:
-            loaded = self.load()
+        with self.in_use() as loaded:
             return self._render_all(loaded, requests, progress)
-        finally:
-            self._lock.release()
-
-    def load(self) -> Loaded:
-        """Load the model, once; ``render`` does so itself.
-
-        Raises:
-            OptionError: An option that this machine or model cannot serve.
-            WeightsError: The model is missing, unreadable or of another kind.
-        """
-        if self._loaded is None:
-            with quiet():  # importing a pipeline logs what it would like to have installed
-                self._loaded = self.load_checked()
-        return self._loaded
-
-    def close(self) -> None:
-        """Free the model."""
-        self._loaded = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def batch_key(self, request: RenderRequest) -> Hashable:
         """What requests must have in common to go through the model together."""

@@ -53,7 +53,9 @@ class Drawn:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def step_counter(progress: Progress, before: int, steps: int, total: int) -> OnStep:
+def step_counter(
+    progress: Progress, before: int, steps: int, total: int, stage: str = "render"
+) -> OnStep:
     """Count denoising steps: some schedulers take more time steps than that.
 
     Args:
@@ -61,6 +63,7 @@ def step_counter(progress: Progress, before: int, steps: int, total: int) -> OnS
         before: Steps that earlier batches took.
         steps: Steps of this batch.
         total: Steps of all batches.
+        stage: What the work is called.
     """
     last = before
 
@@ -69,6 +72,6 @@ def step_counter(progress: Progress, before: int, steps: int, total: int) -> OnS
         now = before + done * steps // of
         if now > last:
             last = now
-            progress("render", now, total)
+            progress(stage, now, total)
 
     return on_step

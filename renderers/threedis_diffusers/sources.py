@@ -92,10 +92,17 @@ class Source:
         Raises:
             WeightsError: It is not there or not a JSON object.
         """
+        return self._parse(file, self.get(file))
+
+    def get(self, file: str) -> Path:
+        """Where ``file`` is on this machine, fetched from the hub if it is not here yet.
+
+        Raises:
+            WeightsError: It is not there, or the hub cannot be asked.
+        """
         self.require(file)
         inside = self._inside(file)
-        path = self.path / inside if self.is_local else _fetch(self.name, inside)
-        return self._parse(file, path)
+        return self.path / inside if self.is_local else Path(_fetch(self.name, inside))
 
     def require(self, file: str) -> None:
         """See that ``file`` is there.

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from threedis_core.attention import FusionPlan
 from threedis_core.interfaces import RenderRequest
-from threedis_core.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, OnStep
 from threedis_diffusers.devices import attention_kernel
 from threedis_diffusers.prompts import cut_warnings
@@ -110,6 +109,11 @@ def run_batch(
             regions = [request.regions for request in batch.requests]
             lowpass = ResidualFilter(regions, height, options.low_pass)
             stack.enter_context(low_passed(pipeline.controlnet, lowpass))
+
+        def switch(step: int) -> None:
+            for hook in hooks:
+                hook.switch(on=CONTROL in batch.schedule.active(step))
+
         depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
         return pipeline(
             width=width,
@@ -120,9 +124,9 @@ def run_batch(
             controlnet_conditioning_scale=options.controlnet_scale,
             control_guidance_start=options.controlnet_start,
             control_guidance_end=options.controlnet_end,
-            callback_on_step_end=_step_callback(pipeline, hooks, batch.schedule, on_step),
+            callback_on_step_end=step_callback(pipeline, switch, on_step),
             **depth_arguments(pipeline.controlnet, depth),
-            **_embedding_arguments(text),
+            **embedding_arguments(text),
             **arguments,
         ).images
 
@@ -139,18 +143,15 @@ def region_hooks(
     return [RegionHook(model, plan, text.rows(), wrap) for model in models]
 
 
-def _step_callback(
-    pipeline: Any, hooks: Sequence[RegionHook], schedule: ControlSchedule, on_step: OnStep
+def step_callback(
+    pipeline: Any, switch: Callable[[int], None], on_step: OnStep
 ) -> Callable[..., dict[str, Any]]:
-    """Switch the hooks for the first step, and then before each step.
+    """Call ``switch`` with the first step, and return what the pipeline calls after each one.
 
-    A scheduler of order 2 calls the model twice a step: a control belongs to the step.
+    That calls ``switch`` before each further step. A scheduler of order 2 calls the model twice a
+    step: a control belongs to the step.
     """
     order = pipeline.scheduler.order
-
-    def switch(step: int) -> None:
-        for hook in hooks:
-            hook.switch(on=CONTROL in schedule.active(step))
 
     def step_end(
         pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
@@ -163,7 +164,8 @@ def _step_callback(
     return step_end
 
 
-def _embedding_arguments(text: BatchText) -> dict[str, Tensor]:
+def embedding_arguments(text: BatchText) -> dict[str, Tensor]:
+    """How a pipeline is given the global and the negative prompts."""
     arguments: dict[str, Tensor | None] = {
         "prompt_embeds": text.positive.hidden,
         "pooled_prompt_embeds": text.positive.pooled,

@@ -128,7 +128,7 @@ def test_too_little_memory_is_told_in_words(renderer: GreyRenderer) -> None:
 
 def test_a_second_call_while_rendering_is_refused(renderer: GreyRenderer) -> None:
     renderer.before_drawing = lambda: renderer.render([sample_request()])
-    with pytest.raises(RenderError, match="rendering already"):
+    with pytest.raises(RenderError, match="at work already"):
         renderer.render([sample_request()])
     renderer.before_drawing = lambda: None
     assert renderer.render([sample_request()])

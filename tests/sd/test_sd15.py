@@ -282,7 +282,7 @@ def test_a_backend_that_is_rendering_refuses_a_second_call(
     def again(stage: str, done: int, total: int) -> None:
         renderer.render([make_request()])
 
-    with pytest.raises(RenderError, match="rendering already"):
+    with pytest.raises(RenderError, match="at work already"):
         renderer.render([make_request()], again)
     assert renderer.render([make_request()])
 
