@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Small models are many times slower on two threads than on one when the machine is busy. Read by
@@ -13,3 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no fault of the code under test.
 settings.register_profile("threedis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("threedis")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another one, or the person who runs them, has kept."""
+    monkeypatch.setenv("THREEDIS_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -56,6 +56,7 @@ class RunConfig(BaseModel):
         depth: Depth map file. Give this or ``depth_model``.
         depth_model: Depth model and its options.
         depth_seed: Seed of the depth model.
+        depth_cache: Use a depth map that was made before from the same, and keep new ones.
         region_refiner: Region refiner and its options.
         renderers: Options of each renderer by its name; a list of names will do. ``sd15@plain``
             is ``sd15`` once more, under the label ``plain``, with options of its own.
@@ -75,6 +76,7 @@ class RunConfig(BaseModel):
     depth: Path | None = None
     depth_model: Choice | None = None
     depth_seed: int = 0
+    depth_cache: bool = True
     region_refiner: Choice = Choice(name="boxes")
     renderers: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)

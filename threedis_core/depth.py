@@ -17,6 +17,9 @@ from threedis_core.depth_files import read_array, read_picture
 from threedis_core.errors import DepthError
 from threedis_core.limits import MAX_PIXELS, MAX_SIDE
 
+LEVELS = 65535
+"""The greatest number of a 16-bit picture."""
+
 
 @dataclass(frozen=True, eq=False)
 class DepthMap:
@@ -100,16 +103,33 @@ class DepthMap:
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise DepthError(f"{path}: depth maps are saved as .png; name the file *.png")
-        steps = np.rint(self.values.astype(np.float64) * 65535).astype(np.uint16)
         texts = PngImagePlugin.PngInfo()
         for keyword, text in (metadata or {}).items():
             texts.add_itxt(keyword, text)
         buffer = io.BytesIO()
-        Image.fromarray(steps).save(buffer, format="PNG", pnginfo=texts)
+        Image.fromarray(_levels(self.values)).save(buffer, format="PNG", pnginfo=texts)
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
             raise DepthError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def rounded(self) -> DepthMap:
+        """The map as ``save`` keeps it: every value a multiple of 1/65535."""
+        return DepthMap(_levels(self.values).astype(np.float32) / np.float32(LEVELS))
+
+    @staticmethod
+    def stored_text(path: str | Path, keyword: str) -> str | None:
+        """The text that ``save`` stored under ``keyword`` in ``metadata``; None if there is none.
+
+        Raises:
+            DepthError: The file cannot be read as a picture.
+        """
+        try:
+            with Image.open(path) as picture:
+                text = picture.info.get(keyword)
+        except OSError as error:
+            raise DepthError(f"{path}: cannot be read as a picture: {error}") from error
+        return str(text) if isinstance(text, str) else None
 
     def resize(self, width: int, height: int) -> DepthMap:
         """Resample to another size, bilinear, averaging when it shrinks.
@@ -132,6 +152,10 @@ class DepthMap:
         digest = hashlib.sha256(f"{self.height}x{self.width}:".encode())
         digest.update(self.values.astype("<f4").tobytes())
         return digest.hexdigest()
+
+
+def _levels(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.rint(values.astype(np.float64) * LEVELS).astype(np.uint16)
 
 
 def _as_float32(values: ArrayLike) -> NDArray[np.float32]:

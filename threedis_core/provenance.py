@@ -18,7 +18,7 @@ from threedis_core.depth import DepthMap
 from threedis_core.interfaces import RenderRequest, RenderResult
 from threedis_core.registrations import Source
 from threedis_core.run_plan import PlannedRenderer, RunPlan
-from threedis_core.run_result import RunImage
+from threedis_core.run_result import MadeDepth, RunImage
 from threedis_core.version import __version__
 
 RUN_FORMAT = 1
@@ -75,7 +75,7 @@ def picture_provenance(
 def run_record(
     config: RunConfig,
     plan: RunPlan,
-    depth: DepthMap,
+    made: MadeDepth,
     images: Sequence[RunImage],
     versions: Mapping[str, str],
     seconds: Mapping[str, float],
@@ -83,7 +83,9 @@ def run_record(
     started: datetime,
 ) -> dict[str, Any]:
     """The document ``run.json``. Its ``config`` renders the same pictures from the run's folder."""
-    replay = config.model_dump(exclude_none=True, exclude={"image_id", "out", "depth_model"})
+    replay = config.model_dump(
+        exclude_none=True, exclude={"image_id", "out", "depth_model", "depth_cache"}
+    )
     replay |= {"layout": "layout.json", "depth": "depth.png"}
     return json_ready(
         {
@@ -91,7 +93,7 @@ def run_record(
             "created": started.isoformat(timespec="seconds"),
             "config": replay,
             "versions": dict(versions),
-            "depth": _depth_record(config, plan, depth),
+            "depth": _depth_record(config, plan, made),
             "images": [_image_record(image) for image in images],
             "seconds": dict(seconds),
             "warnings": list(warnings),
@@ -99,7 +101,8 @@ def run_record(
     )
 
 
-def _depth_record(config: RunConfig, plan: RunPlan, depth: DepthMap) -> dict[str, Any]:
+def _depth_record(config: RunConfig, plan: RunPlan, made: MadeDepth) -> dict[str, Any]:
+    depth = made.depth
     record: dict[str, Any] = {
         "file": "depth.png",
         "width": depth.width,
@@ -110,6 +113,7 @@ def _depth_record(config: RunConfig, plan: RunPlan, depth: DepthMap) -> dict[str
         record["model"] = plan.depth.name
         record["options"] = plan.depth.model.options.model_dump()
         record["seed"] = config.depth_seed
+        record["cached"] = made.cached
     return record
 
 

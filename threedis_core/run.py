@@ -10,12 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from threedis_core.config import Choice, RunConfig
 from threedis_core.depth import DepthMap
-from threedis_core.errors import InputError, OptionError, RenderError, ThreeDISError
-from threedis_core.interfaces import DepthRequest, RegionRefiner, RenderRequest, RenderResult
+from threedis_core.depth_cache import DepthCache
+from threedis_core.depth_stage import make_depth
+from threedis_core.errors import RenderError
+from threedis_core.failures import failures_named
+from threedis_core.interfaces import RegionRefiner, RenderRequest, RenderResult
 from threedis_core.layout import Layout
 from threedis_core.options import validate_options
 from threedis_core.plugins import PluginRegistry, load_plugins
@@ -30,9 +31,7 @@ from threedis_core.run_plan import (
     plan_run,
     with_default_renderer,
 )
-from threedis_core.run_result import Run, RunImage
-
-DEPTH_LEVELS = 65535
+from threedis_core.run_result import MadeDepth, Run, RunImage
 
 
 def render(
@@ -41,6 +40,7 @@ def render(
     depth: DepthMap | None = None,
     depth_model: str | Choice | None = None,
     depth_seed: int = 0,
+    depth_cache: bool = True,
     region_refiner: str | Choice = "boxes",
     renderers: Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     seeds: Sequence[int] = (0,),
@@ -58,6 +58,7 @@ def render(
         depth: Its depth map; None: ``depth_model`` makes one.
         depth_model: Depth model by name, or ``Choice(name=..., options=...)``.
         depth_seed: Seed of the depth model.
+        depth_cache: Use a depth map that was made before from the same, and keep new ones.
         region_refiner: Region refiner by name, or a ``Choice``.
         renderers: Names, or names with their options; none: ``pocket-sd15`` if installed.
         seeds: One picture per renderer and seed.
@@ -76,6 +77,7 @@ def render(
     asked = {
         "depth_model": depth_model,
         "depth_seed": depth_seed,
+        "depth_cache": depth_cache,
         "region_refiner": region_refiner,
         "renderers": renderers,
         "seeds": tuple(seeds),
@@ -109,24 +111,24 @@ def render_config(
     config = with_default_renderer(config, registry)
     plan = plan_run(config, layout, depth, registry)
     with timings.measure("depth"):
-        depth = _depth(plan.depth, layout, config.depth_seed, progress)
+        made = _depth(plan.depth, layout, config, progress)
     with timings.measure("regions"):
-        regions = _regions(plan.refiner, config.region_refiner.name, layout, depth)
-    job = _Job(config, layout, depth, regions, software_versions(plan.sources))
+        regions = _regions(plan.refiner, config.region_refiner.name, layout, made.depth)
+    job = _Job(config, layout, made.depth, regions, software_versions(plan.sources))
     images: list[RunImage] = []
     for planned in plan.renderers:
         with timings.measure(planned.name), closing(planned.backend):
             for image in _pictures(planned, job, progress):
                 images.append(_store(image, job, is_first=not images))
     # A renderer may say the same with every picture.
-    found = (*plan.warnings, *(line for image in images for line in image.warnings))
+    found = (*plan.warnings, *made.warnings, *(line for image in images for line in image.warnings))
     warnings = tuple(dict.fromkeys(found))
     record = run_record(
-        config, plan, depth, images, job.versions, timings.seconds, warnings, started
+        config, plan, made, images, job.versions, timings.seconds, warnings, started
     )
     if config.out is not None:
         write_json(config.out / "run.json", record)
-    return Run(layout, depth, regions, tuple(images), warnings, record, config.out)
+    return Run(layout, made.depth, regions, tuple(images), warnings, record, config.out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,39 +159,21 @@ class Timings:
 
 
 def _depth(
-    source: DepthMap | PlannedDepthModel, layout: Layout, seed: int, progress: Progress
-) -> DepthMap:
+    source: DepthMap | PlannedDepthModel, layout: Layout, config: RunConfig, progress: Progress
+) -> MadeDepth:
     """The run's one depth map, rounded to what ``depth.png`` holds.
 
     The rounding makes the run folder enough to render the same pictures again.
     """
-    depth = source if isinstance(source, DepthMap) else _generate(source, layout, seed, progress)
-    levels = np.round(depth.values.astype(np.float64) * DEPTH_LEVELS).astype(np.uint16)
-    return DepthMap(levels.astype(np.float32) / np.float32(DEPTH_LEVELS))
-
-
-def _generate(
-    planned: PlannedDepthModel, layout: Layout, seed: int, progress: Progress
-) -> DepthMap:
-    request = DepthRequest(layout, seed, *planned.size)
-    try:
-        with closing(planned.model), _failures_named(f"depth model '{planned.name}'"):
-            maps = planned.model.generate([request], progress)
-            if len(maps) != 1:
-                raise RenderError(f"it returned {len(maps)} depth maps for one request")
-            return maps[0]
-    except InputError as error:
-        if planned.chosen:
-            raise
-        raise OptionError(
-            "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
-            f"The default, '{planned.name}', cannot draw it: {error}"
-        ) from error
+    if isinstance(source, DepthMap):
+        return MadeDepth(source.rounded())
+    cache = DepthCache.default() if config.depth_cache else None
+    return make_depth(source, layout, config.depth_seed, cache, progress)
 
 
 def _regions(refiner: RegionRefiner, name: str, layout: Layout, depth: DepthMap) -> Regions:
     expected = len(layout.instances)
-    with _failures_named(f"region refiner '{name}'"):
+    with failures_named(f"region refiner '{name}'"):
         regions = refiner.refine(layout, depth)
         if len(regions) != expected:
             raise RenderError(f"it returned {len(regions)} regions for {expected} instances")
@@ -221,7 +205,7 @@ def _render_batch(
 
     for request in requests:
         check_request(request, planned.backend.capabilities, planned.name)
-    with _failures_named(f"renderer '{planned.name}'"):
+    with failures_named(f"renderer '{planned.name}'"):
         results = planned.backend.render(requests, named_progress)
         if len(results) != len(requests):
             raise RenderError(f"it returned {len(results)} pictures for {len(requests)} requests")
@@ -247,16 +231,3 @@ def _store(image: RunImage, job: _Job, is_first: bool) -> RunImage:
     file = folder / f"{image.renderer}-seed{image.seed}.png"
     write_png(file, image.image, image.provenance)
     return replace(image, file=file)
-
-
-@contextmanager
-def _failures_named(who: str) -> Generator[None]:
-    """Say who failed; errors that are not ours become a ``RenderError``."""
-    try:
-        yield
-    except RenderError as error:
-        raise RenderError(f"{who} failed: {error}") from error
-    except ThreeDISError:
-        raise
-    except Exception as error:
-        raise RenderError(f"{who} failed: {type(error).__name__}: {error}") from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
-from threedis_core.config import RunConfig, registered_name
+from threedis_core.config import Choice, RunConfig, registered_name
 from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError
 from threedis_core.interfaces import Capabilities, DepthModel, RegionRefiner, RenderBackend
@@ -17,6 +17,7 @@ from threedis_core.requests import check_instance_count, check_seed, check_size
 
 DEFAULT_RENDERER = "pocket-sd15"
 DEFAULT_DEPTH_MODEL = "pocket-scene"
+DEFAULT_DEPTH_SIZE = (512, 512)
 ASPECT_TOLERANCE = 0.02
 
 Size = tuple[int, int]
@@ -44,9 +45,9 @@ class PlannedDepthModel:
 
     name: str
     model: DepthModel
-    source: Source
+    sources: tuple[Source, ...]
     size: Size
-    chosen: bool
+    chosen: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +97,24 @@ def plan_run(
             for renderer in planned
             for part in registry.sources_of(registered_name(renderer.name))
         ),
-        *(() if isinstance(source, DepthMap) else registry.sources_of(source.name)),
+        *(() if isinstance(source, DepthMap) else source.sources),
     ]
     return RunPlan(tuple(planned), refiner, source, tuple(warnings), tuple(sources))
+
+
+def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> PlannedDepthModel:
+    """Make the depth model that ``config`` names, for a depth map alone; loads no weights.
+
+    The size is the one asked for, else the layout's, else 512 x 512.
+
+    Raises:
+        InputError: A name, an option or a size that does not fit.
+        PluginError: The model's class cannot be used.
+    """
+    check_seed(config.depth_seed)
+    size = _asked_size(config, layout) or DEFAULT_DEPTH_SIZE
+    check_size(*size, Capabilities(size_multiple=1), "depth")
+    return _depth_model(config.depth_model, size, registry)
 
 
 def size_like(shape: Size, capabilities: Capabilities) -> Size:
@@ -143,6 +159,10 @@ def _depth_source(
         if choice is not None:
             raise OptionError("a depth map and a depth model were both given; give one of them")
         return depth
+    return _depth_model(choice, size, registry)
+
+
+def _depth_model(choice: Choice | None, size: Size, registry: PluginRegistry) -> PlannedDepthModel:
     known = registry.names("depth model")
     if choice is None and DEFAULT_DEPTH_MODEL not in known:
         raise OptionError(
@@ -151,7 +171,7 @@ def _depth_source(
         )
     name = choice.name if choice else DEFAULT_DEPTH_MODEL
     model = registry.depth_model(name, choice.options if choice else {})
-    return PlannedDepthModel(name, model, registry.source_of(name), size, choice is not None)
+    return PlannedDepthModel(name, model, registry.sources_of(name), size, choice is not None)
 
 
 def _asked_size(config: RunConfig, layout: Layout) -> Size | None:

@@ -15,6 +15,22 @@ from threedis_core.regions import Regions
 
 
 @dataclass(frozen=True, eq=False)
+class MadeDepth:
+    """A depth map and where it comes from.
+
+    Args:
+        depth: The map, rounded to the 16 bits of its file.
+        cached: True if it was found in the cache, False if it was made now; None: neither, it was
+            given.
+        warnings: One line each.
+    """
+
+    depth: DepthMap
+    cached: bool | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class RunImage:
     """One picture of a run.
 

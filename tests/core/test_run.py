@@ -231,6 +231,7 @@ def test_the_same_run_writes_the_same_bytes(registry, tmp_path) -> None:
         render(
             LAYOUT,
             depth_model="fake-depth",
+            depth_cache=False,
             renderers=["fake"],
             out=tmp_path / name,
             registry=registry,

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from threedis_core.cli.depth import depth_app
 from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
 from threedis_core.cli.plugin_commands import add_plugin_commands
@@ -54,6 +55,7 @@ def build_app(registry: PluginRegistry) -> typer.Typer:
     app.command("plugins")(plugins_command)
     app.command("doctor")(doctor_command)
     app.add_typer(layout_app(), name="layout")
+    app.add_typer(depth_app(), name="depth")
     app.add_typer(bench, name="bench")
     add_plugin_commands(registry, app, bench)
     return app

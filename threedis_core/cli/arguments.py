@@ -24,6 +24,13 @@ DepthModelName = Annotated[
     str | None, typer.Option(help="Model that makes the depth map; see 'threedis plugins'.")
 ]
 DepthSeed = Annotated[int | None, typer.Option(help="Seed of the depth model.")]
+DepthCached = Annotated[
+    bool | None,
+    typer.Option(
+        "--depth-cache/--no-depth-cache",
+        help="Use a depth map that was made before, and keep new ones. Default: yes.",
+    ),
+]
 RegionRefinerName = Annotated[
     str | None, typer.Option(help="What turns boxes into regions. Default: boxes.")
 ]

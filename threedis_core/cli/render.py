@@ -36,6 +36,7 @@ def render_command(
     depth: arguments.Depth = None,
     depth_model: arguments.DepthModelName = None,
     depth_seed: arguments.DepthSeed = None,
+    depth_cache: arguments.DepthCached = None,
     region_refiner: arguments.RegionRefinerName = None,
     renderers: arguments.RendererNames = None,
     seeds: arguments.Seeds = None,
