@@ -61,7 +61,6 @@ def run_batch(
     """
     width, height = batch.size
     rows, columns = (side // (pipeline.vae_scale_factor * PATCH) for side in (height, width))
-    lowering = choose(options, device, rows * columns, batch)
     kernel = "native" if options.attention_backend == "flex" else options.attention_backend
     with torch.no_grad(), attention_kernel(kernel):
         texts = [
@@ -70,6 +69,8 @@ def run_batch(
             )
             for request in batch.requests
         ]
+        text_tokens = max(text.hidden.shape[0] * text.hidden.shape[1] for text in texts)
+        lowering = choose(options, device, rows * columns, text_tokens, batch)
         hook = JointHook(
             pipeline.transformer,
             [text.hidden for text in texts],
@@ -101,14 +102,16 @@ def run_batch(
     return Made(images, texts, lowering)
 
 
-def choose(options: FluxOptions, device: torch.device, image_tokens: int, batch: Batch) -> Choice:
+def choose(
+    options: FluxOptions, device: torch.device, image_tokens: int, text_tokens: int, batch: Batch
+) -> Choice:
     """How the plan of ``batch`` is to be carried out, and why so."""
     if options.attention != "auto":
         return Choice(options.attention, "as the option says")
     if options.attention_backend == "flex":
         return Choice("block_mask", "attention_backend is flex")
     instances = max(len(request.regions) for request in batch.requests)
-    return choose_lowering(device.type, image_tokens, instances)
+    return choose_lowering(device.type, image_tokens, instances, text_tokens)
 
 
 def _step_callback(pipeline: Any, hook: JointHook, on_step: OnStep) -> Callable[..., Any]:
