@@ -15,12 +15,12 @@ from threedis_core.interfaces import Capabilities, RenderRequest
 from threedis_core.schedule import ControlSchedule
 from threedis_diffusers.backend import DiffusersRenderer, Loaded
 from threedis_diffusers.batch import Batch, Drawn, OnStep
-from threedis_diffusers.checks import check_model
 from threedis_diffusers.devices import place, resolve_device, resolve_dtype
+from threedis_diffusers.loras import require_peft
 from threedis_diffusers.requirements import Wanted, wanted_lora
 from threedis_diffusers.sources import Source, vae_factor
 from threedis_flux.batch import PATCH, is_controlled, run_batch
-from threedis_flux.loading import CLASSES, NEEDED, load_flux
+from threedis_flux.loading import check_files, load_flux
 from threedis_flux.options import FluxOptions
 from threedis_flux.schedule import TEXTS, control_schedule
 from threedis_flux.texts import text_warnings
@@ -78,12 +78,11 @@ class FluxRenderer(DiffusersRenderer):
     def wanted(self) -> Sequence[Wanted]:
         """The pipeline and its depth LoRA."""
         model = Source(self.options.model)
-        check = partial(check_model, classes=CLASSES, needed=NEEDED)
-        lora = self.options.depth_lora
-        return [
-            Wanted(model, check, pipeline="FluxControlPipeline"),
-            *([] if lora is None else [wanted_lora(lora, "depth lora")]),
-        ]
+        wanted = [Wanted(model, partial(check_files, self.options), pipeline="FluxControlPipeline")]
+        if (lora := self.options.depth_lora) is not None:
+            require_peft((lora,))
+            wanted.append(wanted_lora(lora, "depth lora"))
+        return wanted
 
     def load_checked(self) -> Loaded:
         """Check the options and every file, then load the model."""

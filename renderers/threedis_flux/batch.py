@@ -110,6 +110,8 @@ def choose(
         return Choice(options.attention, "as the option says")
     if options.attention_backend == "flex":
         return Choice("block_mask", "attention_backend is flex")
+    if options.attention_backend != "native":
+        return Choice("dense", f"the one that runs on the {options.attention_backend} kernel")
     instances = max(len(request.regions) for request in batch.requests)
     return choose_lowering(device.type, image_tokens, instances, text_tokens)
 

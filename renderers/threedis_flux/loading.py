@@ -36,8 +36,7 @@ def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
     from diffusers import FirstBlockCacheConfig, FluxControlPipeline
 
     model = Source(options.model)
-    endings = check_model(model, CLASSES, NEEDED)
-    _check_depth(options, model.read("transformer/config.json"))
+    endings = check_files(options, model)
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
     lora_files = find_loras(loras)
     arguments = {} if options.quantization is None else {"quantization_config": _quantized(options)}
@@ -48,6 +47,20 @@ def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
     if options.cache is not None:
         pipeline.transformer.enable_cache(FirstBlockCacheConfig(options.cache.threshold))
     return pipeline
+
+
+def check_files(options: FluxOptions, model: Source) -> dict[str, str]:
+    """See that the model's files are there and that depth has a way in.
+
+    Returns:
+        The ending of each part's weights file.
+    Raises:
+        WeightsError: A file is missing or unreadable, or it is another kind of model.
+    """
+    endings = check_model(model, CLASSES, NEEDED)
+    if transformer := model.read("transformer/config.json"):  # nothing where it is only looked for
+        _check_depth(options, transformer)
+    return endings
 
 
 def _check_depth(options: FluxOptions, transformer: Mapping[str, Any]) -> None:

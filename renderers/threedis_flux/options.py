@@ -95,6 +95,13 @@ class FluxOptions(DiffusersOptions):
                 f"attention_backend flex carries out attention=block_mask, not "
                 f"attention={self.attention}; leave one of them at its default"
             )
+        kernels = self.attention_backend not in ("native", "flex")
+        if kernels and self.attention in ("segments", "block_mask"):
+            raise ValueError(
+                f"attention={self.attention} has kernels of its own, so attention_backend "
+                f"{self.attention_backend} would do nothing; use attention=dense with it, or "
+                "leave attention_backend at native"
+            )
         if self.fuse_qkv and (self.loras or self.depth_lora or self.quantization):
             raise ValueError(
                 "fuse_qkv joins plain weights: it would drop loras and cannot join quantised "

@@ -98,7 +98,8 @@ def run_batch(
         stack.enter_context(attention_kernel(options.attention_backend))
         guided = is_guided(pipeline, batch)
         layouts = [request.layout for request in batch.requests]
-        text = encode_batch(encode, layouts, guided, options.repeat_prompt)
+        zeros = pipeline.config.get("force_zeros_for_empty_prompt", False)
+        text = encode_batch(encode, layouts, guided, options.repeat_prompt, zeros)
         hooks = region_hooks(pipeline, batch, plan, text, options)
         stack.enter_context(attached(*hooks))
         stack.enter_context(pictures_apart(pipeline.controlnet))

@@ -63,7 +63,7 @@ def find_model(
     Raises:
         WeightsError: A file is missing or unreadable, or it is another kind of model.
     """
-    replaced = () if options.vae is None else ("vae",)
+    replaced = replaced_parts(options)
     if not is_single_file(options.model):
         endings = check_model(model, classes, needed, replaced)
 
@@ -74,6 +74,11 @@ def find_model(
     file = SingleFile(Path(options.model).expanduser(), model)
     file.check(family, classes, needed, replaced)
     return file.load
+
+
+def replaced_parts(options: UNetOptions) -> tuple[str, ...]:
+    """The model's own parts that ``options`` replace by others."""
+    return () if options.vae is None else ("vae",)
 
 
 def find_vae(source: Source, unet: Mapping[str, Any]) -> FoundPart:

@@ -28,6 +28,12 @@ class Text:
     hidden: Tensor
     pooled: Tensor | None = None
 
+    def zeroed(self, which: Sequence[bool]) -> Text:
+        """The same with zeros for ``which`` texts."""
+        keep = torch.tensor([not one for one in which], device=self.hidden.device)
+        pooled = None if self.pooled is None else self.pooled * keep[:, None]
+        return Text(self.hidden * keep[:, None, None], pooled)
+
 
 Encode = Callable[[list[str]], Text]
 
@@ -55,7 +61,7 @@ class BatchText:
 
 
 def encode_batch(
-    encode: Encode, layouts: Sequence[Layout], guided: bool, repeat: bool
+    encode: Encode, layouts: Sequence[Layout], guided: bool, repeat: bool, zeros: bool = False
 ) -> BatchText:
     """Embed everything the U-Net reads for ``layouts``.
 
@@ -64,9 +70,13 @@ def encode_batch(
         layouts: One per picture.
         guided: True with classifier-free guidance.
         repeat: Repeat each instance's prompt once per instance of its layout.
+        zeros: No negative prompt is zeros instead of the embedding of no words: SDXL's way.
     """
     positive = encode([layout.prompt for layout in layouts])
-    negative = encode([layout.negative_prompt for layout in layouts]) if guided else None
+    negatives = [layout.negative_prompt for layout in layouts]
+    negative = encode(negatives) if guided else None
+    if negative is not None and zeros:
+        negative = negative.zeroed([not text for text in negatives])
     prompts = [instance_prompts(layout, repeat) for layout in layouts]
     texts = [text for some in prompts for text in some]
     hidden = encode(texts).hidden if texts else positive.hidden[:0]

@@ -56,17 +56,10 @@ class SDXLRenderer(UNetRenderer):
     needed: ClassVar[tuple[str, ...]] = (*UNetRenderer.needed, "text_encoder_2", "tokenizer_2")
 
     def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
-        """Embed texts with both text encoders; the pooled embedding is the second one's.
-
-        No text is zeros where the model's configuration says so, as it does for SDXL itself.
-        """
+        """Embed texts with both text encoders; the pooled embedding is the second one's."""
         hidden, _, pooled, _ = pipeline.encode_prompt(
             texts, device=device, do_classifier_free_guidance=False
         )
-        if pipeline.config.force_zeros_for_empty_prompt:
-            empty = torch.tensor([not text for text in texts], device=hidden.device)
-            hidden = hidden.masked_fill(empty[:, None, None], 0)
-            pooled = pooled.masked_fill(empty[:, None], 0)
         return Text(hidden, pooled)
 
     def pipeline_arguments(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from threedis_diffusers.local_source import LocalSource
 from threedis_diffusers.requirements import Wanted
 from threedis_diffusers.sources import Source, is_single_file
 from threedis_sd.controlnets import PLAIN, WEIGHTS, find_controlnet
-from threedis_sd.loading import find_vae
+from threedis_sd.loading import find_vae, replaced_parts
 
 if TYPE_CHECKING:
     from threedis_sd.backend import UNetRenderer
@@ -31,7 +31,8 @@ def wanted_models(renderer: UNetRenderer) -> Iterator[Wanted]:
         yield Wanted(folder, lambda source: source.require(file.name), "checkpoint")
         yield Wanted(model, partial(check_configuration, **needs), pipeline=pipeline)
     else:
-        yield Wanted(model, partial(check_model, **needs), pipeline=pipeline)
+        check = partial(check_model, **needs, replaced=replaced_parts(options))
+        yield Wanted(model, check, pipeline=pipeline)
     kinds = tuple(renderer.pipeline_classes)
     controlnet = partial(_check, model, partial(find_controlnet, kinds=kinds))
     yield Wanted(renderer.controlnet_source(), controlnet, "controlnet")

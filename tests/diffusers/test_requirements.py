@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from threedis_core.errors import OptionError
 from threedis_core.inspection import Inspection
+from threedis_core.plugins import load_plugins
 from threedis_diffusers.checks import check_model
 from threedis_diffusers.known import KNOWN
 from threedis_diffusers.memory import PartSize, memory_needs, size_in_files, working_memory
@@ -224,6 +225,31 @@ def test_the_depth_lora_of_flux_is_a_part_of_its_own() -> None:
     found = FluxRenderer(options).inspect()
     assert missing(found)["depth lora"] == ("*.safetensors",)
     assert any(part.source == "black-forest-labs/FLUX.1-dev" for part in found.parts)
+
+
+def test_a_model_that_flux_would_refuse_for_its_depth_is_a_problem() -> None:
+    flux = str(WEIGHTS / "pocket-flux")
+    plain = FluxRenderer(FluxOptions(model=flux, device="cpu")).inspect()
+    assert plain.ready
+    options = FluxOptions(model=flux, depth_lora="somebody/depth-lora", device="cpu")
+    assert any("takes depth already" in line for line in FluxRenderer(options).inspect().problems)
+
+
+@pytest.mark.parametrize("name", ["pocket-sd15", "pocket-sd21", "pocket-sdxl", "pocket-flux"])
+def test_every_shipped_preset_is_ready_and_its_memory_known(name: str) -> None:
+    preset = next(one for one in load_plugins().presets() if one.name == name)
+    found = load_plugins().renderer(name, {"device": "cpu"}).inspect()
+    assert found.ready, (missing(found), found.problems)
+    assert found.memory
+    assert preset.options["model"] in {part.source for part in found.parts}
+
+
+def test_a_vae_from_elsewhere_makes_the_models_own_one_unneeded() -> None:
+    model, vae = str(WEIGHTS / "pocket-sdxl"), "madebyollin/sdxl-vae-fp16-fix"
+    assert not list((WEIGHTS / "pocket-sdxl" / "vae").glob("*.safetensors"))
+    options = SDXLOptions(model=model, vae=vae, device="cpu")
+    found = SDXLRenderer(options).inspect()
+    assert {part.source for part in found.parts if part.missing} == {vae}
 
 
 def test_parameters_are_counted_by_headers_layer_by_layer(tmp_path: Path) -> None:
