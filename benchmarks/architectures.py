@@ -28,6 +28,7 @@ UNETS: dict[str, dict[str, Any]] = {
         "cross_attention_dim": 1024,
         "attention_head_dim": (5, 10, 20, 20),
         "use_linear_projection": True,
+        "upcast_attention": True,
     },
     "sdxl": {
         "block_out_channels": (320, 640, 1280),

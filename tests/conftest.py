@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,3 +25,18 @@ settings.load_profile("threedis")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test finds what another one, or the person who runs them, has kept."""
     monkeypatch.setenv("THREEDIS_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def benchmark() -> Callable[[str], ModuleType]:
+    """A module of the benchmarks' folder, by name."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+
+    def module(name: str) -> ModuleType:
+        sys.path.insert(0, folder)
+        try:
+            return import_module(name)
+        finally:
+            sys.path.remove(folder)
+
+    return module

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,18 +12,20 @@ import torch
 
 from threedis_pocket import WEIGHTS
 
-ROOT = Path(__file__).parents[2]
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    benchmark: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
     """Run a benchmark's ``main`` with arguments and ``--json``; what it printed."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
     def run_main(name: str, *arguments: str) -> Any:
         monkeypatch.setattr("sys.argv", [name, *arguments, "--json"])
-        import_module(name).main()
+        benchmark(name).main()
         return json.loads(capsys.readouterr().out)
 
     return run_main

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Options, SD21Renderer
 from threedis_sd.sdxl import SDXLOptions, SDXLRenderer
 
-ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 POCKET = WEIGHTS / "pocket-sd15"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -291,9 +289,8 @@ def test_a_vae_that_is_upcast_takes_twice_the_room(tmp_path: Path, force_upcast:
     assert upcast - plain == (room if force_upcast else 0)
 
 
-def test_the_published_sizes_are_those_of_the_full_size_architectures(monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    part_sizes = import_module("memory_of_models").part_sizes
+def test_the_published_sizes_are_those_of_the_full_size_architectures(benchmark) -> None:
+    part_sizes = benchmark("memory_of_models").part_sizes
     models = {
         "sd15": (SD15, "lllyasviel/control_v11f1p_sd15_depth"),
         "sd21": (SD21Options().model, SD21Renderer.default_controlnet),

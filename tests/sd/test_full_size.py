@@ -5,6 +5,8 @@ The configurations are those of the published models, as far as attention is con
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,33 +16,6 @@ from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionMode
 from threedis_core.attention import FusionPlan
 from threedis_sd.attention import RegionHook, RegionProcessor, attached, cross_attention_layers
 
-THREE_ATTENDING_BLOCKS: dict[str, Any] = {
-    "block_out_channels": (320, 640, 1280, 1280),
-    "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
-}
-UNETS: dict[str, dict[str, Any]] = {
-    "sd15": {**THREE_ATTENDING_BLOCKS, "cross_attention_dim": 768, "attention_head_dim": 8},
-    "sd21": {
-        **THREE_ATTENDING_BLOCKS,
-        "cross_attention_dim": 1024,
-        "attention_head_dim": (5, 10, 20, 20),
-        "use_linear_projection": True,
-        "upcast_attention": True,
-    },
-    "sdxl": {
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "cross_attention_dim": 2048,
-        "attention_head_dim": (5, 10, 20),
-        "transformer_layers_per_block": (1, 2, 10),
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
-}
 PARAMETERS = {"sd15": 859.5e6, "sd21": 865.9e6, "sdxl": 2567.5e6}
 LAYERS = {"sd15": 16, "sd21": 16, "sdxl": 70}
 CONTROLNET_LAYERS = {"sd15": 7, "sd21": 7, "sdxl": 34}
@@ -50,9 +25,10 @@ COUNTS = (2, 0, 3)
 
 
 @pytest.fixture(scope="module")
-def unets() -> dict[str, UNet2DConditionModel]:
+def unets(benchmark: Callable[[str], ModuleType]) -> dict[str, UNet2DConditionModel]:
+    configurations = benchmark("architectures").UNETS
     with torch.device("meta"):
-        return {family: UNet2DConditionModel(**facts).half() for family, facts in UNETS.items()}
+        return {name: UNet2DConditionModel(**one).half() for name, one in configurations.items()}
 
 
 @pytest.fixture(params=["sd15", "sd21", "sdxl"])

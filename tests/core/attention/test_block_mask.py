@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
@@ -16,6 +18,8 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from threedis_core.attention import JointPlan
 from threedis_core.attention.block_mask import BlockMaskAttention
 from threedis_core.attention.joint import CONTROLS
+from threedis_core.box import Box
+from threedis_core.regions import Regions
 
 CPU = torch.device("cpu")
 ALL = frozenset(CONTROLS)
@@ -47,6 +51,39 @@ def test_the_blocks_are_those_that_asking_every_pair_of_tokens_gives(
     assert torch.equal(made.kv_num_blocks, asked.kv_num_blocks)
     assert torch.equal(made.full_kv_num_blocks, asked.full_kv_num_blocks)
     assert 0 < made.full_kv_num_blocks.sum() < made.to_dense().sum()
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> list[JointPlan]:
+    """Two pictures of some hundred tokens, of boxes that overlap or are smaller than a token."""
+    rows, columns = draw(st.integers(9, 20)), draw(st.integers(9, 20))
+    corner, side = st.floats(0, 0.8), st.floats(0.001, 0.9)
+    box = st.builds(
+        lambda x, y, w, h: Box.from_xyxy((x, y, min(1.0, x + w), min(1.0, y + h))),
+        *(corner, corner, side, side),
+    )
+    plans: list[JointPlan] = []
+    for _ in range(2):
+        boxes = tuple(draw(st.lists(box, max_size=4)))
+        masks = Regions(boxes, (None,) * len(boxes), 64, 64).token_masks(rows, columns)
+        assert masks.any((1, 2)).all()
+        lengths = st.lists(st.integers(1, 150), min_size=len(boxes) + 1, max_size=len(boxes) + 1)
+        plans.append(JointPlan(tuple(draw(lengths)), masks))
+    tokens = max(plan.text_tokens for plan in plans)
+    return [plan.padded(tokens) for plan in plans]
+
+
+@hypothesis.settings(max_examples=12)
+@hypothesis.given(plans=pictures(), controls=st.frozensets(st.sampled_from(CONTROLS)))
+def test_the_blocks_of_any_pictures_are_those_that_asking_every_pair_gives(
+    plans: list[JointPlan], controls: frozenset[str]
+) -> None:
+    made = BlockMaskAttention(plans, controls, CPU, torch.float32).block_mask
+    tokens = plans[0].tokens
+    asked = create_block_mask(made.mask_mod, 2, None, tokens, tokens, device="cpu")
+    assert torch.equal(made.to_dense().expand_as(asked.to_dense()), asked.to_dense())
+    full = (made.full_kv_num_blocks, asked.full_kv_num_blocks)
+    assert torch.equal(full[0].expand_as(full[1]), full[1])
 
 
 def test_the_order_puts_the_image_tokens_of_a_cell_side_by_side() -> None:
