@@ -148,8 +148,9 @@ def make_what_the_commands_name(folder: Path) -> None:
     (model.parent / "control_v11f1p_sd15_depth").symlink_to(model / "controlnet")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/run-config.md"])
 def test_the_commands_a_newcomer_types_run(page, tmp_path) -> None:
+    write_files(ROOT / "README.md", tmp_path)  # the layout that the other pages go on with
     write_files(ROOT / page, tmp_path)
     make_what_the_commands_name(tmp_path)
     commands = shell_commands(ROOT / page)
