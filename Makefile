@@ -1,6 +1,7 @@
 # Everything here sets itself up: it needs Python >= 3.11 with pip, and make.
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= 2  # processes that run the tests
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
@@ -14,7 +15,7 @@ demo: $(VENV)/.installed  ## render the contact sheet of the pocket models
 	$(BIN)/threedis demo
 
 test: $(VENV)/.developed  ## run the tests
-	$(BIN)/python -m pytest --cov=threedis_core --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -n $(JOBS) --cov=threedis_core --cov-report=term --cov-fail-under=90
 
 check: lint types docs  ## what CI checks beside the tests
 
