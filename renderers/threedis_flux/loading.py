@@ -40,7 +40,15 @@ def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
     lora_files = find_loras(loras)
     arguments = {} if options.quantization is None else {"quantization_config": _quantized(options)}
-    pipeline = load_pipeline(FluxControlPipeline, model, endings, dtype, **arguments)
+    try:
+        pipeline = load_pipeline(FluxControlPipeline, model, endings, dtype, **arguments)
+    except ImportError as error:  # diffusers asks for a quantisation's package only here
+        if options.quantization is None:
+            raise
+        raise OptionError(
+            f"quantization needs a package that is not installed ({error}); install it, or leave "
+            "quantization out"
+        ) from error
     load_loras(pipeline, loras, lora_files)
     if options.fuse_qkv:
         pipeline.transformer.fuse_qkv_projections()
