@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate.utils import set_seed
-from diffusers import ControlNetModel, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, FluxTransformer2DModel, UNet2DConditionModel
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -73,55 +74,69 @@ def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
 
 
 def train_vae(work: Path, settings: Settings = VAE, progress: Progress = silent) -> Path:
-    """Train the autoencoder and normalise its latents; save it as ``work/vae/model``."""
-    data = train_pictures(work, progress)
-    set_seed(settings.seed)
-    vae = build_vae()
-    fit(VaeTask(vae, data), settings, work / "vae", progress)
-    normalise_latents(vae, data)
-    return _save(vae, work / "vae" / "model")
+    """Train the U-Nets' autoencoder; save it as ``work/vae/model``."""
+    return _train_vae(build_vae, 0.0, work, "vae", settings, progress)
 
 
 def train_flux_vae(work: Path, settings: Settings = FLUX_VAE, progress: Progress = silent) -> Path:
     """Train FLUX's autoencoder on pictures and depth maps; save it as ``work/flux-vae/model``."""
+    return _train_vae(build_flux_vae, 0.2, work, "flux-vae", settings, progress)
+
+
+def _train_vae(
+    build: Callable[[], AutoencoderKL],
+    depth_share: float,
+    work: Path,
+    name: str,
+    settings: Settings,
+    progress: Progress,
+) -> Path:
+    """Train an autoencoder and normalise its latents."""
     data = train_pictures(work, progress)
     set_seed(settings.seed)
-    vae = build_flux_vae()
-    fit(VaeTask(vae, data, depth_share=0.2), settings, work / "flux-vae", progress)
+    vae = build()
+    fit(VaeTask(vae, data, depth_share), settings, work / name, progress)
     normalise_latents(vae, data)
-    return _save(vae, work / "flux-vae" / "model")
+    return _save(vae, work / name / "model")
 
 
 def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silent) -> Path:
-    """Train the text encoder; save it and its tokenizer under ``work/text``."""
+    """Train CLIP's text encoder; save it and its tokenizer under ``work/text``."""
     tokenizer = build_tokenizer()
-    set_seed(settings.seed)
-    encoder = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    fit(TextTask(encoder, tokenizer), settings, work / "text", progress)
-    _save(tokenizer, work / "text" / "tokenizer")
-    return _save(encoder, work / "text" / "text_encoder")
+    ids = len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+    build = partial(build_text_encoder, *ids)
+    return _train_text(TextTask, build, tokenizer, work / "text", settings, progress)
 
 
 def train_openclip(work: Path, settings: Settings = OPENCLIP, progress: Progress = silent) -> Path:
     """Train the text encoder of SD2.1 and SDXL; save it as ``work/openclip/text_encoder``."""
     tokenizer = build_tokenizer()
-    set_seed(settings.seed)
-    encoder = build_open_text_encoder(
-        len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
-    )
-    fit(OpenClipTask(encoder, tokenizer), settings, work / "openclip", progress)
-    _save(tokenizer, work / "openclip" / "tokenizer")
-    return _save(encoder, work / "openclip" / "text_encoder")
+    ids = len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+    build = partial(build_open_text_encoder, *ids)
+    return _train_text(OpenClipTask, build, tokenizer, work / "openclip", settings, progress)
 
 
 def train_t5(work: Path, settings: Settings = T5, progress: Progress = silent) -> Path:
     """Train FLUX's T5; save it and its tokenizer under ``work/t5``."""
     tokenizer = build_t5_tokenizer()
+    build = partial(build_t5, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return _train_text(T5Task, build, tokenizer, work / "t5", settings, progress)
+
+
+def _train_text(
+    task: type[TextTask],
+    build: Callable[[], Any],
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    settings: Settings,
+    progress: Progress,
+) -> Path:
+    """Train a text encoder; save it beside its tokenizer."""
     set_seed(settings.seed)
-    encoder = build_t5(len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
-    fit(T5Task(encoder, tokenizer), settings, work / "t5", progress)
-    _save(tokenizer, work / "t5" / "tokenizer")
-    return _save(encoder, work / "t5" / "text_encoder")
+    encoder = build()
+    fit(task(encoder, tokenizer), settings, folder, progress)
+    _save(tokenizer, folder / "tokenizer")
+    return _save(encoder, folder / "text_encoder")
 
 
 def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silent) -> Path:
