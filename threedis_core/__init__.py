@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from threedis_core.interfaces import (
         BackendOptions,
         Capabilities,
+        DepthEstimator,
         DepthModel,
         DepthRequest,
         RegionRefiner,
@@ -57,6 +58,7 @@ _MODULES = {
     "Choice": "config",
     "ControlSchedule": "schedule",
     "DepthError": "errors",
+    "DepthEstimator": "interfaces",
     "DepthMap": "depth",
     "DepthModel": "interfaces",
     "DepthRequest": "interfaces",
@@ -104,6 +106,7 @@ __all__ = [
     "Choice",
     "ControlSchedule",
     "DepthError",
+    "DepthEstimator",
     "DepthMap",
     "DepthModel",
     "DepthRequest",

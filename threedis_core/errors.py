@@ -37,7 +37,7 @@ class OptionError(InputError):
 
 
 class UnknownPluginError(InputError):
-    """A name that no renderer, depth model, refiner or preset is registered under."""
+    """A name that no renderer, depth model or estimator, refiner or preset is registered under."""
 
 
 class PluginError(ThreeDISError):

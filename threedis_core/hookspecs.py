@@ -43,6 +43,11 @@ def threedis_register_depth_models(register: Register) -> None:
 
 
 @hookspec
+def threedis_register_depth_estimators(register: Register) -> None:
+    """Register subclasses of ``DepthEstimator``."""
+
+
+@hookspec
 def threedis_register_region_refiners(register: Register) -> None:
     """Register subclasses of ``RegionRefiner``."""
 

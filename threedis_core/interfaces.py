@@ -1,4 +1,4 @@
-"""The stable interfaces: what a depth model, a region refiner and a renderer are.
+"""The stable interfaces: depth models and estimators, region refiners and renderers.
 
 Importing this module imports neither torch nor diffusers; an implementation imports them
 in its own module, which is loaded only when it is used.
@@ -170,6 +170,31 @@ class DepthModel(ABC):
 
     def close(self) -> None:
         """Free the model. Generating again loads it again."""
+
+
+class DepthEstimator(ABC):
+    """Turn pictures into depth maps. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def estimate(
+        self, pictures: Sequence[Image.Image], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Estimate one depth map per picture, in order, each of its picture's size.
+
+        Pictures may have any mode and differ in size. Each map is the one its picture gives alone.
+
+        Raises:
+            OptionError: An option that this machine cannot serve.
+            WeightsError: The model is missing or unreadable.
+        """
+
+    def close(self) -> None:
+        """Free the model. Estimating again loads it again."""
 
 
 class RegionRefiner(ABC):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pluggy
 
@@ -29,16 +29,21 @@ from threedis_core.registrations import (
 from threedis_core.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from threedis_core.interfaces import DepthModel, RegionRefiner, RenderBackend
+    from threedis_core.interfaces import (
+        DepthEstimator,
+        DepthModel,
+        RegionRefiner,
+        RenderBackend,
+    )
 
 ENTRY_POINT_GROUP = "threedis"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
-Backend = TypeVar("Backend", "RenderBackend", "DepthModel", "RegionRefiner")
+Backend = TypeVar("Backend", "RenderBackend", "DepthModel", "DepthEstimator", "RegionRefiner")
 
 
 class PluginRegistry:
-    """The renderers, depth models, region refiners and presets of a set of plugins.
+    """The renderers, depth models and estimators, region refiners and presets of some plugins.
 
     Names are unique across all of them, so that a preset can name any backend.
     """
@@ -96,8 +101,7 @@ class PluginRegistry:
         self._manager.subset_hook_caller(hook, others)(**arguments)
 
     def _call_registration_hooks(self, plugin: object, staging: Staging) -> None:
-        kinds: tuple[Kind, ...] = ("renderer", "depth model", "region refiner")
-        for kind in kinds:
+        for kind in get_args(Kind):
             hook = f"threedis_register_{kind.replace(' ', '_')}s"
             self.call(plugin, hook, register=partial(staging.register, kind))
         self.call(plugin, "threedis_register_presets", register=staging.register_preset)
@@ -162,6 +166,12 @@ class PluginRegistry:
         from threedis_core.interfaces import DepthModel
 
         return self._make("depth model", DepthModel, name, options)
+
+    def depth_estimator(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> DepthEstimator:
+        """Make a depth estimator; arguments and errors as for ``renderer``."""
+        from threedis_core.interfaces import DepthEstimator
+
+        return self._make("depth estimator", DepthEstimator, name, options)
 
     def region_refiner(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> RegionRefiner:
         """Make a region refiner; arguments and errors as for ``renderer``."""

@@ -9,8 +9,8 @@ import threedis_core
 import threedis_core.testing
 
 PUBLIC = """
-    BackendOptions Box Capabilities Choice ControlSchedule DepthError DepthMap DepthModel
-    DepthRequest InputError Inspection Instance Layout LayoutError MemoryNeed ModelPart NeededFile
+    BackendOptions Box Capabilities Choice ControlSchedule DepthError DepthEstimator DepthMap
+    DepthModel DepthRequest InputError Inspection Instance Layout LayoutError MemoryNeed ModelPart NeededFile
     OptionError PluginError PluginRegistry
     Progress RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run
     RunConfig RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__

@@ -15,6 +15,7 @@ from threedis_core.plugins import PluginRegistry
 HEADINGS = {
     "renderer": "Renderers",
     "depth model": "Depth models",
+    "depth estimator": "Depth estimators",
     "region refiner": "Region refiners",
 }
 
@@ -23,7 +24,7 @@ def plugins_command(
     context: typer.Context,
     as_json: AsJson = False,
 ) -> None:
-    """List renderers, depth models, region refiners and presets, and plugins that fail."""
+    """List renderers, depth models and estimators, region refiners, presets; and what fails."""
     document = describe_plugins(state_of(context).registry)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
