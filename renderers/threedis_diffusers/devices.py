@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from threedis_core.errors import OptionError
-from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.options import DiffusersOptions, ModelOptions
 
 CUDA_ONLY_BACKENDS = ("cudnn", "efficient")
 
@@ -20,12 +20,7 @@ def resolve_device(options: DiffusersOptions) -> torch.device:
     Raises:
         OptionError: The device is not there, or the options ask for what it cannot do.
     """
-    device = torch.device(_automatic() if options.device == "auto" else options.device)
-    if device.type != "cpu" and not _is_there(device):
-        raise OptionError(
-            f"device is '{options.device}', but this machine has no such device; "
-            f"use device=auto, which is '{_automatic()}' here"
-        )
+    device = find_device(options.device)
     if device.type == "cpu" and options.offload != "none":
         raise OptionError(
             f"offload is '{options.offload}', but the model runs on the CPU, where there is "
@@ -39,8 +34,23 @@ def resolve_device(options: DiffusersOptions) -> torch.device:
     return device
 
 
+def find_device(name: str) -> torch.device:
+    """The device called ``name``; "auto" is what this machine has.
+
+    Raises:
+        OptionError: The device is not there.
+    """
+    device = torch.device(_automatic() if name == "auto" else name)
+    if device.type != "cpu" and not _is_there(device):
+        raise OptionError(
+            f"device is '{name}', but this machine has no such device; "
+            f"use device=auto, which is '{_automatic()}' here"
+        )
+    return device
+
+
 def resolve_dtype(
-    options: DiffusersOptions, device: torch.device, accelerated: torch.dtype = torch.float16
+    options: ModelOptions, device: torch.device, accelerated: torch.dtype = torch.float16
 ) -> torch.dtype:
     """The number format that ``options`` means: by default ``accelerated``, on a CPU float32."""
     if options.dtype == "auto":

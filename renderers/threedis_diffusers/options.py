@@ -29,13 +29,31 @@ class LoRA(BaseModel):
     file: str | None = None
 
 
-class DiffusersOptions(BackendOptions):
+class ModelOptions(BackendOptions):
+    """Options of everything that loads a model.
+
+    Args:
+        model: A local folder as ``save_pretrained`` writes it, or a hub id.
+        dtype: Number format; "auto" chooses by device.
+        device: Where to compute; "auto" takes what is there.
+    """
+
+    model: str = Field(min_length=1)
+    dtype: Dtype = "auto"
+    device: str = "auto"
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", value):
+            raise ValueError("expected auto, cpu, mps, cuda, xpu, or a numbered one like cuda:1")
+        return value
+
+
+class DiffusersOptions(ModelOptions):
     """Options that every diffusers pipeline has; a family sets its own defaults.
 
     Args:
-        model: A local folder in diffusers format or a hub id.
-        dtype: Number format; "auto" chooses by device.
-        device: Where to compute; "auto" takes what is there.
         offload: How much of the model waits outside of the device's memory.
         steps: Denoising steps.
         guidance: Guidance scale.
@@ -44,22 +62,12 @@ class DiffusersOptions(BackendOptions):
         compile: Compile the model's blocks.
     """
 
-    model: str = Field(min_length=1)
-    dtype: Dtype = "auto"
-    device: str = "auto"
     offload: Offload = "none"
     steps: int = Field(50, ge=1, le=1000)
     guidance: float = Field(7.5, ge=0, allow_inf_nan=False)
     loras: tuple[LoRA, ...] = ()
     attention_backend: str = "native"
     compile: bool = False
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", value):
-            raise ValueError("expected auto, cpu, mps, cuda, xpu, or a numbered one like cuda:1")
-        return value
 
     @field_validator("attention_backend", mode="before")
     @classmethod

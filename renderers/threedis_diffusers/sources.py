@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,17 @@ HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True)
 class Source:
-    """A model in diffusers format: a local folder or a hub repository.
+    """A model as ``save_pretrained`` writes it: a local folder or a hub repository.
 
     Args:
         name: The folder's path or the repository's id.
         subfolder: Where the model lies inside; "" for the top.
+        library: Whose format it is in, for the messages.
     """
 
     name: str
     subfolder: str = ""
+    library: str = field(default="diffusers", kw_only=True)
 
     @property
     def is_local(self) -> bool:
@@ -135,13 +137,13 @@ class Source:
         file = self._inside(file)
         if self.is_local:
             return WeightsError(
-                f"folder '{self.name}' has no file '{file}'; expected a model in diffusers format "
-                "with safetensors weights (a torch pickle is never read): save it with "
+                f"folder '{self.name}' has no file '{file}'; expected a model in {self.library} "
+                "format with safetensors weights (a torch pickle is never read): save it with "
                 "save_pretrained(folder) and name that folder"
             )
         return WeightsError(
-            f"repository '{self.name}' has no file '{file}'; expected a model in diffusers format "
-            "with safetensors weights: name another repository or a local folder"
+            f"repository '{self.name}' has no file '{file}'; expected a model in {self.library} "
+            "format with safetensors weights: name another repository or a local folder"
         )
 
     def _inside(self, file: str) -> str:
@@ -151,7 +153,7 @@ class Source:
         if not HUB_ID.fullmatch(self.name):
             raise WeightsError(
                 f"model folder '{self.name}' is not there (wanted: {self._inside(file)}); name a "
-                "local folder in diffusers format or a hub id like 'owner/name'"
+                f"local folder in {self.library} format or a hub id like 'owner/name'"
             )
 
 
@@ -226,5 +228,5 @@ def _unreachable(repository: str, file: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"cannot get '{file}' of repository '{repository}' ({reason}); download it once while "
         f"online with `hf download {repository}` (log in first where a licence must be "
-        "accepted), or set the option to a local folder in diffusers format"
+        "accepted), or set the option to a local folder with these files"
     )

@@ -1,0 +1,15 @@
+"""Picture to depth: models that estimate the depth of a photo."""
+
+from __future__ import annotations
+
+from threedis_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def threedis_register_depth_estimators(register: Register) -> None:
+    """Register the estimators; no model code is imported until one is used."""
+    for name, target, summary in (
+        ("depth-anything", "transformers_estimators:DepthAnything", "Depth Anything V2"),
+        ("dpt", "transformers_estimators:DPT", "DPT, which MiDaS 3 is too"),
+    ):
+        register(name, f"threedis_estimate.{target}", summary)

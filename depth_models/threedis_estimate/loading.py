@@ -1,0 +1,89 @@
+"""Load a model of transformers and its picture processor, after all files were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from threedis_core.errors import WeightsError
+from threedis_diffusers.checks import check_part
+from threedis_diffusers.devices import find_device, resolve_dtype
+from threedis_diffusers.loading import readable, variant
+from threedis_diffusers.options import ModelOptions
+from threedis_diffusers.quiet import quiet
+from threedis_diffusers.sources import Source
+
+PROCESSOR = "preprocessor_config.json"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A loaded model.
+
+    Args:
+        model: It, in evaluation mode, on ``device``.
+        processor: Makes its input from pictures, and something useful from its output.
+        device: Where it is.
+        dtype: The number format of its weights and its input.
+    """
+
+    model: Any
+    processor: Any
+    device: torch.device
+    dtype: torch.dtype
+
+
+def load_model(
+    options: ModelOptions, kind: str, model_class: str, processor_class: str
+) -> LoadedModel:
+    """Check device and files, then load.
+
+    Args:
+        options: Which model, and where it runs.
+        kind: What config.json must call it: "dpt".
+        model_class: Its class in transformers.
+        processor_class: Its picture processor's; one that does without torchvision.
+    Raises:
+        OptionError: The device is not there.
+        WeightsError: A file is missing or damaged, or it is another kind of model.
+    """
+    import transformers
+
+    device = find_device(options.device)
+    dtype = resolve_dtype(options, device)
+    source = Source(options.model, library="transformers")
+    ending = check_files(source, kind)
+    with readable(source), quiet():
+        processor = getattr(transformers, processor_class).from_pretrained(source.location)
+        model, report = getattr(transformers, model_class).from_pretrained(
+            source.location,
+            dtype=dtype,
+            use_safetensors=True,
+            variant=variant([ending]),
+            output_loading_info=True,
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise WeightsError(
+            f"the weights of '{source.name}' lack {missing[0]} and {len(missing) - 1} more that "
+            f"its configuration asks for; get the files again, or name another model"
+        )
+    return LoadedModel(model.eval().to(device), processor, device, dtype)
+
+
+def check_files(source: Source, kind: str) -> str:
+    """See that all files of a model are there and that it is of ``kind``.
+
+    Returns:
+        The ending of the weights file.
+    Raises:
+        WeightsError: They are not, or it is not.
+    """
+    found = source.read("config.json").get("model_type")
+    if found != kind:
+        raise WeightsError(
+            f"'{source.name}' is a model of type {found!r}; expected {kind!r}: name another model"
+        )
+    source.read(PROCESSOR)
+    return check_part(source, "", "model")

@@ -1,0 +1,108 @@
+"""The estimators ``depth-anything`` and ``dpt``: models of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from threedis_core.depth import DepthMap
+from threedis_core.errors import RenderError
+from threedis_core.interfaces import DepthEstimator
+from threedis_core.progress import Progress, silent
+from threedis_diffusers.holder import ModelHolder
+from threedis_estimate.loading import LoadedModel, load_model
+from threedis_estimate.options import DepthAnythingOptions, DPTOptions, EstimatorOptions
+from threedis_estimate.pictures import check_shapes
+
+NEAREST_METRES = 0.1
+"""Metric depths below this count as this, so that one wrong pixel does not squeeze the others."""
+
+
+class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
+    """Estimate depth with one model of transformers.
+
+    A map is the model's inverse depth, resized to the picture's size and stretched so that its
+    least value is 0 and its greatest 1. Of a metric model it is 1 / metres.
+    """
+
+    kind: ClassVar[str]
+    model_class: ClassVar[str]
+    options: EstimatorOptions
+
+    def load_checked(self) -> LoadedModel:
+        """Check device and files, then load the model."""
+        return load_model(self.options, self.kind, self.model_class, "DPTImageProcessorPil")
+
+    def estimate(
+        self, pictures: Sequence[Image.Image], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Estimate one depth map per picture.
+
+        Raises:
+            InputError: A picture that is hardly more than a line.
+            OptionError: The device is not there.
+            WeightsError: A file is missing or damaged, or it is another kind of model.
+            RenderError: This estimator is at work already, or the model makes no numbers.
+        """
+        check_shapes(pictures)
+        with self.in_use() as loaded:
+            maps: dict[int, DepthMap] = {}
+            for members in self._batches(pictures):
+                found = self._estimate(loaded, [pictures[index] for index in members])
+                maps |= zip(members, found, strict=True)
+                progress("depth", len(maps), len(pictures))
+        return [maps[index] for index in range(len(pictures))]
+
+    def _batches(self, pictures: Sequence[Image.Image]) -> Iterator[list[int]]:
+        """The numbers of pictures of one size, at most ``batch_size`` together."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            groups.setdefault(picture.size, []).append(index)
+        most = self.options.batch_size
+        for members in groups.values():
+            for start in range(0, len(members), most):
+                yield members[start : start + most]
+
+    @torch.no_grad()
+    def _estimate(self, loaded: LoadedModel, pictures: Sequence[Image.Image]) -> list[DepthMap]:
+        colours = [picture.convert("RGB") for picture in pictures]
+        pixels = loaded.processor(colours, return_tensors="pt").pixel_values
+        output = loaded.model(pixels.to(loaded.device, loaded.dtype))
+        output.predicted_depth = self._inverse(loaded.model.config, output.predicted_depth.float())
+        sizes = [(picture.height, picture.width) for picture in pictures]
+        resized = loaded.processor.post_process_depth_estimation(output, sizes)
+        return [self._to_map(found["predicted_depth"]) for found in resized]
+
+    def _inverse(self, config: Any, depth: Tensor) -> Tensor:
+        metric = getattr(config, "depth_estimation_type", "relative") == "metric"
+        return 1 / depth.clamp(min=NEAREST_METRES) if metric else depth
+
+    def _to_map(self, values: Tensor) -> DepthMap:
+        if not values.isfinite().all():
+            raise RenderError(
+                f"'{self.options.model}' makes numbers that are not finite in dtype "
+                f"{self.options.dtype}; use dtype=bfloat16 or dtype=float32"
+            )
+        return DepthMap.normalise(values.cpu().numpy())
+
+
+class DepthAnything(TransformersEstimator):
+    """Depth Anything, version 1 or 2."""
+
+    Options = DepthAnythingOptions
+    name = "depth-anything"
+    kind = "depth_anything"
+    model_class = "DepthAnythingForDepthEstimation"
+
+
+class DPT(TransformersEstimator):
+    """DPT and MiDaS 3."""
+
+    Options = DPTOptions
+    name = "dpt"
+    kind = "dpt"
+    model_class = "DPTForDepthEstimation"

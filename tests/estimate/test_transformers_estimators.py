@@ -1,0 +1,181 @@
+"""``depth-anything`` and ``dpt`` on tiny random models of the real classes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForDepthEstimation, DPTImageProcessorPil
+
+from threedis_core import DepthEstimator, DepthMap, load_plugins
+from threedis_core.errors import InputError, OptionError, RenderError, WeightsError
+from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
+
+NAMES = ("depth-anything", "dpt")
+
+
+Make = Callable[..., DepthEstimator]
+
+
+@pytest.fixture(scope="module")
+def make(model_folders) -> Make:
+    """Make an estimator by name, with its tiny model or another."""
+    registry = load_plugins()
+
+    def make(name: str, model: str | Path | None = None, **options: object) -> DepthEstimator:
+        chosen = {"model": str(model or model_folders[name]), **options}
+        return registry.depth_estimator(name, chosen)
+
+    return make
+
+
+def expected(folder: Path, picture: Image.Image, metric: bool = False) -> np.ndarray:
+    """The map by transformers' own interpolation, from 0 to 1."""
+    model = AutoModelForDepthEstimation.from_pretrained(folder).eval()
+    pixels = DPTImageProcessorPil.from_pretrained(folder)(picture, return_tensors="pt")
+    with torch.no_grad():
+        depth = model(**pixels).predicted_depth
+    near = 1 / depth.clamp(min=0.1) if metric else depth
+    size = (picture.height, picture.width)
+    resized = torch.nn.functional.interpolate(near[None], size, mode="bicubic")[0, 0]
+    return ((resized - resized.min()) / (resized.max() - resized.min())).numpy()
+
+
+def test_registering_imports_no_model_library() -> None:
+    check_discovery_is_light("threedis_estimate")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_picture_gives_the_stretched_output_of_its_model(
+    name, make, pictures, model_folders
+) -> None:
+    maps = make(name).estimate(pictures)
+    assert len(maps) == len(pictures)
+    for depth, picture in zip(maps, pictures, strict=True):
+        assert isinstance(depth, DepthMap)
+        assert depth.values.dtype == np.float32
+        wanted = expected(model_folders[name], picture)
+        np.testing.assert_allclose(depth.values, wanted, atol=1e-4)
+        assert wanted.std() > 0.05
+
+
+def test_a_metric_models_metres_become_their_inverse(make, pictures, model_folders) -> None:
+    folder = model_folders["metric"]
+    found = make("depth-anything", folder).estimate(pictures[:1])[0]
+    np.testing.assert_allclose(found.values, expected(folder, pictures[0], metric=True), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_map_is_the_one_its_picture_gives_alone(name, make, pictures) -> None:
+    estimator = make(name)
+    together = estimator.estimate(pictures)
+    for picture, depth in zip(pictures, together, strict=True):
+        alone = estimator.estimate([picture])[0]
+        np.testing.assert_allclose(depth.values, alone.values, atol=1e-5)
+    one_by_one = make(name, batch_size=1).estimate(pictures)
+    np.testing.assert_allclose(together[2].values, one_by_one[2].values, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_pictures_of_any_mode_are_read(mode, make, pictures) -> None:
+    picture = pictures[0].convert(mode)
+    found = make("dpt").estimate([picture])[0]
+    again = make("dpt").estimate([picture.convert("RGB")])[0]
+    assert np.array_equal(found.values, again.values)
+
+
+def test_progress_counts_pictures(make, pictures) -> None:
+    told = []
+    make("dpt").estimate(pictures, lambda *step: told.append(step))
+    assert told == [("depth", 2, 3), ("depth", 3, 3)]
+
+
+def test_no_pictures_give_no_maps(make) -> None:
+    assert make("dpt").estimate([]) == []
+
+
+def test_closing_and_estimating_again_gives_the_same_map(make, pictures) -> None:
+    estimator = make("dpt")
+    first = estimator.estimate(pictures)
+    estimator.close()
+    for one, other in zip(first, estimator.estimate(pictures), strict=True):
+        assert np.array_equal(one.values, other.values)
+
+
+def test_half_precision_is_near_full_precision(make, pictures) -> None:
+    full, half = (
+        make("dpt", dtype=dtype).estimate(pictures[:1])[0].values
+        for dtype in ("float32", "bfloat16")
+    )
+    assert 0 < np.abs(full - half).max() < 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_option_is_refused(name, make) -> None:
+    check_unknown_option_is_refused(make(name).Options)
+
+
+def test_a_picture_that_is_hardly_more_than_a_line_is_refused_before_loading(make) -> None:
+    line = Image.new("RGB", (600, 10))
+    with pytest.raises(InputError, match=r"pictures\[0\] is 600x10 pixels; .* 16 times"):
+        make("dpt", "nowhere/at-all").estimate([line])
+
+
+def test_another_kind_of_model_is_refused(make, pictures, model_folders) -> None:
+    with pytest.raises(WeightsError, match=r"model of type 'dpt'; expected 'depth_anything'"):
+        make("depth-anything", model_folders["dpt"]).estimate(pictures)
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "model.safetensors"])
+def test_a_missing_file_is_named_before_anything_is_loaded(
+    file, make, pictures, model_folders, tmp_path, monkeypatch
+) -> None:
+    folder = shutil.copytree(model_folders["dpt"], tmp_path / "model")
+    (folder / file).unlink()
+    monkeypatch.setattr("transformers.DPTForDepthEstimation.from_pretrained", None)
+    with pytest.raises(WeightsError, match=f"has no file '{file}'; .*transformers format"):
+        make("dpt", folder).estimate(pictures)
+
+
+def test_a_damaged_file_is_one_clear_line(make, pictures, model_folders, tmp_path) -> None:
+    folder = shutil.copytree(model_folders["dpt"], tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"not at all")
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        make("dpt", folder).estimate(pictures)
+
+
+def test_weights_that_are_not_all_there_are_refused(
+    make, pictures, model_folders, tmp_path
+) -> None:
+    folder = shutil.copytree(model_folders["dpt"], tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["head.head.4.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"head\.head\.4\.weight"):
+        make("dpt", folder).estimate(pictures)
+
+
+def test_a_repository_that_is_not_here_says_how_to_get_it(make, pictures, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="hf download nobody/nothing"):
+        make("dpt", "nobody/nothing").estimate(pictures)
+
+
+def test_a_device_that_is_not_there_is_refused(make, pictures) -> None:
+    with pytest.raises(OptionError, match="no such device"):
+        make("dpt", device="cuda:77").estimate(pictures)
+
+
+def test_numbers_that_are_not_finite_are_an_error(make, pictures, model_folders, tmp_path) -> None:
+    folder = shutil.copytree(model_folders["dpt"], tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["head.head.4.bias"] = torch.tensor([float("nan")])
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RenderError, match="not finite"):
+        make("dpt", folder).estimate(pictures)
