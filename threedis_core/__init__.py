@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from threedis_core.depth import DepthMap
     from threedis_core.draw import draw_layout
     from threedis_core.errors import (
+        DataError,
         DepthError,
         InputError,
         LayoutError,
@@ -57,6 +58,7 @@ _MODULES = {
     "Capabilities": "interfaces",
     "Choice": "config",
     "ControlSchedule": "schedule",
+    "DataError": "errors",
     "DepthError": "errors",
     "DepthEstimator": "interfaces",
     "DepthMap": "depth",
@@ -105,6 +107,7 @@ __all__ = [
     "Capabilities",
     "Choice",
     "ControlSchedule",
+    "DataError",
     "DepthError",
     "DepthEstimator",
     "DepthMap",

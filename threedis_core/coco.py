@@ -11,14 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from threedis_core.coco_records import (
+    Record,
+    are_numbers,
+    category_names,
+    category_of,
+    image_size,
+    joined,
+    read_box,
+    records,
+)
 from threedis_core.documents import read_document
 from threedis_core.errors import LayoutError
-from threedis_core.layout import Box, Instance, Layout
+from threedis_core.layout import Instance, Layout
 from threedis_core.layout_problems import shown
-from threedis_core.limits import MAX_DATASET_BYTES, MAX_PIXELS, MAX_SIDE
+from threedis_core.limits import MAX_DATASET_BYTES, MAX_PIXELS
 from threedis_core.mask import Mask
 
-Record = Mapping[str, Any]
+NOT_COCO = " (if it is a layout file, leave --image-id out)"
 
 
 def read_coco(path: str | Path, image_id: int) -> Layout:
@@ -38,14 +48,14 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
     """
     document = read_document(path, LayoutError, MAX_DATASET_BYTES)
     try:
-        image = _find_image(_records(document, "images"), image_id)
-        size = _image_size(image)
+        image = _find_image(records(document, "images", NOT_COCO), image_id)
+        size = image_size(image)
         annotations = [
             record
-            for record in _records(document, "annotations")
+            for record in records(document, "annotations", NOT_COCO)
             if _same_id(record.get("image_id"), image_id)
         ]
-        names = _category_names(_records(document, "categories"))
+        names = category_names(records(document, "categories", NOT_COCO))
         instances = [
             _instance(record, names, size)
             for record in annotations
@@ -63,31 +73,6 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
         raise LayoutError(f"{path}: {error}") from None
 
 
-def _records(document: Any, name: str) -> Sequence[Record]:
-    records = cast("Record", document).get(name) if isinstance(document, Mapping) else None
-    if not isinstance(records, list):
-        raise LayoutError(
-            f"no list '{name}'; expected a COCO annotation file "
-            "(if it is a layout file, leave --image-id out)"
-        )
-    for index, record in enumerate(cast("list[Any]", records)):
-        if not isinstance(record, Mapping):
-            raise LayoutError(f"{name}[{index}]: got {shown(record)}; expected an object")
-    return cast("list[Record]", records)
-
-
-def _category_names(categories: Sequence[Record]) -> dict[int | str, Any]:
-    names: dict[int | str, Any] = {}
-    for index, category in enumerate(categories):
-        found = category.get("id")
-        if not isinstance(found, int | str):
-            raise LayoutError(
-                f"categories[{index}]: id {shown(found)}; expected a whole number or text"
-            )
-        names[found] = category.get("name")
-    return names
-
-
 def _find_image(images: Sequence[Record], image_id: int) -> Record:
     for image in images:
         if _same_id(image.get("id"), image_id):
@@ -102,43 +87,18 @@ def _same_id(found: Any, wanted: int) -> bool:
     return type(found) is int and found == wanted
 
 
-def _image_size(image: Record) -> tuple[int, int]:
-    width, height = image.get("width"), image.get("height")
-    if not all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height)):
-        raise LayoutError(
-            f"picture {image.get('id')}: width {shown(width)}, height {shown(height)}; "
-            f"expected whole numbers of pixels from 1 to {MAX_SIDE}"
-        )
-    return cast("tuple[int, int]", (width, height))
-
-
 def _instance(record: Record, names: Mapping[Any, Any], size: tuple[int, int]) -> Instance:
     where = f"annotation {shown(record.get('id'))}"
-    category = record.get("category_id")
-    if not isinstance(category, int | str) or not isinstance(names.get(category), str):
-        raise LayoutError(f"{where}: category_id {shown(category)} is not in 'categories'")
-    name: str = names[category]
     try:
-        box = _box(record.get("bbox"), size)
+        name = category_of(record, names)
+    except LayoutError as error:
+        raise LayoutError(f"{where}: {error}") from None
+    try:
+        box = read_box(record.get("bbox"), size)
         mask = _mask(record.get("segmentation"), size)
         return Instance(prompt=name, label=name, box=box, mask=mask)
     except LayoutError as error:
         raise LayoutError(f"{where} ({shown(name)}): {error}") from None
-
-
-def _box(bbox: Any, size: tuple[int, int]) -> Box:
-    if not _are_numbers(bbox) or len(bbox) != 4:
-        raise LayoutError(f"bbox is {shown(bbox)}; expected four numbers [x, y, width, height]")
-    x, y, box_width, box_height = cast("Sequence[float]", bbox)
-    width, height = size
-    x0, x1 = max(x / width, 0.0), min((x + box_width) / width, 1.0)
-    y0, y1 = max(y / height, 0.0), min((y + box_height) / height, 1.0)
-    if not (x0 < x1 and y0 < y1):
-        raise LayoutError(
-            f"bbox is {shown(bbox)}; expected a positive width and height, and some of it inside "
-            f"the picture of {width}x{height} pixels"
-        )
-    return Box(x0=x0, y0=y0, x1=x1, y1=y1)
 
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> Mask | None:
@@ -166,7 +126,7 @@ def _fill_polygons(polygons: Any, size: tuple[int, int]) -> Mask | None:
         raise LayoutError(f"segmentation of a picture above {MAX_PIXELS} pixels; not read")
     pixels = np.zeros((size[1], size[0]), dtype=np.bool_)
     for polygon in cast("list[Any]", polygons):
-        if not _are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
+        if not are_numbers(polygon) or len(polygon) < 6 or len(polygon) % 2:
             raise LayoutError(
                 f"segmentation has the polygon {shown(polygon)}; expected x, y, x, y, ... of at "
                 "least three corners"
@@ -198,14 +158,4 @@ def _prompt(annotations: Sequence[Record], instances: Sequence[Instance], image_
             return record["caption"]
     if not instances:
         raise LayoutError(f"picture {image_id} has neither captions nor annotated objects")
-    return ", ".join(dict.fromkeys(instance.prompt for instance in instances))
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) < 1e9
-        and math.isfinite(value)
-        for value in cast("list[Any]", values)
-    )
+    return joined(instance.prompt for instance in instances)

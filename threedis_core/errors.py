@@ -4,6 +4,7 @@
     ├── InputError (also a ValueError)   what a person wrote is wrong; the CLI exits with 2
     │   ├── LayoutError                  a layout file or value
     │   ├── DepthError                   a depth map or its file
+    │   ├── DataError                    the examples of a training or a measurement
     │   ├── OptionError                  an option of a backend, a run or the command line
     │   └── UnknownPluginError           a name that nothing is registered under
     ├── PluginError                      a plugin could not be loaded or registered
@@ -30,6 +31,10 @@ class LayoutError(InputError):
 
 class DepthError(InputError):
     """A depth map or its file is wrong."""
+
+
+class DataError(InputError):
+    """The examples of a training or a measurement cannot be used."""
 
 
 class OptionError(InputError):
