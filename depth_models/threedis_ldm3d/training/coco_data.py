@@ -1,0 +1,169 @@
+"""Training data in COCO's format: a folder of pictures, annotations, and captions beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from threedis_core.coco_records import (
+    Record,
+    category_names,
+    category_of,
+    image_size,
+    joined,
+    read_box,
+    records,
+)
+from threedis_core.documents import read_document
+from threedis_core.errors import DataError, LayoutError
+from threedis_core.layout import Instance, Layout
+from threedis_core.layout_problems import shown
+from threedis_core.limits import MAX_DATASET_BYTES
+from threedis_ldm3d.training.found import BadExampleError, Example, Found, check_there
+
+
+class CocoData(BaseModel):
+    """COCO pictures with their annotations; depth is estimated from the pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["coco"] = Field(description="coco: COCO's format")
+    images: Path = Field(description="the folder of the pictures")
+    annotations: Path = Field(description="instances_*.json")
+    captions: Path | None = Field(
+        default=None,
+        description="captions_*.json; null: the names of what is in a picture are its caption",
+    )
+    least_area: float = Field(
+        default=0.02, ge=0, le=1, description="share of the picture below which a box is left out"
+    )
+    most_instances: int = Field(
+        default=7, ge=1, description="the largest so many boxes of a picture are taken"
+    )
+
+
+def read_coco_data(data: CocoData) -> Found:
+    """Read every picture's annotations; a picture with a wrong one is counted and skipped.
+
+    Crowd annotations are left out.
+
+    Raises:
+        DataError: A file is missing or is no COCO file.
+    """
+    document = _document(data.annotations)
+    annotations = _by_image(_records(document, "annotations", data.annotations))
+    names = _category_names(document, data.annotations)
+    captions = None if data.captions is None else _captions(data.captions)
+    examples: dict[str, Example] = {}
+    bad = []
+    for image in _records(document, "images", data.annotations):
+        name = str(image.get("id"))
+        try:
+            if name in examples:
+                raise BadExampleError("name that is not unique", "another picture has this id")
+            instances = _instances(data, image, annotations.get(image.get("id"), ()), names)
+            examples[name] = _example(data, image, instances, captions)
+        except BadExampleError as problem:
+            bad.append(problem.named(name))
+    return Found(tuple(examples.values()), tuple(bad))
+
+
+def _document(path: Path) -> Any:
+    return read_document(path, DataError, MAX_DATASET_BYTES)
+
+
+def _records(document: Any, name: str, path: Path) -> Sequence[Record]:
+    try:
+        return records(document, name)
+    except LayoutError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _category_names(document: Any, path: Path) -> dict[int | str, Any]:
+    try:
+        return category_names(records(document, "categories"))
+    except LayoutError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _by_image(annotations: Sequence[Record]) -> dict[Any, list[Record]]:
+    """The annotations of each picture, crowds left out."""
+    grouped: dict[Any, list[Record]] = {}
+    for record in annotations:
+        if type(record.get("image_id")) is int and not record.get("iscrowd"):
+            grouped.setdefault(record["image_id"], []).append(record)
+    return grouped
+
+
+def _captions(path: Path) -> dict[Any, Any]:
+    """The first caption of each picture."""
+    first: dict[Any, Any] = {}
+    for record in _records(_document(path), "annotations", path):
+        if type(record.get("image_id")) is int and "caption" in record:
+            first.setdefault(record["image_id"], record["caption"])
+    return first
+
+
+def _instances(
+    data: CocoData, image: Record, annotations: Sequence[Record], names: Mapping[int | str, Any]
+) -> list[Instance]:
+    """The largest instances of a picture, in the order of its annotations."""
+    try:
+        size = image_size(image)
+    except LayoutError as error:
+        raise BadExampleError("wrong picture size", str(error)) from None
+    instances = [_instance(record, names, size) for record in annotations if "bbox" in record]
+    large = [one for one in instances if one.box.area >= data.least_area]
+    taken = sorted(large, key=lambda one: one.box.area, reverse=True)[: data.most_instances]
+    return [one for one in large if any(one is other for other in taken)]
+
+
+def _instance(record: Record, names: Mapping[int | str, Any], size: tuple[int, int]) -> Instance:
+    where = f"annotation {shown(record.get('id'))}"
+    try:
+        name = category_of(record, names)
+    except LayoutError as error:
+        raise BadExampleError("unknown category", f"{where}: {error}") from None
+    try:
+        box = read_box(record.get("bbox"), size)
+    except LayoutError as error:
+        raise BadExampleError("box outside the picture", f"{where}: {error}") from None
+    try:
+        return Instance(prompt=name, label=name, box=box)
+    except LayoutError as error:
+        raise BadExampleError("wrong category name", f"{where}: {error}") from None
+
+
+def _example(
+    data: CocoData, image: Record, instances: Sequence[Instance], captions: Mapping[Any, Any] | None
+) -> Example:
+    file = image.get("file_name")
+    if not isinstance(file, str) or not file:
+        raise BadExampleError("missing image", f"file_name is {shown(file)}; expected a name")
+    name, (width, height) = str(image.get("id")), image_size(image)
+    caption = _caption(image, instances, captions)
+    try:
+        layout = Layout(
+            id=name, prompt=caption, width=width, height=height, instances=tuple(instances)
+        )
+    except LayoutError as error:
+        raise BadExampleError("wrong caption", str(error)) from None
+    return Example(name, check_there(data.images / file, "image"), None, layout)
+
+
+def _caption(
+    image: Record, instances: Sequence[Instance], captions: Mapping[Any, Any] | None
+) -> str:
+    if captions is None:
+        if not instances:
+            raise BadExampleError("nothing to say", "it has neither a caption nor large boxes")
+        return joined(instance.prompt for instance in instances)
+    caption = captions.get(image.get("id"))
+    if caption is None:
+        raise BadExampleError("missing caption", "the captions' file has none for it")
+    if not isinstance(caption, str) or not caption.strip():
+        raise BadExampleError("empty caption", f"its caption is {shown(caption)}")
+    return caption
