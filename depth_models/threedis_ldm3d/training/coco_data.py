@@ -22,7 +22,7 @@ from threedis_core.errors import DataError, LayoutError
 from threedis_core.layout import Instance, Layout
 from threedis_core.layout_problems import shown
 from threedis_core.limits import MAX_DATASET_BYTES
-from threedis_ldm3d.training.found import BadExampleError, Example, Found, check_there
+from threedis_ldm3d.training.found import BadExample, BadExampleError, Example, Found, check_there
 
 
 class CocoData(BaseModel):
@@ -58,7 +58,7 @@ def read_coco_data(data: CocoData) -> Found:
     names = _category_names(document, data.annotations)
     captions = None if data.captions is None else _captions(data.captions)
     examples: dict[str, Example] = {}
-    bad = []
+    bad: list[BadExample] = []
     for image in _records(document, "images", data.annotations):
         name = str(image.get("id"))
         try:

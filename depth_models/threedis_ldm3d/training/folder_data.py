@@ -14,7 +14,7 @@ from threedis_core.layout import Layout
 from threedis_core.layout_problems import shown
 from threedis_core.options import validate_options
 from threedis_core.safe_image import check_file
-from threedis_ldm3d.training.found import BadExampleError, Example, Found, check_there
+from threedis_ldm3d.training.found import BadExample, BadExampleError, Example, Found, check_there
 
 EXAMPLES = "examples.jsonl"
 
@@ -47,7 +47,7 @@ def read_folder(data: FolderData) -> Found:
     """
     file = data.path / EXAMPLES
     examples: dict[str, Example] = {}
-    bad = []
+    bad: list[BadExample] = []
     for place, line in _lines(file):
         name = place
         try:

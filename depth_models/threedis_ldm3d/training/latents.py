@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from threedis_core.depth import DepthMap
-from threedis_core.errors import DataError, DepthError, OptionError, WeightsError
+from threedis_core.errors import OptionError, WeightsError
 from threedis_core.interfaces import DepthEstimator
 from threedis_core.progress import Progress, silent
-from threedis_core.safe_image import open_picture
 from threedis_diffusers.quiet import quiet
-from threedis_ldm3d.training.found import (
-    BadExample,
-    BadExampleError,
-    Example,
-    Found,
-    check_there,
-)
+from threedis_ldm3d.training.depth_labels import DepthLabels, stretched
+from threedis_ldm3d.training.example_files import make_in_batches, open_depth, open_image
+from threedis_ldm3d.training.found import BadExampleError, Example, Found
 from threedis_ldm3d.training.shards import Made, Shards
 
 VERSION = 1
 """Of what is in the caches; another one makes them anew."""
-BATCH = 16
-"""Pictures that go through an estimator or a VAE together."""
 
 
 def cached_latents(
@@ -60,7 +53,7 @@ def cached_latents(
         size: Side in pixels of the square that pictures and depth maps are stretched to, so that
             boxes, which are fractions of the picture, stay where they are.
         folder: Where latents and estimated depth are kept.
-        estimator: Makes the depth of examples that have none; closed when it has.
+        estimator: Makes the depth of examples that have none; without it these are bad.
         estimator_id: Says what the estimator is and how it is set.
         device: Where the VAE works.
         dtype: What it computes in.
@@ -69,26 +62,21 @@ def cached_latents(
         progress: Told about the examples of this process.
     Returns:
         The cache of float16 latents (C, h, w), mean of the posterior, shifted and scaled as the
-        U-Net sees them. It is open if ``world`` is 1; else wait for all processes and open it.
+        U-Net sees them. Open it when all processes are through.
     Raises:
-        OptionError: A VAE of other channels, or an example needs an estimator and there is none.
+        OptionError: A VAE of other channels.
         DataError: The cache cannot be written.
         WeightsError: The VAE makes numbers that float16 cannot hold.
     """
     _check_channels(vae)
-    if estimator is None:
-        _check_depth_is_there(found.examples)
-    folder = Path(folder)
-    depth_print = fingerprint("depth", estimator_id, size)
-    labels = Shards(folder / f"depth-{depth_print[:12]}", depth_print)
-    encoder = LatentEncoder(vae, size, device, dtype, estimator, labels)
-    latent_print = fingerprint("latents", estimator_id, size, str(dtype), vae_checksum(vae))
-    shards = Shards(folder / f"latents-{latent_print[:12]}", latent_print)
-    shards.build(found.examples, encoder, progress, rank, world)
+    labels, origin = None, ""
     if estimator is not None:
-        estimator.close()
-    if world == 1:
-        shards.open()
+        origin = fingerprint("depth", estimator_id, size)
+        labels = DepthLabels(estimator, size, Shards(Path(folder, f"depth-{origin[:12]}"), origin))
+    encoder = LatentEncoder(vae, size, device, dtype, labels)
+    own = fingerprint("latents", origin, size, str(dtype), vae_checksum(vae))
+    shards = Shards(Path(folder, f"latents-{own[:12]}"), own)
+    shards.build(found.examples, encoder, progress, rank, world)
     return shards
 
 
@@ -100,134 +88,67 @@ class LatentEncoder:
         size: Likewise.
         device: Likewise.
         dtype: Likewise.
-        estimator: Likewise.
-        labels: The cache of what the estimator makes, so that another VAE needs no second estimate.
+        labels: The depth of examples without a depth map; None: these are bad.
     """
 
     def __init__(
         self,
         vae: Any,
         size: int,
-        device: torch.device | str,
-        dtype: torch.dtype,
-        estimator: DepthEstimator | None,
-        labels: Shards,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        labels: DepthLabels | None = None,
     ) -> None:
         with quiet():  # diffusers would rather cast while loading
             self._vae = vae.to(device, dtype).eval()
         self._colour = vae.config.in_channels == 4
         self._size = size
-        self._estimator = estimator
         self._labels = labels
 
     def __call__(self, number: int, examples: Sequence[Example]) -> Made:
         """The latents of one shard's examples."""
-        labels, bad = self._estimated(number, examples)
+        labels, bad = ({}, ()) if self._labels is None else self._labels.of(number, examples)
         spoilt = {example.name for example in bad}
-        rows: list[Tensor] = []
-        kept: list[int] = []
-        for places in _batches([i for i, one in enumerate(examples) if one.name not in spoilt]):
-            pictures: list[Tensor] = []
-            for place in places:
-                try:
-                    pictures.append(self._picture(examples[place], labels.get(place)))
-                    kept.append(place)
-                except BadExampleError as problem:
-                    bad.append(problem.named(examples[place].name))
-            if pictures:
-                rows.append(self._encode(torch.stack(pictures)))
-        return Made(torch.cat(rows) if rows else torch.zeros(0), kept, bad)
+        places = [place for place, one in enumerate(examples) if one.name not in spoilt]
 
-    def _estimated(
-        self, number: int, examples: Sequence[Example]
-    ) -> tuple[dict[int, Tensor], list[BadExample]]:
-        """Estimated depth (1, S, S) by place, and the pictures that cannot be opened for it."""
-        if all(example.depth is not None for example in examples):
-            return {}, []
-        shard = self._labels.shard(number, examples, self._estimate)
-        rows = shard.read(range(len(shard.kept))).float() if shard.kept else ()
-        return dict(zip(shard.kept, rows, strict=True)), list(shard.bad)
+        def load(place: int) -> Tensor:
+            return self._picture(examples[place], labels.get(place))
 
-    def _estimate(self, number: int, examples: Sequence[Example]) -> Made:
-        """Depth in [0, 1], shape (1, S, S), of the examples without a depth map."""
-        rows: list[Tensor] = []
-        kept: list[int] = []
-        bad: list[BadExample] = []
-        for places in _batches([i for i, one in enumerate(examples) if one.depth is None]):
-            pictures: list[Image.Image] = []
-            for place in places:
-                try:
-                    pictures.append(open_image(examples[place]))
-                    kept.append(place)
-                except BadExampleError as problem:
-                    bad.append(problem.named(examples[place].name))
-            maps = self._estimator.estimate(pictures, silent) if pictures else []
-            rows += [self._stretched(depth).half() for depth in maps]
-        return Made(torch.stack(rows) if rows else torch.zeros(0), kept, bad)
+        made = make_in_batches(examples, places, load, self._encode)
+        return replace(made, bad=(*bad, *made.bad))
 
     def _picture(self, example: Example, label: Tensor | None) -> Tensor:
         """What the VAE is given of an example: (c, S, S) in [-1, 1]."""
-        depth = None if label is not None else open_depth(example)
-        near = self._stretched(depth) if label is None else label
-        near = near * 2 - 1
+        if label is None:
+            depth = open_depth(example)
+            near, depth_size = stretched(depth, self._size), (depth.width, depth.height)
+        else:
+            near, depth_size = label.float(), None
         if not self._colour:
-            return near
+            return near * 2 - 1
         image = open_image(example)
-        if depth is not None and (depth.width, depth.height) != image.size:
+        if depth_size not in (None, image.size):
             raise BadExampleError(
                 "depth of another size",
-                f"{example.depth}: {depth.width}x{depth.height} pixels; expected "
-                f"{image.width}x{image.height} like its image",
+                f"{example.depth}: {depth_size} pixels; expected {image.size} like its image",
             )
         small = image.resize((self._size, self._size), Image.Resampling.BILINEAR)
-        red_green_blue = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 127.5 - 1
-        return torch.cat([red_green_blue, near])
-
-    def _stretched(self, depth: DepthMap) -> Tensor:
-        return torch.from_numpy(depth.resize(self._size, self._size).values.copy())[None]
+        colours = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+        return torch.cat([colours, near]) * 2 - 1
 
     @torch.no_grad()
-    def _encode(self, pictures: Tensor) -> Tensor:
-        """(B, c, S, S) in [-1, 1] -> (B, C, h, w), float16 on the CPU."""
+    def _encode(self, pictures: list[Tensor]) -> Tensor:
+        """B times (c, S, S) in [-1, 1] -> (B, C, h, w), float16 on the CPU."""
         vae = self._vae
-        mean = vae.encode(pictures.to(vae.device, vae.dtype)).latent_dist.mean
+        mean = vae.encode(torch.stack(pictures).to(vae.device, vae.dtype)).latent_dist.mean
         shift = vae.config.get("shift_factor") or 0.0
         latents = ((mean - shift) * vae.config.scaling_factor).half().cpu()
         if not latents.isfinite().all():
             raise WeightsError(
-                "the VAE makes latents that float16 cannot hold; give it in float32, or another VAE"
+                "the VAE makes latents that float16 cannot hold; check its weights and its "
+                "scaling_factor"
             )
         return latents
-
-
-def open_image(example: Example) -> Image.Image:
-    """The picture of an example, RGB.
-
-    Raises:
-        BadExampleError: It is missing or broken.
-    """
-    if example.image is None:
-        raise BadExampleError("missing image", "it has only a depth map; the VAE needs colours")
-    check_there(example.image, "image")
-    try:
-        return open_picture(example.image, DataError, "a training picture").convert("RGB")
-    except DataError as error:
-        raise BadExampleError("broken image", str(error)) from None
-
-
-def open_depth(example: Example) -> DepthMap:
-    """The depth map of an example that has one.
-
-    Raises:
-        BadExampleError: It is missing or broken.
-    """
-    if example.depth is None:
-        raise BadExampleError("missing depth", "it has no depth map, and none was estimated")
-    check_there(example.depth, "depth")
-    try:
-        return DepthMap.load(example.depth)
-    except DepthError as error:
-        raise BadExampleError("broken depth", str(error)) from None
 
 
 def fingerprint(*facts: Any) -> str:
@@ -245,24 +166,10 @@ def vae_checksum(vae: Any) -> str:
     return digest.hexdigest()
 
 
-def _batches(places: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(places), BATCH):
-        yield places[start : start + BATCH]
-
-
 def _check_channels(vae: Any) -> None:
     channels = vae.config.in_channels
     if channels not in (1, 4):
         raise OptionError(
             f"the VAE takes pictures of {channels} channels; expected 4 (red, green, blue, depth) "
             "or 1 (depth): name a text-to-depth model such as Intel/ldm3d-4c"
-        )
-
-
-def _check_depth_is_there(examples: Sequence[Example]) -> None:
-    without = [example.name for example in examples if example.depth is None]
-    if without:
-        raise OptionError(
-            f"{len(without)} of {len(examples)} examples have no depth map, such as "
-            f"{without[0]!r}; name a depth estimator, or give every example a depth map"
         )

@@ -77,7 +77,7 @@ class Shards:
         size: Examples of a shard.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: str, size: int = 256) -> None:
+    def __init__(self, folder: str | Path, fingerprint: str, size: int = 64) -> None:
         self.folder = Path(folder)
         self.fingerprint = fingerprint
         self.size = size
