@@ -1,4 +1,4 @@
-"""The pocket's commands: ``demo``, ``bench pocket``, ``pocket train`` and ``pocket export``."""
+"""The pocket's commands: ``demo``, ``bench pocket`` and ``pocket train``, ``export``, ``scenes``."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ class Recipe(StrEnum):
     flux_guided = "flux-guided"
 
 
+class Part(StrEnum):
+    """The splits of the pocket world."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
 class Exported(StrEnum):
     """What ``threedis pocket export`` can put together."""
 
@@ -55,6 +63,7 @@ def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
     pocket.command("train")(train)
     pocket.command("export")(export)
+    pocket.command("scenes")(scenes)
     app.add_typer(pocket, name="pocket")
 
 
@@ -206,6 +215,28 @@ def export(
 
         put_together(preset.value, work, to, vae)
     typer.echo(to)
+
+
+def scenes(
+    out: Annotated[Path, typer.Argument(help="Folder to write; one that is begun goes on.")],
+    split: Annotated[Part, typer.Option(help="Which scenes; no two splits share one.")] = (
+        Part.train
+    ),
+    count: Annotated[int, typer.Option(min=1, help="How many: the first ones of the split.")] = (
+        12288
+    ),
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side in pixels.")] = 128,
+) -> None:
+    """Write scenes with layouts and exact depth, to train the depth stage on.
+
+    The folder is data of the format "folder" for: threedis train layout-depth
+    """
+    from threedis_pocket.training_folder import write_scenes
+
+    check_writable(out, folder=True)
+    with progress_bars() as progress:
+        written = write_scenes(out, split.value, count, size, progress)
+    typer.echo(written)
 
 
 def _relaunch(processes: int) -> int:
