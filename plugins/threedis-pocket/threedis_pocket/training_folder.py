@@ -65,7 +65,7 @@ def _written(ledger: Path, split: Split, size: int) -> int:
         lines.pop()
         os.truncate(ledger, sum(map(len, lines)))
     for number, line in enumerate(lines):
-        if f'"{_name(split, size, number)}"'.encode() not in line[:80]:
+        if not line.startswith(f'{{"name": "{_name(split, size, number)}"'.encode()):
             raise DataError(
                 f"{ledger}: line {number + 1} is not scene {_name(split, size, number)!r}; "
                 "name a new folder"
