@@ -1,4 +1,4 @@
-"""The pocket's commands: ``demo``, ``bench pocket`` and ``pocket train``, ``export``, ``scenes``."""
+"""The pocket's commands: ``demo``, those of ``bench`` and the group ``pocket``."""
 
 from __future__ import annotations
 
