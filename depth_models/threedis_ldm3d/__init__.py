@@ -18,7 +18,8 @@ def threedis_register_depth_models(register: Register) -> None:
 
 @hookimpl
 def threedis_register_commands(app: typer.Typer, bench: typer.Typer) -> None:
-    """Add ``threedis convert``."""
-    from threedis_ldm3d.commands import convert_app
+    """Add ``threedis convert`` and ``threedis train``."""
+    from threedis_ldm3d.commands import convert_app, train_app
 
     app.add_typer(convert_app(), name="convert")
+    app.add_typer(train_app(), name="train")

@@ -24,6 +24,7 @@ HEADS = 8
 FREQUENCIES = 8
 FREQUENCY_BASE = 100.0
 BOX_WIDTH = 512
+"""Channels inside the published box encoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +56,14 @@ class LayerAdapter(nn.Module):
     Args:
         width: C of the layer, a multiple of 8.
         text_width: T.
+        box_width: Channels inside the box encoder.
     """
 
-    def __init__(self, width: int, text_width: int) -> None:
+    def __init__(self, width: int, text_width: int, box_width: int = BOX_WIDTH) -> None:
         super().__init__()
         self.gate = nn.Parameter(torch.zeros(1))
         self.norm = nn.LayerNorm(width)
-        self.box_encoder = BoxEncoder(text_width)
+        self.box_encoder = BoxEncoder(text_width, box_width)
         self.enhancement = HeadedAttention(width, text_width)
         self.layout_attention = HeadedAttention(width, width)
         self.aggregation = ShadingAggregation(width)
@@ -86,14 +88,14 @@ class LayerAdapter(nn.Module):
 class BoxEncoder(nn.Module):
     """Embed boxes: Fourier features of the sides, then a small network."""
 
-    def __init__(self, text_width: int) -> None:
+    def __init__(self, text_width: int, width: int = BOX_WIDTH) -> None:
         super().__init__()
         self.network = nn.Sequential(
-            nn.Linear(4 * 2 * FREQUENCIES, BOX_WIDTH),
+            nn.Linear(4 * 2 * FREQUENCIES, width),
             nn.SiLU(),
-            nn.Linear(BOX_WIDTH, BOX_WIDTH),
+            nn.Linear(width, width),
             nn.SiLU(),
-            nn.Linear(BOX_WIDTH, text_width),
+            nn.Linear(width, text_width),
         )
 
     def forward(self, boxes: Tensor, dtype: torch.dtype) -> Tensor:

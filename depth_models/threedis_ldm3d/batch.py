@@ -70,9 +70,9 @@ def run_batch(
     guided = options.guidance > 1
     with attention_kernel(options.attention_backend):
         text = encode_batch(
-            lambda texts: _encode(loaded, texts), batch.layouts, guided, options.repeat_prompt
+            lambda texts: encode_texts(loaded, texts), batch.layouts, guided, options.repeat_prompt
         )
-        hook = _hook(loaded, batch, options, text.rows())
+        hook = layout_hook(loaded, batch, options, text.rows())
         schedule = ControlSchedule(
             {
                 ADAPTER: StepRange.first(options.adapter_steps),
@@ -99,9 +99,10 @@ def run_batch(
     return decoded[:, -1].float().cpu()
 
 
-def _hook(
+def layout_hook(
     loaded: LoadedModel, batch: DepthBatch, options: LDM3DOptions, text: Tensor
 ) -> LayoutHook:
+    """The hook for a batch; ``text`` holds the embeddings of all rows, shape (rows, L, T)."""
     pipeline = loaded.pipeline
     width, height = batch.size
     regions = [Regions.from_layout(layout, width, height) for layout in batch.layouts]
@@ -116,9 +117,11 @@ def _hook(
     return LayoutHook(pipeline.unet, loaded.adapter, conditions, plan, text, wrap)
 
 
-def _encode(loaded: LoadedModel, texts: list[str]) -> Text:
+def encode_texts(loaded: LoadedModel, texts: list[str]) -> Text:
+    """The text encoder's hidden states, (texts, L, T); nouns repeat, so each is encoded once."""
+    once, places = _once(texts)
     with quiet():  # the pipeline's warning of long prompts
-        return Text(loaded.pipeline.encode_prompt(texts, loaded.device, 1, False)[0])
+        return Text(loaded.pipeline.encode_prompt(once, loaded.device, 1, False)[0][places])
 
 
 def _pooled(loaded: LoadedModel, layout: Layout, repeat: bool) -> Tensor:
@@ -127,11 +130,18 @@ def _pooled(loaded: LoadedModel, layout: Layout, repeat: bool) -> Tensor:
     width = pipeline.text_encoder.config.hidden_size
     if not texts:
         return torch.zeros(0, width)
+    once, places = _once(texts)
     tokens = pipeline.tokenizer(
-        texts,
+        once,
         padding="max_length",
         max_length=pipeline.tokenizer.model_max_length,
         truncation=True,
         return_tensors="pt",
     ).input_ids
-    return pipeline.text_encoder(tokens.to(loaded.device)).pooler_output
+    return pipeline.text_encoder(tokens.to(loaded.device)).pooler_output[places]
+
+
+def _once(texts: list[str]) -> tuple[list[str], list[int]]:
+    """The texts without repetition, and where each of ``texts`` is among them."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return list(numbers), [numbers[text] for text in texts]

@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from threedis_core.atomic import check_writable, write_atomically
+from threedis_core.atomic import check_writable
 from threedis_core.errors import OptionError, WeightsError
-from threedis_core.version import __version__
+from threedis_ldm3d.adapter import BOX_WIDTH
 from threedis_ldm3d.layout_adapter import LayoutAdapter
-from threedis_ldm3d.weights import SAFETENSORS, check_weights, read_weights
+from threedis_ldm3d.weights import SAFETENSORS, check_weights, read_weights, save_weights
 
-FORMAT = "threedis-layout-adapter"
-FORMAT_VERSION = "1"
+HEADER = {"format": "threedis-layout-adapter", "format_version": "1"}
 IN_LAYER = ".processor.migc."
 """What stands between a layer's path and the name inside the adapter."""
 GATE = "gamma"
+BOX_WEIGHT = "pos_net.linears_position.0.weight"
 PUBLISHED = {
     "gate": GATE,
     "norm": "norm",
@@ -68,7 +68,7 @@ def load_adapter(file: str | Path, unet: nn.Module) -> LayoutAdapter:
     """
     weights = read_weights(Path(file))
     with torch.device("meta"):
-        adapter = LayoutAdapter.for_unet(unet)
+        adapter = LayoutAdapter.for_unet(unet, _box_width(weights))
     check_weights(weights, published_shapes(adapter), f"layout adapter '{file}'")
     return _filled(adapter, weights)
 
@@ -83,7 +83,7 @@ def save_adapter(
     """
     own = adapter.state_dict()
     weights = {published: own[name] for name, published in published_names(adapter).items()}
-    _save(weights, Path(file), metadata or {})
+    save_weights(weights, Path(file), {**HEADER, **(metadata or {})})
 
 
 def convert_adapter(source: str | Path, target: str | Path) -> int:
@@ -104,11 +104,11 @@ def convert_adapter(source: str | Path, target: str | Path) -> int:
     weights = read_weights(source)
     owner = f"layout adapter '{source}'"
     with torch.device("meta"):
-        adapter = LayoutAdapter(*_sizes(weights, owner))
+        adapter = LayoutAdapter(*_sizes(weights, owner), _box_width(weights))
     check_weights(weights, published_shapes(adapter), owner)
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _save(weights, target, {"source": source.name, "source_sha256": digest})
+    save_weights(weights, target, {**HEADER, "source": source.name, "source_sha256": digest})
     return len(weights)
 
 
@@ -129,16 +129,14 @@ def _sizes(weights: Mapping[str, Tensor], owner: str) -> tuple[dict[str, int], i
     return widths, text_widths.pop()
 
 
+def _box_width(weights: Mapping[str, Tensor]) -> int:
+    """The width of the box encoders; where the weights have none, the published one."""
+    shapes = (weights[name].shape for name in weights if name.endswith(BOX_WEIGHT))
+    return next((shape[0] for shape in shapes if len(shape) == 2), BOX_WIDTH)
+
+
 def _filled(adapter: LayoutAdapter, weights: Mapping[str, Tensor]) -> LayoutAdapter:
     names = published_names(adapter)
     own = {name: weights[published].float() for name, published in names.items()}
     adapter.load_state_dict(own, assign=True)
     return adapter.eval().requires_grad_(False)
-
-
-def _save(weights: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
-    from safetensors.torch import save
-
-    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "threedis": __version__}
-    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
-    write_atomically(file, save(plain, {**header, **metadata}))

@@ -1,11 +1,15 @@
-"""``threedis convert layout-adapter``."""
+"""``threedis convert layout-adapter`` and ``threedis train layout-depth``."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from threedis_core.cli.progress import progress_bars
+from threedis_core.cli.state import state_of
 
 
 def convert_app() -> typer.Typer:
@@ -29,3 +33,57 @@ def layout_adapter_command(
 
 def _group() -> None:
     """Convert weights to safetensors."""
+
+
+def train_app() -> typer.Typer:
+    """The command group ``train``."""
+    app = typer.Typer(no_args_is_help=True, help="Train the depth stage.")
+    app.callback()(_train_group)
+    app.command("layout-depth")(layout_depth_command)
+    return app
+
+
+def layout_depth_command(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="Training settings, YAML; see docs/training.md.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a setting; values are YAML."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that average their gradients.")
+    ] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of each process. Default: torch's.")
+    ] = None,
+) -> None:
+    """Train the layout adapter, or (train: unet) the text-to-depth U-Net before it.
+
+    Run it again after a kill, and it goes on from the newest checkpoint with the very same steps.
+    Depth labels and latents are made once and kept. Pictures of what the model has learnt, the
+    loss curve, TensorBoard's files and a report of unusable data lie in the folder "out".
+
+    Uses the GPU if there is one. For several GPUs or machines: --processes N, or
+    accelerate launch -m threedis_core.cli train layout-depth CONFIG.
+    """
+    from threedis_ldm3d.training.config import TrainingConfig
+
+    settings = TrainingConfig.load(config, tuple(changes or ()))
+    if processes > 1 and "LOCAL_RANK" not in os.environ:
+        from threedis_ldm3d.training.launch import launch_again
+
+        raise typer.Exit(launch_again(processes))
+    import torch
+
+    from threedis_ldm3d.training.train import train_layout_depth
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with progress_bars() as progress:
+        weights = train_layout_depth(settings, state_of(context).registry, progress)
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(weights)
+
+
+def _train_group() -> None:
+    """Train the depth stage."""

@@ -51,7 +51,8 @@ class AdapterProcessor:
         rows = conditions.pictures_on(hidden_states.device) + first
         tokens = hidden_states[rows]
         layout = conditions.layer(tokens.shape[1], tokens.dtype, tokens.device)
-        return attended.index_add(0, rows, self._adapter(tokens, layout))
+        added = self._adapter(tokens, layout).to(attended.dtype)  # autocast may give another
+        return attended.index_add(0, rows, added)
 
 
 class LayoutHook:

@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from threedis_core.errors import WeightsError
-from threedis_ldm3d.adapter import HEADS, LayerAdapter
+from threedis_ldm3d.adapter import BOX_WIDTH, HEADS, LayerAdapter
 from threedis_sd.attention import cross_attention_layers
 
 
@@ -19,11 +19,14 @@ class LayoutAdapter(nn.Module):
     Args:
         widths: The layers' channels, by path.
         text_width: Channels of a text embedding.
+        box_width: Channels inside the box encoders.
     Raises:
         WeightsError: A layer's channels cannot be split into 8 heads.
     """
 
-    def __init__(self, widths: Mapping[str, int], text_width: int) -> None:
+    def __init__(
+        self, widths: Mapping[str, int], text_width: int, box_width: int = BOX_WIDTH
+    ) -> None:
         super().__init__()
         for path, width in widths.items():
             if width % HEADS:
@@ -35,7 +38,10 @@ class LayoutAdapter(nn.Module):
         self.text_width = text_width
         # A module's name may hold no dot.
         self.layers = nn.ModuleDict(
-            {_name(path): LayerAdapter(width, text_width) for path, width in widths.items()}
+            {
+                _name(path): LayerAdapter(width, text_width, box_width)
+                for path, width in widths.items()
+            }
         )
 
     def layer(self, path: str) -> LayerAdapter:
@@ -43,7 +49,7 @@ class LayoutAdapter(nn.Module):
         return self.layers[_name(path)]  # type: ignore[return-value]
 
     @classmethod
-    def for_unet(cls, unet: nn.Module) -> LayoutAdapter:
+    def for_unet(cls, unet: nn.Module, box_width: int = BOX_WIDTH) -> LayoutAdapter:
         """A fresh adapter that fits ``unet``; its gates are closed, so that it changes nothing.
 
         Raises:
@@ -56,7 +62,8 @@ class LayoutAdapter(nn.Module):
                 "last, so it has no place for a layout adapter; use another U-Net"
             )
         text_width = next(iter(layers.values())).cross_attention_dim
-        return cls({path: layer.query_dim for path, layer in layers.items()}, text_width)
+        widths = {path: layer.query_dim for path, layer in layers.items()}
+        return cls(widths, text_width, box_width)
 
     def own_name(self, path: str, name: str) -> str:
         """The name in ``state_dict()`` of what is called ``name`` in the layer at ``path``."""

@@ -1,4 +1,4 @@
-"""Read a file of weights: safetensors, or a torch pickle that holds tensors and nothing else."""
+"""Files of weights: safetensors, or a torch pickle that holds tensors and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from threedis_core.atomic import write_atomically
 from threedis_core.errors import WeightsError
+from threedis_core.version import __version__
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -44,6 +46,18 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             f"weights file '{file}' holds no table of tensors by name; get another file"
         )
     return dict(content)
+
+
+def save_weights(weights: Mapping[str, Tensor], file: Path, header: Mapping[str, str]) -> None:
+    """Write safetensors, complete or not at all; the header also says the version of ThreeDIS.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from safetensors.torch import save
+
+    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    write_atomically(file, save(plain, {"threedis": __version__, **header}))
 
 
 def check_weights(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,13 +54,15 @@ def read_coco_data(data: CocoData) -> Found:
     Raises:
         DataError: A file is missing or is no COCO file.
     """
-    document = _document(data.annotations)
-    annotations = _by_image(_records(document, "annotations", data.annotations))
-    names = _category_names(document, data.annotations)
+    with _named(data.annotations):
+        document = read_document(data.annotations, DataError, MAX_DATASET_BYTES)
+        images = records(document, "images")
+        annotations = _by_image(records(document, "annotations"))
+        names = category_names(records(document, "categories"))
     captions = None if data.captions is None else _captions(data.captions)
     examples: dict[str, Example] = {}
     bad: list[BadExample] = []
-    for image in _records(document, "images", data.annotations):
+    for image in images:
         name = str(image.get("id"))
         try:
             if name in examples:
@@ -71,40 +74,37 @@ def read_coco_data(data: CocoData) -> Found:
     return Found(tuple(examples.values()), tuple(bad))
 
 
-def _document(path: Path) -> Any:
-    return read_document(path, DataError, MAX_DATASET_BYTES)
-
-
-def _records(document: Any, name: str, path: Path) -> Sequence[Record]:
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file that is no COCO file."""
     try:
-        return records(document, name)
-    except LayoutError as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def _category_names(document: Any, path: Path) -> dict[int | str, Any]:
-    try:
-        return category_names(records(document, "categories"))
+        yield
     except LayoutError as error:
         raise DataError(f"{path}: {error}") from None
 
 
 def _by_image(annotations: Sequence[Record]) -> dict[Any, list[Record]]:
-    """The annotations of each picture, crowds left out."""
+    """The annotations of objects of each picture, crowds left out."""
     grouped: dict[Any, list[Record]] = {}
     for record in annotations:
-        if type(record.get("image_id")) is int and not record.get("iscrowd"):
+        if _has_image(record) and "caption" not in record and not record.get("iscrowd"):
             grouped.setdefault(record["image_id"], []).append(record)
     return grouped
 
 
 def _captions(path: Path) -> dict[Any, Any]:
     """The first caption of each picture."""
+    with _named(path):
+        found = records(read_document(path, DataError, MAX_DATASET_BYTES), "annotations")
     first: dict[Any, Any] = {}
-    for record in _records(_document(path), "annotations", path):
-        if type(record.get("image_id")) is int and "caption" in record:
+    for record in found:
+        if _has_image(record) and "caption" in record:
             first.setdefault(record["image_id"], record["caption"])
     return first
+
+
+def _has_image(record: Record) -> bool:
+    return type(record.get("image_id")) is int
 
 
 def _instances(
@@ -115,26 +115,23 @@ def _instances(
         size = image_size(image)
     except LayoutError as error:
         raise BadExampleError("wrong picture size", str(error)) from None
-    instances = [_instance(record, names, size) for record in annotations if "bbox" in record]
+    instances = [_instance(record, names, size) for record in annotations]
     large = [one for one in instances if one.box.area >= data.least_area]
-    taken = sorted(large, key=lambda one: one.box.area, reverse=True)[: data.most_instances]
-    return [one for one in large if any(one is other for other in taken)]
+    largest = sorted(range(len(large)), key=lambda place: large[place].box.area, reverse=True)
+    return [large[place] for place in sorted(largest[: data.most_instances])]
 
 
 def _instance(record: Record, names: Mapping[int | str, Any], size: tuple[int, int]) -> Instance:
     where = f"annotation {shown(record.get('id'))}"
     try:
-        name = category_of(record, names)
-    except LayoutError as error:
-        raise BadExampleError("unknown category", f"{where}: {error}") from None
-    try:
         box = read_box(record.get("bbox"), size)
     except LayoutError as error:
         raise BadExampleError("box outside the picture", f"{where}: {error}") from None
     try:
+        name = category_of(record, names)
         return Instance(prompt=name, label=name, box=box)
     except LayoutError as error:
-        raise BadExampleError("wrong category name", f"{where}: {error}") from None
+        raise BadExampleError("wrong category", f"{where}: {error}") from None
 
 
 def _example(

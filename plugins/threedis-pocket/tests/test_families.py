@@ -10,6 +10,7 @@ import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from threedis_core.errors import OptionError
+from threedis_ldm3d.training.engine import Task
 from threedis_pocket.commands import Exported, Recipe
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
@@ -35,7 +36,6 @@ from threedis_pocket.training.diffusion import (
 )
 from threedis_pocket.training.export import EXPORTS, export
 from threedis_pocket.training.flow import FlowTask, GuidedTask
-from threedis_pocket.training.loop import Task
 from threedis_pocket.training.recipes import RECIPES, run_recipe
 from threedis_pocket.training.text import OpenClipTask, T5Task
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from threedis_core.errors import OptionError
+from threedis_ldm3d.training.engine import Settings, fit
 from threedis_pocket.models import build_text_encoder, build_unet, build_vae
 from threedis_pocket.scenes import sample_scenes
 from threedis_pocket.tokenizer import build_tokenizer
 from threedis_pocket.training.data import pictures, to_model
 from threedis_pocket.training.diffusion import build_scheduler, caption, encode_latents
-from threedis_pocket.training.loop import Settings, fit
 from threedis_pocket.training.recipes import run_recipe
 from threedis_pocket.training.text import TextTask
 from threedis_pocket.training.vae import VaeTask, normalise_latents

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +16,7 @@ from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
 from threedis_diffusers.quiet import quiet
+from threedis_ldm3d.training.launch import launch_again
 
 WORK = Path("runs/pocket-training")
 WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")]
@@ -31,6 +30,7 @@ class Recipe(StrEnum):
     openclip = "openclip"
     t5 = "t5"
     flux_vae = "flux-vae"
+    depth_vae = "depth-vae"
     sd15 = "sd15"
     sd21 = "sd21"
     sdxl = "sdxl"
@@ -184,7 +184,7 @@ def train(
     process of two.
     """
     if processes > 1 and "LOCAL_RANK" not in os.environ:
-        raise typer.Exit(_relaunch(processes))
+        raise typer.Exit(launch_again(processes))
     import torch
 
     torch.set_num_threads(threads)
@@ -237,10 +237,3 @@ def scenes(
     with progress_bars() as progress:
         written = write_scenes(out, split.value, count, size, progress)
     typer.echo(written)
-
-
-def _relaunch(processes: int) -> int:
-    """Run this very command in several processes; returns their exit code."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command = [*launch, "-m", "threedis_core.cli", *sys.argv[1:]]
-    return subprocess.run(command, check=False).returncode

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 LATENT_CHANNELS = 8
+DEPTH_LATENT_CHANNELS = 4
 TEXT_WIDTH = 128
 OPEN_TEXT_WIDTH = 96
 T5_WIDTH = 96
@@ -28,9 +29,18 @@ def build_vae() -> AutoencoderKL:
     return build_autoencoder((16, 16, 32, 48), LATENT_CHANNELS)
 
 
-def build_autoencoder(channels: tuple[int, ...], latent_channels: int) -> AutoencoderKL:
+def build_depth_vae() -> AutoencoderKL:
+    """An autoencoder of depth maps alone: one channel, factor 4, four latent channels."""
+    return build_autoencoder((16, 24, 32), DEPTH_LATENT_CHANNELS, picture_channels=1)
+
+
+def build_autoencoder(
+    channels: tuple[int, ...], latent_channels: int, picture_channels: int = 3
+) -> AutoencoderKL:
     """A KL autoencoder; every level of ``channels`` but the first halves the size."""
     vae = AutoencoderKL(
+        in_channels=picture_channels,
+        out_channels=picture_channels,
         block_out_channels=channels,
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
@@ -150,6 +160,22 @@ def build_sdxl_unet() -> UNet2DConditionModel:
         addition_embed_type="text_time",
         addition_time_embed_dim=TIME_ID_WIDTH,
         projection_class_embeddings_input_dim=OPEN_TEXT_WIDTH + 6 * TIME_ID_WIDTH,
+    )
+
+
+def build_depth_unet() -> UNet2DConditionModel:
+    """The depth model's U-Net: attends to text at 16x16 and 8x8, the layout adapter at both."""
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=DEPTH_LATENT_CHANNELS,
+        out_channels=DEPTH_LATENT_CHANNELS,
+        block_out_channels=(32, 48, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=(2, 4, 4),  # heads, as SD1.5's config (mis)names them
+        cross_attention_dim=TEXT_WIDTH,
     )
 
 

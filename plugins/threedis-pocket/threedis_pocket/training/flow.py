@@ -18,8 +18,8 @@ from transformers import (
     T5EncoderModel,
 )
 
+from threedis_ldm3d.training.engine import Task
 from threedis_pocket.training.diffusion import caption
-from threedis_pocket.training.loop import Task
 from threedis_pocket.training.text import pad_to
 from threedis_pocket.world import Scenes
 

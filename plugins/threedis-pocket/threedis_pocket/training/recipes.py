@@ -1,8 +1,8 @@
 """The recipes behind the shipped weights: one command each, from the seed to the folder.
 
-vae, flux-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder that binds
-colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet. flux:
-latents, depth, captions -> transformer; flux-guided: distils guidance into it.
+vae, flux-vae, depth-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder
+that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet.
+flux: latents, depth, captions -> transformer; flux-guided: distils guidance into it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from transformers import (
 
 from threedis_core.errors import OptionError
 from threedis_core.progress import Progress, silent
+from threedis_ldm3d.training.engine import Settings, fit, processes
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
     build_controlnet,
+    build_depth_vae,
     build_open_text_encoder,
     build_sd21_unet,
     build_sdxl_unet,
@@ -50,13 +52,13 @@ from threedis_pocket.training.diffusion import (
     encode_latents,
 )
 from threedis_pocket.training.flow import FlowTask, GuidedTask
-from threedis_pocket.training.loop import Settings, fit, processes
 from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
 
 PICTURES = 12288
 VAE = Settings(steps=2400, batch=8, lr=2e-3, ema=0.995)
 FLUX_VAE = Settings(steps=1800, batch=8, lr=2e-3, ema=0.995)
+DEPTH_VAE = Settings(steps=1200, batch=8, lr=2e-3, ema=0.995)
 TEXT = Settings(steps=500, batch=96, lr=1e-3, ema=0.995)
 OPENCLIP = Settings(steps=600, batch=96, lr=1e-3, ema=0.995)
 T5 = Settings(steps=400, batch=96, lr=3e-3, ema=0.995)
@@ -75,29 +77,39 @@ def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
 
 def train_vae(work: Path, settings: Settings = VAE, progress: Progress = silent) -> Path:
     """Train the U-Nets' autoencoder; save it as ``work/vae/model``."""
-    return _train_vae(build_vae, 0.0, work, "vae", settings, progress)
+    data = train_pictures(work, progress)
+    return _train_vae(build_vae, 0.0, data, work / "vae", settings, progress)
 
 
 def train_flux_vae(work: Path, settings: Settings = FLUX_VAE, progress: Progress = silent) -> Path:
     """Train FLUX's autoencoder on pictures and depth maps; save it as ``work/flux-vae/model``."""
-    return _train_vae(build_flux_vae, 0.2, work, "flux-vae", settings, progress)
+    data = train_pictures(work, progress)
+    return _train_vae(build_flux_vae, 0.2, data, work / "flux-vae", settings, progress)
+
+
+def train_depth_vae(
+    work: Path, settings: Settings = DEPTH_VAE, progress: Progress = silent
+) -> Path:
+    """Train the depth model's autoencoder on depth maps; save it as ``work/depth-vae/model``."""
+    data = train_pictures(work, progress)
+    depth = replace(data, rgb=data.depth[..., None])  # pictures of one channel
+    return _train_vae(build_depth_vae, 0.0, depth, work / "depth-vae", settings, progress)
 
 
 def _train_vae(
     build: Callable[[], AutoencoderKL],
     depth_share: float,
-    work: Path,
-    name: str,
+    data: Pictures,
+    folder: Path,
     settings: Settings,
     progress: Progress,
 ) -> Path:
     """Train an autoencoder and normalise its latents."""
-    data = train_pictures(work, progress)
     set_seed(settings.seed)
     vae = build()
-    fit(VaeTask(vae, data, depth_share), settings, work / name, progress)
+    fit(VaeTask(vae, data, depth_share), settings, folder, progress)
     normalise_latents(vae, data)
-    return _save(vae, work / name / "model")
+    return _save(vae, folder / "model")
 
 
 def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silent) -> Path:
@@ -271,6 +283,7 @@ RECIPES: dict[str, Recipe] = {
     "openclip": Recipe(train_openclip, OPENCLIP),
     "t5": Recipe(train_t5, T5),
     "flux-vae": Recipe(train_flux_vae, FLUX_VAE),
+    "depth-vae": Recipe(train_depth_vae, DEPTH_VAE),
     "sd15": Recipe(train_sd15, SD15, ("vae/model", "text/text_encoder")),
     "sd21": Recipe(train_sd21, SD21, ("vae/model", "openclip/text_encoder", "sd15/unet")),
     "sdxl": Recipe(

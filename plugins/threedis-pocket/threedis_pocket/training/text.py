@@ -19,8 +19,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from threedis_ldm3d.training.engine import Task
 from threedis_pocket.scenes import join_phrases, phrase
-from threedis_pocket.training.loop import Task
 from threedis_pocket.world import COLOURS, SHAPES
 
 

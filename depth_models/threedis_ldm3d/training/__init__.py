@@ -1,0 +1,1 @@
+"""Training of the depth stage: text to depth, and the layout adapter."""

@@ -1,0 +1,186 @@
+"""``threedis train layout-depth``: from a config to trained weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import set_seed
+
+from threedis_core.atomic import check_writable
+from threedis_core.errors import OptionError
+from threedis_core.interfaces import DepthEstimator
+from threedis_core.plugins import PluginRegistry
+from threedis_core.progress import Progress, silent
+from threedis_diffusers.quiet import quiet
+from threedis_ldm3d.checkpoint import save_adapter
+from threedis_ldm3d.layout_adapter import LayoutAdapter
+from threedis_ldm3d.loading import LoadedModel, load_model
+from threedis_ldm3d.options import LDM3DOptions
+from threedis_ldm3d.training.bad_data import BadDataReport
+from threedis_ldm3d.training.config import TrainingConfig
+from threedis_ldm3d.training.engine import fit, processes
+from threedis_ldm3d.training.examples import Found, read_examples
+from threedis_ldm3d.training.latents import cached_latents
+from threedis_ldm3d.training.shards import Shards
+from threedis_ldm3d.training.task import AdapterTask, DepthTask
+from threedis_ldm3d.training.validation import Validation
+from threedis_ldm3d.weights import save_weights
+
+ADAPTER_FILE = "layout_adapter.safetensors"
+UNET_FILE = "unet.safetensors"
+BAD_DATA = "bad-data.json"
+
+
+def train_layout_depth(
+    config: TrainingConfig, registry: PluginRegistry, progress: Progress = silent
+) -> Path:
+    """Train what ``config`` says, or go on with it, and return the file of weights.
+
+    In ``config.out``: the weights, ``log.jsonl``, ``loss.png``, ``tensorboard``, ``validation``
+    with a picture for every validation, ``bad-data.json``, the newest checkpoint, and ``cache``.
+
+    Args:
+        config: What to train, on what, and how.
+        registry: Where the depth estimator is found.
+        progress: Told about labels, latents and steps.
+    Raises:
+        InputError: The config, or too much of the data, cannot be used.
+        WeightsError: A model is missing, damaged or does not fit.
+        RenderError: The loss is not finite.
+    """
+    check_writable(config.out, folder=True)
+    found = read_examples(config.data)
+    _check(BadDataReport(found, ()), config)
+    state = processes()
+    # Of several processes on CPUs each is told of a "cpu:0".
+    device = "cpu" if state.device.type == "cpu" else str(state.device)
+    options = _options(config, device)
+    estimator = _estimator(config, found, registry)
+    loaded = _load(config, options)
+    examples = cached_latents(
+        found,
+        loaded.pipeline.vae,
+        size=config.size,
+        folder=config.cache_folder,
+        estimator=estimator,
+        estimator_id=_estimator_id(config),
+        device=loaded.device,
+        rank=state.process_index,
+        world=state.num_processes,
+        progress=progress,
+    )
+    if estimator is not None:
+        estimator.close()
+    state.wait_for_everyone()
+    examples.open()
+    _check(BadDataReport(found, examples.bad), config)
+    return _train(config, options, loaded, examples, progress)
+
+
+def _train(
+    config: TrainingConfig,
+    options: LDM3DOptions,
+    loaded: LoadedModel,
+    examples: Shards,
+    progress: Progress,
+) -> Path:
+    kind = AdapterTask if config.train == "adapter" else DepthTask
+    task = kind(loaded, options, examples, config)
+    validation = Validation(task, loaded, options, examples, config)
+
+    def watch(step: int) -> dict[str, float]:
+        validation.draw(config.out / "validation" / f"step-{step:06d}.png")
+        loss = validation.loss()
+        return {} if loss is None else {"validation_loss": loss}
+
+    identity = _identity(config, examples)
+    with quiet():
+        fit(task, config.settings(), config.out, progress, watch, identity)
+    if processes().is_main_process:
+        _save(config, loaded, identity)
+    processes().wait_for_everyone()
+    return _result(config)
+
+
+def _check(report: BadDataReport, config: TrainingConfig) -> None:
+    """Write the report and see that enough of the data can be used."""
+    if processes().is_main_process:
+        report.write(config.out / BAD_DATA)
+    report.check(config.most_bad, config.out / BAD_DATA)
+
+
+def _options(config: TrainingConfig, device: str) -> LDM3DOptions:
+    """How the model is loaded and used while it is trained: float32, its own scheduler."""
+    return LDM3DOptions(
+        model=config.model,
+        unet=config.unet,
+        adapter=config.adapter,
+        scheduler=None,
+        repeat_prompt=config.repeat_prompt,
+        dtype="float32",
+        device=device,
+    )
+
+
+def _load(config: TrainingConfig, options: LDM3DOptions) -> LoadedModel:
+    """The model, with a new adapter if one is trained and none is there to start from."""
+    loaded = load_model(options)
+    if config.train == "unet" or loaded.adapter is not None:
+        return loaded
+    set_seed(config.seed)
+    adapter = LayoutAdapter.for_unet(loaded.pipeline.unet, config.box_width)
+    return replace(loaded, adapter=adapter.to(loaded.device))
+
+
+def _estimator(
+    config: TrainingConfig, found: Found, registry: PluginRegistry
+) -> DepthEstimator | None:
+    """What makes depth from pictures; None if every example has its depth map."""
+    lacking = sum(example.depth is None for example in found.examples)
+    if lacking == 0:
+        return None
+    if config.depth_estimator is None:
+        raise OptionError(
+            f"{lacking} of {len(found.examples)} examples have no depth map; name a "
+            "depth_estimator in the config, such as depth-anything"
+        )
+    return registry.depth_estimator(config.depth_estimator.name, config.depth_estimator.options)
+
+
+def _estimator_id(config: TrainingConfig) -> str:
+    """What labels depend on beside the pictures, as text."""
+    chosen = config.depth_estimator
+    return "" if chosen is None else json.dumps(chosen.model_dump(), sort_keys=True)
+
+
+def _identity(config: TrainingConfig, examples: Shards) -> dict[str, Any]:
+    """What a training must keep to be the same one, beside its settings; no folders."""
+    names = "\n".join(example.name for example in examples.examples)
+    fields = ("train", "box_width", "size", "pyramid_noise", "most_instances", "caption_dropout")
+    kept = config.model_dump(include={*fields, "fusion", "repeat_prompt"})
+    models = {name: getattr(config, name) for name in ("model", "unet", "adapter")}
+    return {
+        **kept,
+        **{name: value and Path(value).name for name, value in models.items()},
+        "timesteps": list(config.noise_range),
+        "held_out": config.validation.examples,
+        "examples": hashlib.sha256(names.encode()).hexdigest(),
+    }
+
+
+def _result(config: TrainingConfig) -> Path:
+    return config.out / (ADAPTER_FILE if config.train == "adapter" else UNET_FILE)
+
+
+def _save(config: TrainingConfig, loaded: LoadedModel, identity: dict[str, Any]) -> None:
+    """Write the trained weights; their header says how they were made."""
+    training = {**identity, **asdict(config.settings())}
+    header = {"training": json.dumps(training, sort_keys=True)}
+    if loaded.adapter is not None:
+        save_adapter(loaded.adapter, _result(config), header)
+    else:
+        save_weights(loaded.pipeline.unet.state_dict(), _result(config), header)
