@@ -7,5 +7,6 @@ from threedis_core.hookspecs import Register, hookimpl
 
 @hookimpl
 def threedis_register_region_refiners(register: Register) -> None:
-    """Register ``boxes``, the refiner that is used when none is named."""
+    """Register ``boxes``, which is used when none is named, and ``depth-edges``."""
     register("boxes", "threedis_core.refiners:BoxRefiner", "The layout's own boxes and masks")
+    register("depth-edges", "threedis_core.depth_edges:DepthEdges", "Cut out by depth; no weights")
