@@ -63,12 +63,14 @@ def read_coco_data(data: CocoData) -> Found:
     examples: dict[str, Example] = {}
     bad: list[BadExample] = []
     for image in images:
-        name = str(image.get("id"))
+        number = image.get("id")
+        name = shown(number)
         try:
-            if name in examples:
-                raise BadExampleError("name that is not unique", "another picture has this id")
-            instances = _instances(data, image, annotations.get(image.get("id"), ()), names)
-            examples[name] = _example(data, image, instances, captions)
+            if type(number) is not int or name in examples:
+                raise BadExampleError("wrong id", f"{name}; expected a number of its own")
+            instances = _instances(data, image, annotations.get(number, ()), names)
+            caption = _caption(instances, captions, number)
+            examples[name] = _example(data, image, caption, instances)
         except BadExampleError as problem:
             bad.append(problem.named(name))
     return Found(tuple(examples.values()), tuple(bad))
@@ -83,20 +85,20 @@ def _named(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: {error}") from None
 
 
-def _by_image(annotations: Sequence[Record]) -> dict[Any, list[Record]]:
+def _by_image(annotations: Sequence[Record]) -> dict[int, list[Record]]:
     """The annotations of objects of each picture, crowds left out."""
-    grouped: dict[Any, list[Record]] = {}
+    grouped: dict[int, list[Record]] = {}
     for record in annotations:
         if _has_image(record) and "caption" not in record and not record.get("iscrowd"):
             grouped.setdefault(record["image_id"], []).append(record)
     return grouped
 
 
-def _captions(path: Path) -> dict[Any, Any]:
+def _captions(path: Path) -> dict[int, Any]:
     """The first caption of each picture."""
     with _named(path):
         found = records(read_document(path, DataError, MAX_DATASET_BYTES), "annotations")
-    first: dict[Any, Any] = {}
+    first: dict[int, Any] = {}
     for record in found:
         if _has_image(record) and "caption" in record:
             first.setdefault(record["image_id"], record["caption"])
@@ -122,26 +124,35 @@ def _instances(
 
 
 def _instance(record: Record, names: Mapping[int | str, Any], size: tuple[int, int]) -> Instance:
-    where = f"annotation {shown(record.get('id'))}"
+    kind = "box outside the picture"
     try:
         box = read_box(record.get("bbox"), size)
-    except LayoutError as error:
-        raise BadExampleError("box outside the picture", f"{where}: {error}") from None
-    try:
+        kind = "wrong category"
         name = category_of(record, names)
         return Instance(prompt=name, label=name, box=box)
     except LayoutError as error:
-        raise BadExampleError("wrong category", f"{where}: {error}") from None
+        where = f"annotation {shown(record.get('id'))}"
+        raise BadExampleError(kind, f"{where}: {error}") from None
 
 
-def _example(
-    data: CocoData, image: Record, instances: Sequence[Instance], captions: Mapping[Any, Any] | None
-) -> Example:
+def _caption(instances: Sequence[Instance], captions: Mapping[int, Any] | None, number: int) -> str:
+    if captions is None:
+        if not instances:
+            raise BadExampleError("nothing to say", "it has neither a caption nor large boxes")
+        return joined(instance.prompt for instance in instances)
+    if number not in captions:
+        raise BadExampleError("missing caption", "the captions' file has none for it")
+    caption = captions[number]
+    if not isinstance(caption, str) or not caption.strip():
+        raise BadExampleError("empty caption", f"its caption is {shown(caption)}")
+    return caption
+
+
+def _example(data: CocoData, image: Record, caption: str, instances: Sequence[Instance]) -> Example:
     file = image.get("file_name")
     if not isinstance(file, str) or not file:
         raise BadExampleError("missing image", f"file_name is {shown(file)}; expected a name")
-    name, (width, height) = str(image.get("id")), image_size(image)
-    caption = _caption(image, instances, captions)
+    name, (width, height) = str(image["id"]), image_size(image)
     try:
         layout = Layout(
             id=name, prompt=caption, width=width, height=height, instances=tuple(instances)
@@ -149,18 +160,3 @@ def _example(
     except LayoutError as error:
         raise BadExampleError("wrong caption", str(error)) from None
     return Example(name, check_there(data.images / file, "image"), None, layout)
-
-
-def _caption(
-    image: Record, instances: Sequence[Instance], captions: Mapping[Any, Any] | None
-) -> str:
-    if captions is None:
-        if not instances:
-            raise BadExampleError("nothing to say", "it has neither a caption nor large boxes")
-        return joined(instance.prompt for instance in instances)
-    caption = captions.get(image.get("id"))
-    if caption is None:
-        raise BadExampleError("missing caption", "the captions' file has none for it")
-    if not isinstance(caption, str) or not caption.strip():
-        raise BadExampleError("empty caption", f"its caption is {shown(caption)}")
-    return caption

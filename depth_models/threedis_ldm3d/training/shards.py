@@ -22,6 +22,8 @@ from threedis_ldm3d.training.found import BadExample, Example
 
 ROWS = "rows"
 """The name of the tensor in each file."""
+HEADER = "threedis"
+"""The one entry of each file's metadata: several would come in an order that changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +191,13 @@ class Shards:
         file = self._file(number)
         try:
             with safe_open(file, "pt") as opened:
-                header: dict[str, str] = opened.metadata() or {}
+                header: dict[str, Any] = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
         except SafetensorError as error:
             raise DataError(f"{file}: no safetensors file: {error}; delete it") from error
         if (header.get("fingerprint"), header.get("inputs")) != (self.fingerprint, inputs):
             return None
-        bad = tuple(BadExample(**one) for one in json.loads(header["bad"]))
-        return Shard(file, tuple(json.loads(header["kept"])), bad)
+        bad = tuple(BadExample(**one) for one in header["bad"])
+        return Shard(file, tuple(header["kept"]), bad)
 
     def _need(self, number: int) -> Shard:
         file = self._file(number)
@@ -207,18 +209,19 @@ class Shards:
         return shard
 
     def _write(self, number: int, inputs: str, made: Made) -> None:
-        header: dict[str, Any] = {
+        header = {
             "fingerprint": self.fingerprint,
             "inputs": inputs,
-            "kept": json.dumps(list(made.kept)),
-            "bad": json.dumps([asdict(example) for example in made.bad]),
+            "kept": list(made.kept),
+            "bad": [asdict(example) for example in made.bad],
         }
+        content = save({ROWS: made.rows.contiguous()}, {HEADER: json.dumps(header)})
         file = self._file(number)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Without its checksum a file is not finished.
             self._sidecar(number).unlink(missing_ok=True)
-            write_atomically(file, save({ROWS: made.rows.contiguous()}, header))
+            write_atomically(file, content)
             write_atomically(self._sidecar(number), _checksum_line(file))
         except OSError as error:
             raise DataError(f"{file}: cannot be written: {error.strerror}") from error
