@@ -208,3 +208,6 @@ class RegionRefiner(ABC):
     @abstractmethod
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
         """Regions of ``layout``, one per instance, in order, of any size in pixels."""
+
+    def close(self) -> None:
+        """Free what the refiner has loaded. Refining again loads it again."""

@@ -173,7 +173,7 @@ def _depth(
 
 def _regions(refiner: RegionRefiner, name: str, layout: Layout, depth: DepthMap) -> Regions:
     expected = len(layout.instances)
-    with failures_named(f"region refiner '{name}'"):
+    with closing(refiner), failures_named(f"region refiner '{name}'"):
         regions = refiner.refine(layout, depth)
         if len(regions) != expected:
             raise RenderError(f"it returned {len(regions)} regions for {expected} instances")

@@ -13,3 +13,9 @@ def threedis_register_depth_estimators(register: Register) -> None:
         ("dpt", "transformers_estimators:DPT", "DPT, which MiDaS 3 is too"),
     ):
         register(name, f"threedis_estimate.{target}", summary)
+
+
+@hookimpl
+def threedis_register_region_refiners(register: Register) -> None:
+    """Register ``sam``."""
+    register("sam", "threedis_estimate.sam:Sam", "Segment Anything on the depth map")

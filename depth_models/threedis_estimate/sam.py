@@ -1,0 +1,79 @@
+"""The region refiner ``sam``: Segment Anything, asked with each box, on the depth map."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from threedis_core.depth import DepthMap
+from threedis_core.interfaces import RegionRefiner
+from threedis_core.layout import Layout
+from threedis_core.regions import Regions
+from threedis_diffusers.holder import ModelHolder
+from threedis_diffusers.options import ModelOptions
+from threedis_estimate.loading import LoadedModel, load_model
+
+
+class SamOptions(ModelOptions):
+    """Options of ``sam``."""
+
+    model: str = Field("facebook/sam-vit-huge", min_length=1)
+
+
+class Sam(ModelHolder[LoadedModel], RegionRefiner):
+    """Segment the depth map as a grey picture, one mask for each box, all boxes in one call.
+
+    Masks of the layout stay as they are, and a box in which nothing is found stays a box.
+
+    Source:
+        3DIS (arXiv 2410.12669): the mask takes the box's place. Like there it is not cut off at
+        the box.
+    """
+
+    Options = SamOptions
+    options: SamOptions
+    name = "sam"
+
+    def load_checked(self) -> LoadedModel:
+        """Check device and files, then load the model."""
+        return load_model(self.options, "sam", "SamModel", "SamImageProcessorPil")
+
+    def refine(self, layout: Layout, depth: DepthMap) -> Regions:
+        """Regions of ``layout`` at the size of the depth map.
+
+        Raises:
+            OptionError: The device is not there.
+            WeightsError: A file is missing or damaged, or it is another kind of model.
+            RenderError: This refiner is at work already.
+        """
+        given = Regions.from_layout(layout, depth.width, depth.height)
+        if all(mask is not None for mask in given.masks):
+            return given
+        with self.in_use() as loaded:
+            found = segment(loaded, depth, given).numpy()
+        masks = tuple(
+            own if own is not None else mask if mask.any() else None
+            for own, mask in zip(given.masks, found, strict=True)
+        )
+        return Regions(given.boxes, masks, depth.height, depth.width)
+
+
+@torch.no_grad()
+def segment(loaded: LoadedModel, depth: DepthMap, regions: Regions) -> Tensor:
+    """The mask of each box of ``regions`` in the depth map, shape (N, H, W), bool."""
+    from transformers import SamProcessor
+
+    size = (depth.width, depth.height) * 2
+    corners = [[side * of for side, of in zip(b.xyxy, size, strict=True)] for b in regions.boxes]
+    processor = SamProcessor(loaded.processor)
+    inputs = processor(depth.to_image(), input_boxes=[corners], return_tensors="pt")
+    output = loaded.model(
+        pixel_values=inputs.pixel_values.to(loaded.device, loaded.dtype),
+        input_boxes=inputs.input_boxes.to(loaded.device, loaded.dtype),
+        multimask_output=False,
+    )
+    masks = processor.post_process_masks(
+        output.pred_masks.float().cpu(), inputs.original_sizes, inputs.reshaped_input_sizes
+    )
+    return masks[0][:, 0]
