@@ -70,7 +70,7 @@ def cached_latents(
     """
     _check_channels(vae)
     labels, origin = None, ""
-    if estimator is not None:
+    if estimator is not None and any(example.depth is None for example in found.examples):
         origin = fingerprint("depth", estimator_id, size)
         labels = DepthLabels(estimator, size, Shards(Path(folder, f"depth-{origin[:12]}"), origin))
     encoder = LatentEncoder(vae, size, device, dtype, labels)
