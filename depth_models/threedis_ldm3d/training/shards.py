@@ -128,11 +128,7 @@ class Shards:
         inputs = _inputs(examples)
         if self._is_whole(number) and (shard := self._load(number, inputs)):
             return shard
-        self._write(number, inputs, make(number, examples))
-        shard = self._load(number, inputs)
-        if shard is None:
-            raise DataError(f"{self._file(number)}: it was just written and is not what it was")
-        return shard
+        return self._write(number, inputs, make(number, examples))
 
     def open(self) -> None:
         """Get ready to read what ``build`` has made in all processes.
@@ -208,7 +204,7 @@ class Shards:
             raise DataError(f"{file}: not built; build it, and wait for every process that does")
         return shard
 
-    def _write(self, number: int, inputs: str, made: Made) -> None:
+    def _write(self, number: int, inputs: str, made: Made) -> Shard:
         header = {
             "fingerprint": self.fingerprint,
             "inputs": inputs,
@@ -225,6 +221,7 @@ class Shards:
             write_atomically(self._sidecar(number), _checksum_line(file))
         except OSError as error:
             raise DataError(f"{file}: cannot be written: {error.strerror}") from error
+        return Shard(file, tuple(made.kept), tuple(made.bad))
 
 
 def _checksum_line(file: Path) -> bytes:
