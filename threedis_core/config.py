@@ -198,7 +198,7 @@ class RunConfig(BaseModel):
         for key in ("depth_model", "region_refiner"):
             if document[key] is not None:
                 by_name.setdefault(document[key]["name"], document[key]["options"])
-        parsed = [_parse_setting(setting) for setting in settings]
+        parsed = [parse_setting(setting) for setting in settings]
         # Those for all come first, so that one renderer's own value wins in any order.
         for name, option, value in sorted(parsed, key=lambda setting: setting[0] is not None):
             if name is not None and name not in by_name:
@@ -214,8 +214,12 @@ class RunConfig(BaseModel):
         return RunConfig.model_validate(document)
 
 
-def _parse_setting(setting: str) -> tuple[str | None, str, Any]:
-    """Split "sd15.steps=30" into ("sd15", "steps", 30)."""
+def parse_setting(setting: str) -> tuple[str | None, str, Any]:
+    """Split "sd15.steps=30" into ("sd15", "steps", 30), "steps=30" into (None, "steps", 30).
+
+    Raises:
+        OptionError: No "=", no option, or a value that is no YAML.
+    """
     key, equals, text = setting.partition("=")
     name, dot, option = key.strip().rpartition(".")
     if not equals or not option or (dot and not name):

@@ -11,6 +11,9 @@ def threedis_register_depth_estimators(register: Register) -> None:
     for name, target, summary in (
         ("depth-anything", "transformers_estimators:DepthAnything", "Depth Anything V2"),
         ("dpt", "transformers_estimators:DPT", "DPT, which MiDaS 3 is too"),
+        ("midas", "detectors:Midas", "MiDaS 3 of controlnet-aux"),
+        ("zoe", "detectors:Zoe", "ZoeDepth of controlnet-aux"),
+        ("leres", "detectors:Leres", "LeReS of controlnet-aux"),
     ):
         register(name, f"threedis_estimate.{target}", summary)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from threedis_core.cli.depth_estimate import estimate_command
 from threedis_core.cli.depth_generate import generate_command
 
 
@@ -12,6 +13,7 @@ def depth_app() -> typer.Typer:
     app = typer.Typer(help="Make depth maps.")
     app.callback()(_group)
     app.command("generate")(generate_command)
+    app.command("estimate")(estimate_command)
     return app
 
 

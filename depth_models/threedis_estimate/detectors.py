@@ -1,0 +1,161 @@
+"""The estimators ``midas``, ``zoe`` and ``leres``: detectors of the package controlnet-aux."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from PIL import Image
+from pydantic import Field
+
+from threedis_core.depth import DepthMap
+from threedis_core.errors import OptionError, WeightsError
+from threedis_core.interfaces import DepthEstimator
+from threedis_core.progress import Progress, silent
+from threedis_diffusers.devices import find_device
+from threedis_diffusers.holder import ModelHolder
+from threedis_diffusers.loading import readable
+from threedis_diffusers.options import ModelOptions
+from threedis_diffusers.sources import Source
+from threedis_estimate.pictures import check_shapes
+
+EXTRA = "threedis[controlnet-aux]"
+
+
+class DetectorOptions(ModelOptions):
+    """Options of a detector.
+
+    Args:
+        resolution: The shorter side that a picture is resized to first, in pixels.
+    """
+
+    model: str = Field("lllyasviel/Annotators", min_length=1)
+    dtype: Literal["auto", "float32"] = "auto"
+    resolution: int = Field(512, ge=64, le=4096)
+
+
+class Detector(ModelHolder[Any], DepthEstimator):
+    """Estimate depth with one detector of controlnet-aux, called as it is.
+
+    Its result is a picture with 256 levels, near is bright. That is resized to the picture's size
+    and stretched so that the least value is 0 and the greatest 1.
+    """
+
+    Options = DetectorOptions
+    options: DetectorOptions
+    detector_class: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+
+    def load_checked(self) -> Any:
+        """Check package, device and files, then load the detector."""
+        detector_class = import_detector(self.name, self.detector_class)
+        device = find_device(self.options.device)
+        source = Source(self.options.model, library="controlnet-aux")
+        folder = find_files(source, self.files)
+        # Its pickles are read by torch.load, which since torch 2.6 runs no code from them.
+        with readable(source), no_arguments():
+            return detector_class.from_pretrained(str(folder)).to(device)
+
+    def estimate(
+        self, pictures: Sequence[Image.Image], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Estimate one depth map per picture.
+
+        Raises:
+            InputError: A picture that is hardly more than a line.
+            OptionError: controlnet-aux is not installed, or the device is not there.
+            WeightsError: A file is missing or damaged.
+            RenderError: This estimator is at work already.
+        """
+        check_shapes(pictures)
+        maps: list[DepthMap] = []
+        with self.in_use() as detector:
+            for picture in pictures:
+                maps.append(self._estimate(detector, picture))
+                progress("depth", len(maps), len(pictures))
+        return maps
+
+    def _estimate(self, detector: Any, picture: Image.Image) -> DepthMap:
+        side = self.options.resolution
+        drawn = detector(
+            picture.convert("RGB"), detect_resolution=side, image_resolution=side, output_type="pil"
+        )
+        depth = DepthMap.normalise(drawn.convert("L")).resize(picture.width, picture.height)
+        return DepthMap.normalise(depth.values)
+
+
+class Midas(Detector):
+    """MiDaS 3, DPT-Hybrid."""
+
+    name = "midas"
+    detector_class = "MidasDetector"
+    files = ("dpt_hybrid-midas-501f0c75.pt",)
+
+
+class Zoe(Detector):
+    """ZoeDepth."""
+
+    name = "zoe"
+    detector_class = "ZoeDetector"
+    files = ("ZoeD_M12_N.pt",)
+
+
+class Leres(Detector):
+    """LeReS; its loader wants the second file too, though only "boost" would use it."""
+
+    name = "leres"
+    detector_class = "LeresDetector"
+    files = ("res101.pth", "latest_net_G.pth")
+
+
+def import_detector(name: str, detector_class: str) -> Any:
+    """The class of a detector, imported now.
+
+    Raises:
+        OptionError: controlnet-aux is not installed, or does not work here.
+    """
+    try:
+        package = importlib.import_module("controlnet_aux")
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"depth estimator '{name}' needs a package that is not installed ({error}); install "
+            f"it with: pip install '{EXTRA}'. Without it, 'depth-anything' and 'dpt' work"
+        ) from error
+    except (ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OptionError(
+            f"depth estimator '{name}' needs controlnet-aux, which cannot be imported ({reason}); "
+            "install builds of torch and torchvision that belong together"
+        ) from error
+    return getattr(package, detector_class)
+
+
+def find_files(source: Source, files: Sequence[str]) -> Path:
+    """The folder of ``files`` on this machine, fetched from the hub if they are not here yet.
+
+    Raises:
+        WeightsError: One is not there, or the hub cannot be asked.
+    """
+    for file in files:
+        if not source.has(file):
+            raise WeightsError(
+                f"'{source.name}' has no file '{file}'; set model to a folder or a repository "
+                f"that has {' and '.join(files)}, such as lllyasviel/Annotators"
+            )
+    found = [source.get(file) for file in files]
+    return found[0].parent
+
+
+@contextmanager
+def no_arguments() -> Iterator[None]:
+    """Hide the command line, which the loader of LeReS would read as its own."""
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments

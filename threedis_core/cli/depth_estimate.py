@@ -1,0 +1,62 @@
+"""``threedis depth estimate``: a depth map from a picture."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from threedis_core.cli import depth_output
+from threedis_core.cli.progress import progress_bars
+from threedis_core.cli.state import state_of
+
+Photo = Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, WebP, TIFF or BMP.")]
+EstimatorName = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="Depth estimator; see 'threedis plugins'.")
+]
+
+
+def estimate_command(
+    context: typer.Context,
+    photo: Photo,
+    model: EstimatorName = "depth-anything",
+    settings: depth_output.Settings = None,
+    out: depth_output.Out = None,
+) -> None:
+    """Estimate the depth of a picture; bright is near. The map has the picture's size."""
+    from PIL import ImageOps
+
+    from threedis_core.errors import DepthError, RenderError
+    from threedis_core.failures import failures_named
+    from threedis_core.safe_image import is_transparent, open_picture
+
+    out = depth_output.output_file(out, photo)
+    estimator = state_of(context).registry.depth_estimator(model, _options(model, settings or []))
+    picture = open_picture(photo, DepthError, "a photo")
+    if is_transparent(picture):
+        raise DepthError(f"{photo}: has transparency; expected an opaque picture")
+    upright = ImageOps.exif_transpose(picture)
+    with (
+        progress_bars() as progress,
+        closing(estimator),
+        failures_named(f"depth estimator '{model}'"),
+    ):
+        maps = estimator.estimate([upright], progress)
+        if [(found.width, found.height) for found in maps] != [upright.size]:
+            raise RenderError(f"it returned {len(maps)} depth maps, or one of another size")
+    depth_output.write_depth(maps[0], out)
+
+
+def _options(model: str, settings: list[str]) -> dict[str, Any]:
+    """The options of ``model``; a setting may name it or not: there is nothing else here."""
+    from threedis_core.config import parse_setting
+    from threedis_core.errors import OptionError
+
+    options: dict[str, Any] = {}
+    for name, option, value in map(parse_setting, settings):
+        if name not in (None, model):
+            raise OptionError(f"--set {name}.{option}: '{name}' is not chosen. Chosen: {model}")
+        options[option] = value
+    return options

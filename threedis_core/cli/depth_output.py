@@ -1,0 +1,40 @@
+"""The depth map that a command writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from threedis_core.atomic import check_writable
+from threedis_core.depth import DepthMap
+from threedis_core.errors import OptionError
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="OPTION=VALUE", help="Option of the model; values are YAML."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="PNG to write, 16 bits. Default: <name of the file>-depth.png.")
+]
+
+
+def output_file(out: Path | None, read: Path) -> Path:
+    """Where to write the depth map made from the file ``read``; checked before the work.
+
+    Raises:
+        OptionError: ``out`` is no PNG, or cannot be written.
+    """
+    out = out or Path(f"{read.stem}-depth.png")
+    if out.suffix.lower() != ".png":
+        raise OptionError(f"--out {out}: expected a name that ends in .png; a PNG is written")
+    check_writable(out)
+    return out
+
+
+def write_depth(depth: DepthMap, out: Path) -> None:
+    """Write the depth map, its folder if it is not there, and print its name."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    depth.save(out)
+    typer.echo(out)
