@@ -4,18 +4,30 @@ VENV := .venv
 JOBS ?= 2  # processes that run the tests
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+AUX := .venv-controlnet-aux
+AUX_PIP := $(AUX)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
 
-.PHONY: demo test check lint types docs clean help
+.PHONY: demo test test-controlnet-aux check lint types docs clean help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: $(VENV)/.installed  ## render the contact sheet of the pocket models
 	$(BIN)/threedis demo
 
 test: $(VENV)/.developed  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS) --cov=threedis_core --cov-report=term --cov-fail-under=90
+
+# torchvision must fit torch, so it stays out of the environment that everything else is in.
+test-controlnet-aux:  ## run the detectors of controlnet-aux, in an environment of their own
+	@test -d $(AUX) || $(PYTHON) -m venv $(AUX)
+	@if $(AUX_PIP) torchvision; then \
+		$(AUX_PIP) -e '.[controlnet-aux]' pytest && \
+		$(AUX)/bin/python -m pytest --confcutdir=tests/controlnet_aux tests/controlnet_aux; \
+	else \
+		echo "SKIPPED test-controlnet-aux: torchvision cannot be installed here (see above)"; \
+	fi
 
 check: lint types docs  ## what CI checks beside the tests
 
@@ -30,7 +42,7 @@ docs: $(VENV)/.developed  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) site build .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(AUX) site build .pytest_cache .ruff_cache .coverage
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

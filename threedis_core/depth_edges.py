@@ -130,10 +130,13 @@ class DepthEdges(RegionRefiner):
         """The pixels ``inside`` that are nearer than what is behind all that is ``covered``."""
         if not inside.any():
             return inside
-        relief = depth - backdrop(depth, covered)
+        reach = max(1, max(depth.shape) // NEARBY)
+        # A box is cut off to whole pixels, and blurred edges spill over its sides.
+        around = greatest_nearby(covered.astype(np.float32), reach) > 0
+        relief = depth - backdrop(depth, around)
         typical = float(np.quantile(relief[inside], TYPICAL))
         least = max(self.options.least_relief * typical, FLATTEST * float(np.ptp(depth)))
-        nearby = greatest_nearby(relief, max(1, max(depth.shape) // NEARBY))
+        nearby = greatest_nearby(relief, reach)
         return inside & (relief > least) & (relief >= self.options.edge * nearby)
 
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -108,6 +109,7 @@ def readable(source: Source) -> Iterator[None]:
         TypeError,
         AttributeError,
         SafetensorError,
+        UnpicklingError,
     ) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise WeightsError(
