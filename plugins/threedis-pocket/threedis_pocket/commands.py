@@ -60,6 +60,7 @@ def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     app.command("demo")(demo)
     bench.command("pocket")(bench_pocket)
     bench.command("pocket-vae")(bench_vae)
+    bench.command("regions")(bench_regions)
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
     pocket.command("train")(train)
     pocket.command("export")(export)
@@ -159,6 +160,43 @@ def bench_vae(
         data = pictures(Path(folder), "test", count, progress)
         value = psnr(load_vae(Path(models[preset]) / "vae"), data, count)
     typer.echo(f"{preset}: {value:.2f} dB over {count} held-out scenes")
+
+
+def bench_regions(
+    context: typer.Context,
+    refiner: Annotated[
+        list[str] | None,
+        typer.Option(help="Region refiner; repeat for several. Default: boxes and depth-edges."),
+    ] = None,
+    layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 96,
+    overlap: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Most of a box that others may cover. Default: 0.15."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the first layouts' regions into this PNG.")
+    ] = None,
+) -> None:
+    """Print the mean IoU of regions with the exact masks of held-out pocket scenes.
+
+    The depth is exact, and again blurred as a learned one is.
+    """
+    from threedis_pocket.region_bench import BLURS, draw_regions, held_out, mean_iou
+
+    if picture is not None:
+        check_writable(picture)
+    names = refiner or ["boxes", "depth-edges"]
+    registry = state_of(context).registry
+    refiners = {name: registry.region_refiner(name) for name in names}
+    views = held_out(layouts, overlap)
+    for name, one in refiners.items():
+        for depth, blur in BLURS.items():
+            value, count = mean_iou(one, views, blur)
+            typer.echo(f"{name}, {depth} depth: {value:.3f} over {count} instances")
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw_regions(refiners.values(), views).save(picture)
+        typer.echo(picture)
 
 
 def train(
