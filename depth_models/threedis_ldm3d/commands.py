@@ -80,7 +80,9 @@ def layout_depth_command(
     if threads is not None:
         torch.set_num_threads(threads)
     with progress_bars() as progress:
-        weights = train_layout_depth(settings, state_of(context).registry, progress)
+        weights = train_layout_depth(
+            settings, state_of(context).registry, progress, lambda text: typer.echo(text, err=True)
+        )
     if os.environ.get("RANK", "0") == "0":
         typer.echo(weights)
 

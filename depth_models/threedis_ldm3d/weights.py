@@ -48,6 +48,21 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
+def read_header(file: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            return dict(opened.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"weights file '{file}' is damaged ({error}); get it again") from error
+
+
 def save_weights(weights: Mapping[str, Tensor], file: Path, header: Mapping[str, str]) -> None:
     """Write safetensors, complete or not at all; the header also says the version of ThreeDIS.
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
@@ -140,6 +141,7 @@ class _Run:
     def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
         self.task, self.settings, self.folder = task, settings, folder
         on_cpu = processes().device.type == "cpu"
+        AcceleratorState._reset_state()  # an earlier training's precision is not this one's
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision=settings.precision)
         set_seed(settings.seed)
         self.parameters = [p for p in task.parameters() if p.requires_grad]

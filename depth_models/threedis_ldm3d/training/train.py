@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ BAD_DATA = "bad-data.json"
 
 
 def train_layout_depth(
-    config: TrainingConfig, registry: PluginRegistry, progress: Progress = silent
+    config: TrainingConfig,
+    registry: PluginRegistry,
+    progress: Progress = silent,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Train what ``config`` says, or go on with it, and return the file of weights.
 
@@ -47,6 +51,7 @@ def train_layout_depth(
         config: What to train, on what, and how.
         registry: Where the depth estimator is found.
         progress: Told about labels, latents and steps.
+        tell: Given a table of the unusable data, if there is any.
     Raises:
         InputError: The config, or too much of the data, cannot be used.
         WeightsError: A model is missing, damaged or does not fit.
@@ -77,7 +82,10 @@ def train_layout_depth(
         estimator.close()
     state.wait_for_everyone()
     examples.open()
-    _check(BadDataReport(found, examples.bad), config)
+    report = BadDataReport(found, examples.bad)
+    _check(report, config)
+    if (found.bad or examples.bad) and state.is_main_process:
+        tell(report.table())
     return _train(config, options, loaded, examples, progress)
 
 

@@ -1,0 +1,241 @@
+"""The training command on a tiny random model: both stages, for real."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from threedis_core.depth import DepthMap
+from threedis_core.errors import DataError, OptionError
+from threedis_core.layout import Box, Instance, Layout
+from threedis_core.plugins import load_plugins
+from threedis_core.progress import Progress, silent
+from threedis_ldm3d.checkpoint import load_adapter
+from threedis_ldm3d.loading import load_model
+from threedis_ldm3d.options import LDM3DOptions
+from threedis_ldm3d.training.config import TrainingConfig
+from threedis_ldm3d.training.folder_data import EXAMPLES, example_line
+from threedis_ldm3d.training.found import Example
+from threedis_ldm3d.training.log import read_log
+from threedis_ldm3d.training.train import train_layout_depth
+
+COUNT = 10
+SETTINGS: dict[str, Any] = {
+    "data": {"format": "folder", "path": "scenes"},
+    "depth_estimator": None,
+    "unet": None,
+    "cache": "cache",
+    "size": 32,
+    "steps": 6,
+    "batch_size": 2,
+    "accumulation": 2,
+    "learning_rate": 0.01,
+    "warmup": 2,
+    "box_width": 16,
+    "checkpoint_every": 2,
+    "log_every": 1,
+    "validation": {"every": 3, "examples": 2, "pictures": 2, "steps": 2},
+    "out": "trained",
+}
+
+
+class KilledError(Exception):
+    """Ends a training as a kill does, between two steps."""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A folder with examples and a config."""
+    folder = tmp_path_factory.mktemp("work")
+    write_examples(folder / "scenes")
+    write_config(folder / "config.yaml", model=str(model_folder))
+    return folder
+
+
+def write_examples(folder: Path) -> None:
+    """Boxes of light on a dark floor: what is in a box is near."""
+    (folder / "images").mkdir(parents=True)
+    rng = torch.Generator().manual_seed(0)
+    lines = []
+    for number in range(COUNT):
+        corner = (torch.rand(2, generator=rng) * 0.5).tolist()
+        box = Box.from_xyxy((*corner, corner[0] + 0.4, corner[1] + 0.4))
+        depth = torch.zeros(32, 32)
+        x, y = (int(32 * side) for side in corner)
+        depth[y : y + 12, x : x + 12] = 0.8
+        image, near = folder / "images" / f"{number}.png", folder / f"{number}-depth.png"
+        Image.fromarray((depth * 255).byte().numpy()).convert("RGB").save(image)
+        DepthMap(depth.numpy()).save(near)
+        layout = Layout(
+            prompt="a red cube", instances=(Instance(prompt="a red cube", label="cube", box=box),)
+        )
+        lines.append(example_line(Example(str(number), image, near, layout), folder))
+    (folder / EXAMPLES).write_text("".join(lines))
+
+
+def write_config(path: Path, **changes: Any) -> None:
+    path.write_text(yaml.safe_dump({**SETTINGS, **changes}))
+
+
+def train(work: Path, *changes: str, progress: Progress = silent) -> Path:
+    return train_layout_depth(
+        TrainingConfig.load(work / "config.yaml", changes), load_plugins(), progress
+    )
+
+
+def losses(folder: Path) -> list[tuple[float, float]]:
+    return [(row["step"], row["loss"]) for row in read_log(folder) if "loss" in row]
+
+
+@pytest.fixture(scope="module")
+def adapter_file(work: Path) -> Path:
+    return train(work, "out=whole")
+
+
+def test_the_adapter_is_trained_and_nothing_else(
+    work: Path, model_folder: Path, adapter_file: Path
+) -> None:
+    loaded = load_model(
+        LDM3DOptions(model=str(model_folder), unet=None, adapter=str(adapter_file), device="cpu")
+    )
+    assert loaded.adapter is not None
+    gates = [p for name, p in loaded.adapter.named_parameters() if name.endswith(".gate")]
+    assert all(float(gate.abs()) > 0 for gate in gates)
+    checkpoint = next((adapter_file.parent / "step-6").glob("*model*"))
+    trained = torch.load(checkpoint, weights_only=True)
+    assert all(name.startswith("adapter.") for name in trained)
+
+
+def test_a_training_leaves_pictures_curves_a_report_and_how_it_was_made(adapter_file: Path) -> None:
+    out = adapter_file.parent
+    for picture in ("loss.png", "validation/step-000003.png", "validation/step-000006.png"):
+        with Image.open(out / picture) as opened:
+            assert len(np.unique(np.asarray(opened))) > 10
+    assert list((out / "tensorboard").glob("events.out.tfevents.*"))
+    assert json.loads((out / "bad-data.json").read_text())["examples"] == COUNT
+    rows = read_log(out)
+    assert [row["step"] for row in rows if "validation_loss" in row] == [3, 6]
+    from safetensors import safe_open
+
+    with safe_open(adapter_file, "pt") as opened:
+        made = json.loads(opened.metadata()["training"])
+    assert (made["steps"], made["train"], made["timesteps"]) == (6, "adapter", [500, 999])
+
+
+def test_a_training_that_goes_on_after_a_kill_has_the_unbroken_losses_and_weights(
+    work: Path, adapter_file: Path
+) -> None:
+    def kill(stage: str, done: int, total: int) -> None:
+        if stage == "train" and done == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(work, "out=broken", progress=kill)
+    assert len(losses(work / "broken")) == 5
+    again: list[int] = []
+    resumed = train(work, "out=broken", progress=lambda stage, done, _: again.append(done) or None)
+    assert 4 not in again[1:]
+    assert again[-2:] == [5, 6]
+    whole, broken = losses(adapter_file.parent), losses(work / "broken")
+    assert [step for step, _ in broken] == [step for step, _ in whole]
+    for (_, one), (_, other) in zip(whole, broken, strict=True):
+        assert one == pytest.approx(other, rel=1e-6)
+    one, other = load_file(adapter_file), load_file(resumed)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_process_that_is_really_killed_goes_on_likewise(work: Path, adapter_file: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=train, args=(work, "out=killed"))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not any((work / "killed").glob("step-*/complete")):
+        assert time.monotonic() < deadline
+        assert process.is_alive()
+        time.sleep(0.02)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    train(work, "out=killed")
+    for (_, one), (_, other) in zip(
+        losses(adapter_file.parent), losses(work / "killed"), strict=True
+    ):
+        assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_the_unet_is_trained_to_make_depth_from_text(work: Path, model_folder: Path) -> None:
+    file = train(work, "train=unet", "out=unet", "steps=20", "learning_rate=0.003", "warmup=0")
+    options = LDM3DOptions(model=str(model_folder), unet=str(file), adapter=None, device="cpu")
+    trained = load_model(options).pipeline.unet.state_dict()
+    own = load_model(options.model_copy(update={"unet": None})).pipeline.unet.state_dict()
+    assert all(not torch.equal(trained[name], own[name]) for name in own if "weight" in name)
+    measured = [row["validation_loss"] for row in read_log(work / "unet") if len(row) == 3]
+    assert measured[-1] < measured[0]
+
+
+def test_an_adapter_can_be_trained_further(work: Path, adapter_file: Path) -> None:
+    file = train(work, f"adapter={adapter_file}", "out=further", "steps=1", "learning_rate=1e-9")
+    before, after = load_file(adapter_file), load_file(file)
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
+def test_bfloat16_trains_too(work: Path) -> None:
+    file = train(work, "precision=bf16", "out=half", "steps=2")
+    assert all(weight.dtype == torch.float32 for weight in load_file(file).values())
+    assert len(losses(file.parent)) == 2
+
+
+def test_going_on_with_another_setting_is_refused(work: Path, adapter_file: Path) -> None:
+    with pytest.raises(OptionError, match=r"pyramid_noise 0\.3 -> 0\.1"):
+        train(work, "out=whole", "pyramid_noise=0.1")
+
+
+def test_a_longer_training_goes_on(work: Path) -> None:
+    train(work, "out=longer", "steps=2")
+    train(work, "out=longer", "steps=3")
+    assert [step for step, _ in losses(work / "longer")] == [1, 2, 3]
+
+
+def test_too_much_bad_data_ends_the_training_with_a_report(
+    work: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    write_examples(tmp_path / "scenes")
+    for number in (1, 2):
+        (tmp_path / "scenes" / f"{number}-depth.png").write_bytes(b"\x89PNG broken")
+    write_config(tmp_path / "config.yaml", model=str(model_folder))
+    with pytest.raises(DataError, match=r"bad-data\.json"):
+        train(tmp_path)
+    report = json.loads((tmp_path / "trained" / "bad-data.json").read_text())
+    assert report["bad"] == 2
+    assert train(tmp_path, "most_bad=0.2", "steps=1").is_file()
+
+
+def test_examples_without_depth_need_an_estimator(
+    work: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    write_examples(tmp_path / "scenes")
+    lines = (tmp_path / "scenes" / EXAMPLES).read_text().splitlines()
+    without = [json.dumps({**json.loads(line), "depth": None}) for line in lines]
+    (tmp_path / "scenes" / EXAMPLES).write_text("\n".join(without))
+    write_config(tmp_path / "config.yaml", model=str(model_folder))
+    with pytest.raises(OptionError, match="depth_estimator"):
+        train(tmp_path)
+
+
+def test_a_narrow_box_encoder_is_read_back(adapter_file: Path, model_folder: Path) -> None:
+    options = LDM3DOptions(model=str(model_folder), unet=None, adapter=None, device="cpu")
+    adapter = load_adapter(adapter_file, load_model(options).pipeline.unet)
+    layer = next(iter(adapter.layers.values()))
+    assert layer.box_encoder.network[0].out_features == 16
