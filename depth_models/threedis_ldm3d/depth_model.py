@@ -24,6 +24,8 @@ from threedis_ldm3d.options import LDM3DOptions
 from threedis_sd.loading import native_side
 
 USUAL_SIDE = 512
+PIPELINE_MULTIPLE = 8
+"""The stock pipeline wants sides that are multiples of it, whatever the VAE."""
 
 
 class LDM3D(ModelHolder[LoadedModel], DepthModel):
@@ -85,7 +87,8 @@ class LDM3D(ModelHolder[LoadedModel], DepthModel):
         """The working size of each batch and which requests are in it."""
         model = Source(self.options.model)
         side = self.options.side or native_side(model, USUAL_SIDE)
-        able = Capabilities(size_multiple=vae_factor(model), default_size=(side, side))
+        multiple = max(vae_factor(model), PIPELINE_MULTIPLE)
+        able = Capabilities(size_multiple=multiple, default_size=(side, side))
         groups: dict[Size, list[int]] = {}
         for index, request in enumerate(requests):
             groups.setdefault(size_like((request.width, request.height), able), []).append(index)

@@ -35,7 +35,12 @@ _FLUX_OPTIONS = {
 
 @hookimpl
 def threedis_register_depth_models(register: Register) -> None:
-    """Register the depth model that draws pocket shapes exactly."""
+    """Register the learned depth model and the one that draws pocket shapes exactly."""
+    register(
+        "pocket-depth",
+        "threedis_pocket.depth_model:PocketDepth",
+        "the pocket world's ldm3d: depth of a layout of spheres, cubes, cylinders and cones",
+    )
     register(
         "pocket-scene",
         "threedis_pocket.scene_depth:PocketScene",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from threedis_core.depth import DepthMap
-from threedis_core.interfaces import RenderBackend, RenderRequest
+from threedis_core.interfaces import DepthModel, DepthRequest, RenderBackend, RenderRequest
 from threedis_core.layout import Layout
 from threedis_core.plugins import PluginRegistry
 from threedis_core.progress import Progress, silent
@@ -26,12 +26,25 @@ BASE_MODEL = ControlSchedule()
 
 
 def scene_request(
-    layout: Layout, seed: int, control: ControlSchedule | None = None, size: int = SIZE
+    layout: Layout,
+    seed: int,
+    control: ControlSchedule | None = None,
+    size: int = SIZE,
+    depth: DepthMap | None = None,
 ) -> RenderRequest:
-    """A request for a pocket layout with its exact depth; ``control`` as in RenderRequest."""
-    depth = DepthMap(draw(layout_scene(layout), size, size, supersample=1).depth[0].numpy())
+    """A request for a pocket layout; ``control`` as in RenderRequest, ``depth`` exact if None."""
+    if depth is None:
+        depth = DepthMap(draw(layout_scene(layout), size, size, supersample=1).depth[0].numpy())
     regions = Regions.from_layout(layout, size, size)
     return RenderRequest(layout, depth, regions, seed, size, size, control=control)
+
+
+def make_maps(
+    model: DepthModel, layouts: Sequence[Layout], seeds: Sequence[int], progress: Progress = silent
+) -> list[DepthMap]:
+    """Maps of every layout with every seed, layout after layout."""
+    requests = [DepthRequest(layout, seed, SIZE, SIZE) for layout in layouts for seed in seeds]
+    return model.generate(requests, progress)
 
 
 def measure_backend(
@@ -41,9 +54,17 @@ def measure_backend(
     control: ControlSchedule | None,
     progress: Progress = silent,
     batch_size: int = 8,
+    maps: Sequence[DepthMap] | None = None,
 ) -> list[Judgement]:
-    """Render every layout with every seed and judge every instance."""
-    requests = [scene_request(layout, seed, control) for layout in layouts for seed in seeds]
+    """Render every layout with every seed and judge every instance.
+
+    ``maps`` has the depth of every picture, layout after layout; None is exact depth.
+    """
+    pictures = [(layout, seed) for layout in layouts for seed in seeds]
+    requests = [
+        scene_request(layout, seed, control, depth=maps[number] if maps else None)
+        for number, (layout, seed) in enumerate(pictures)
+    ]
     detector = Detector()
     judged: list[Judgement] = []
     for start in range(0, len(requests), batch_size):
@@ -78,11 +99,14 @@ def bench_pocket(
     seeds: int = 2,
     without: Sequence[str] = (),
     progress: Progress = silent,
+    depth_model: str | None = None,
 ) -> dict[str, Any]:
     """Measure presets with the hook on and off, and with one control off at a time.
 
     Args:
         without: Controls that are on/off options of the presets' renderers, such as ``i2i``.
+        depth_model: Makes the depth map of each picture, with the picture's seed; None is exact
+            depth.
 
     Returns:
         {"presets": {name: {"on" | "without CONTROL" | "off": {metric: {group: {"value", "low",
@@ -92,16 +116,25 @@ def bench_pocket(
         OptionError: A renderer has no such option.
     """
     chosen = sample_layouts(SPLIT, layouts)
+    maps = None
+    if depth_model is not None:
+        with closing(registry.depth_model(depth_model)) as model:
+            maps = make_maps(model, chosen, range(seeds), progress)
     rows = [row for name in presets for row in _rows(registry, name, without)]
     table: dict[str, Any] = {name: {} for name in presets}
     for name, switch, backend, control in rows:
         with closing(backend):
-            judged = measure_backend(backend, chosen, range(seeds), control, progress)
+            judged = measure_backend(backend, chosen, range(seeds), control, progress, maps=maps)
         table[name][switch] = summarise(judged)
     return {
         "presets": table,
         "ceiling": summarise(exact_ceiling(chosen)),
-        "settings": {"split": SPLIT, "layouts": layouts, "seeds": list(range(seeds))},
+        "settings": {
+            "split": SPLIT,
+            "layouts": layouts,
+            "seeds": list(range(seeds)),
+            "depth": depth_model,
+        },
     }
 
 

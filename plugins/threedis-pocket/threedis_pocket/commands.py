@@ -7,7 +7,7 @@ import os
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from threedis_diffusers.quiet import quiet
 from threedis_ldm3d.training.launch import launch_again
 
 WORK = Path("runs/pocket-training")
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")]
 
 
@@ -53,16 +54,19 @@ class Exported(StrEnum):
     sd21 = "sd21"
     sdxl = "sdxl"
     flux = "flux"
+    depth = "depth"
 
 
 def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     """Add the pocket's commands to the command line and to its bench group."""
     app.command("demo")(demo)
     bench.command("pocket")(bench_pocket)
+    bench.command("pocket-depth")(bench_depth)
     bench.command("pocket-vae")(bench_vae)
     bench.command("regions")(bench_regions)
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
     pocket.command("train")(train)
+    pocket.command("depth-base")(depth_base)
     pocket.command("export")(export)
     pocket.command("scenes")(scenes)
     app.add_typer(pocket, name="pocket")
@@ -78,9 +82,10 @@ def demo(
         typer.Option(help="Preset to show; repeat for several. Default: every pocket preset."),
     ] = None,
 ) -> None:
-    """Render pocket layouts with every base model into one contact sheet, hook off and on.
+    """Go the whole way: pocket layouts, their depth maps, every base model, one contact sheet.
 
-    All of them render the same depth map. Takes about a minute on a laptop; needs no download.
+    All base models render the same depth map, with their hook off and on. Takes about two minutes
+    on a laptop; needs no download.
     """
     from threedis_pocket.bench import pocket_presets
     from threedis_pocket.demo import make_demo
@@ -108,9 +113,11 @@ def bench_pocket(
             help="Measure also with this control off, such as i2i of pocket-flux; repeat it."
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here.")
+    depth_model: Annotated[
+        str | None,
+        typer.Option(help="Model that makes the depth maps, such as pocket-depth. Default: exact."),
     ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure the hook on held-out pocket layouts: pictures with it on and with it off.
 
@@ -128,13 +135,43 @@ def bench_pocket(
     from threedis_pocket.bench import pocket_presets
     from threedis_pocket.tables import print_table
 
-    if json_file is not None:
-        check_writable(json_file)
+    _check(json_file)
     registry = state_of(context).registry
     presets = preset or pocket_presets(registry)
     with progress_bars() as progress:
-        figures = measure(registry, presets, layouts, seeds, without or (), progress)
+        figures = measure(registry, presets, layouts, seeds, without or (), progress, depth_model)
     print_table(figures)
+    _write(json_file, figures)
+
+
+def bench_depth(
+    context: typer.Context,
+    model: Annotated[str, typer.Option(help="Depth model to measure.")] = "pocket-depth",
+    layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 96,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per layout: 0, 1, ...")] = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure the depth stage on held-out pocket layouts: does everything stand in its box?
+
+    An instance is found if the box around a silhouette in the depth map has IoU >= 0.5 with the
+    instance's box. Silhouettes are found without knowing the layout; exact depth tells how well.
+    """
+    from threedis_pocket.bench_depth import bench_depth as measure
+    from threedis_pocket.bench_depth import print_depth_table
+
+    _check(json_file)
+    with quiet(), progress_bars() as progress:
+        figures = measure(state_of(context).registry, model, layouts, seeds, progress)
+    print_depth_table(model, figures)
+    _write(json_file, figures)
+
+
+def _check(json_file: Path | None) -> None:
+    if json_file is not None:
+        check_writable(json_file)
+
+
+def _write(json_file: Path | None, figures: dict[str, Any]) -> None:
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         document = json.dumps(figures, indent=1, allow_nan=False)
@@ -234,6 +271,21 @@ def train(
         typer.echo(folder)
 
 
+def depth_base(work: WorkFolder = WORK) -> None:
+    """Prepare the training of pocket-depth: an untrained pipeline, and the configs of both stages.
+
+    Before it: threedis pocket train text, threedis pocket train depth-vae, and
+    threedis pocket scenes WORK/scenes. After it, for each config that it prints:
+    threedis train layout-depth CONFIG --processes 2 --threads 1.
+    """
+    with quiet():
+        from threedis_pocket.training.depth_base import make_depth_base
+
+        configs = make_depth_base(work)
+    for config in configs:
+        typer.echo(config)
+
+
 def export(
     preset: Annotated[Exported, typer.Argument(help="What to put together.")],
     to: Annotated[Path, typer.Option(help="Folder of the pipeline; new or empty.")],
@@ -244,7 +296,8 @@ def export(
 ) -> None:
     """Put trained parts together as one diffusers pipeline folder, float16 safetensors.
 
-    Use it with: threedis render LAYOUT --renderer pocket-sd15 --set model=FOLDER
+    Use it with: threedis render LAYOUT --renderer pocket-sd15 --set model=FOLDER, or, for depth,
+    --depth-model pocket-depth --set pocket-depth.model=FOLDER --set pocket-depth.adapter=FOLDER
     """
     if to.exists() and any(to.iterdir()):
         raise OptionError(f"{to} is not empty; name a new folder")

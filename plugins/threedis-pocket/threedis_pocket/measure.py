@@ -72,7 +72,7 @@ Figure = dict[str, float | int | None]
 _NOTHING: Figure = {"value": None, "low": None, "high": None, "n": 0}
 
 
-def _share(hits: Sequence[bool]) -> Figure:
+def share_figure(hits: Sequence[bool]) -> Figure:
     """A share with its 95 % Wilson interval."""
     if not hits:
         return dict(_NOTHING)
@@ -81,7 +81,7 @@ def _share(hits: Sequence[bool]) -> Figure:
     return {"value": value, "low": interval.low, "high": interval.high, "n": len(hits)}
 
 
-def _mean(values: Sequence[float]) -> Figure:
+def mean_figure(values: Sequence[float]) -> Figure:
     """A mean of values in [0, 1] and its 95 % interval from Student's t; one alone has none."""
     if not values:
         return dict(_NOTHING)
@@ -104,8 +104,8 @@ def summarise(judged: Sequence[Judgement]) -> dict[str, dict[str, Figure]]:
         pictures: dict[int, bool] = {}
         for one in chosen:
             pictures[one.picture] = pictures.get(one.picture, True) and one.right
-        table["colour"][group] = _share([j.colour for j in chosen])
-        table["colour_iou"][group] = _share([j.right for j in chosen])
-        table["iou"][group] = _mean([j.iou for j in chosen])
-        table["image"][group] = _share(list(pictures.values()))
+        table["colour"][group] = share_figure([j.colour for j in chosen])
+        table["colour_iou"][group] = share_figure([j.right for j in chosen])
+        table["iou"][group] = mean_figure([j.iou for j in chosen])
+        table["image"][group] = share_figure(list(pictures.values()))
     return table

@@ -18,7 +18,8 @@ _TITLES = {
 }
 
 
-def _cell(figure: Mapping[str, float | None]) -> str:
+def cell(figure: Mapping[str, float | int | None]) -> str:
+    """A figure as text: value (95 % interval, n), or "-" where there is none."""
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None:
         return "-"
@@ -37,7 +38,7 @@ def print_table(figures: Mapping[str, Any]) -> None:
     table = Table("preset", "hook", "instances", *_TITLES.values())
     for name, switch, summary in rows:
         for group in GROUPS:
-            cells = [_cell(summary[metric][group]) for metric in _TITLES]
+            cells = [cell(summary[metric][group]) for metric in _TITLES]
             table.add_row(*((name, switch) if group == "all" else ("", "")), group, *cells)
         table.add_section()
     console = Console()

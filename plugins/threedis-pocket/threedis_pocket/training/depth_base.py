@@ -1,4 +1,4 @@
-"""Where the training of pocket-depth starts: a pipeline with a new U-Net, and the two configs."""
+"""Where the training of pocket-depth starts: a pipeline with a new U-Net, and the configs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from threedis_pocket.training.recipes import load_text, require
 from threedis_pocket.training.vae import load_vae
 
 NEEDS = ("depth-vae/model", "text/text_encoder")
-BASE, UNET, ADAPTER = "depth-base", "depth-unet", "depth-adapter"
+BASE, UNET, ADAPTER = "depth-base", "depth-unet-2", "depth-adapter-2"
 SEED = 0
 _SHARED = """\
 data: {format: folder, path: scenes}
@@ -24,39 +24,62 @@ size: 128
 batch_size: 16
 accumulation: 1
 schedule: cosine
+warmup: 100
+ema: 0.998
+repeat_prompt: false
 log_every: 25
 checkpoint_every: 250
-repeat_prompt: false
 validation: {every: 500, examples: 64, pictures: 8, steps: 20, guidance: 2.0}
 """
-_UNET = f"""\
-# The first stage of pocket-depth: captions become depth maps.
+CONFIGS = {
+    "depth-unet-1": f"""\
+# Captions become depth maps.
 train: unet
 model: {BASE}
-out: {UNET}
+out: depth-unet-1
 steps: 1500
 learning_rate: 1.2e-3
-warmup: 100
-ema: 0.998
 pyramid_noise: 0.0
-{_SHARED}"""
-_ADAPTER = f"""\
-# The second stage of pocket-depth: the layout adapter learns where things go.
+{_SHARED}""",
+    "depth-adapter-1": f"""\
+# The layout adapter learns where things go, which the first steps decide.
 train: adapter
 model: {BASE}
-unet: {UNET}/unet.safetensors
+unet: depth-unet-1/unet.safetensors
 box_width: 64
-out: {ADAPTER}
+out: depth-adapter-1
 steps: 1500
 learning_rate: 1.2e-3
-warmup: 100
-ema: 0.998
 pyramid_noise: 0.3
-{_SHARED}"""
+{_SHARED}""",
+    "depth-unet-2": f"""\
+# The U-Net goes on, so that its shapes are clearer.
+train: unet
+model: {BASE}
+unet: depth-unet-1/unet.safetensors
+out: depth-unet-2
+steps: 1000
+learning_rate: 8.0e-4
+pyramid_noise: 0.0
+{_SHARED}""",
+    "depth-adapter-2": f"""\
+# The adapter goes on with that U-Net, and learns to hold things in place in later steps, too.
+train: adapter
+model: {BASE}
+unet: depth-unet-2/unet.safetensors
+adapter: depth-adapter-1/layout_adapter.safetensors
+out: depth-adapter-2
+steps: 1200
+learning_rate: 8.0e-4
+timesteps: [100, 999]
+pyramid_noise: 0.3
+{_SHARED}""",
+}
+"""The trainings of pocket-depth by name, each after those it needs."""
 
 
-def make_depth_base(work: Path) -> tuple[Path, Path]:
-    """Save the untrained pipeline and write both configs into ``work``; returns the configs.
+def make_depth_base(work: Path) -> list[Path]:
+    """Save the untrained pipeline and write the configs into ``work``; returns the configs.
 
     Raises:
         OptionError: The autoencoder or the text encoder has not been trained in ``work`` yet.
@@ -75,7 +98,7 @@ def make_depth_base(work: Path) -> tuple[Path, Path]:
         feature_extractor=None,
     )
     pipeline.save_pretrained(work / BASE)
-    configs = {work / f"{UNET}.yaml": _UNET, work / f"{ADAPTER}.yaml": _ADAPTER}
-    for path, text in configs.items():
+    paths = [work / f"{name}.yaml" for name in CONFIGS]
+    for path, text in zip(paths, CONFIGS.values(), strict=True):
         write_atomically(path, text.encode())
-    return work / f"{UNET}.yaml", work / f"{ADAPTER}.yaml"
+    return paths

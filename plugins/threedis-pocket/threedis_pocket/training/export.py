@@ -13,12 +13,16 @@ from diffusers import (
     FluxControlPipeline,
     FluxTransformer2DModel,
     StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLControlNetPipeline,
     UNet2DConditionModel,
 )
 
+from threedis_ldm3d.training.train import ADAPTER_FILE, UNET_FILE
+from threedis_ldm3d.weights import read_header, read_weights, save_weights
 from threedis_pocket.flux_models import build_flux_scheduler
 from threedis_pocket.models import penultimate
+from threedis_pocket.training.depth_base import ADAPTER, BASE, UNET
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.recipes import load_openclip, load_t5, load_text, require
 from threedis_pocket.training.vae import load_vae
@@ -28,7 +32,7 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
     """Save the pipeline ``name`` from what was trained in ``work``.
 
     Args:
-        name: sd15, sd21, sdxl or flux.
+        name: sd15, sd21, sdxl, flux or depth.
         vae: False leaves the autoencoder's weights out of the folder: the U-Nets share them, and
             a renderer is told where they are by its option ``vae``.
 
@@ -44,6 +48,8 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
         if hasattr(part, "register_to_config"):
             part.register_to_config(_name_or_path="")  # where it lay while it was trained
     pipeline.save_pretrained(folder)
+    if name == "depth":
+        _export_adapter(work, folder)
     if not vae:
         for weights in (folder / "vae").glob("*.safetensors"):
             weights.unlink()
@@ -108,6 +114,20 @@ def _flux(work: Path) -> DiffusionPipeline:
     )
 
 
+def _depth(work: Path) -> DiffusionPipeline:
+    pipeline = StableDiffusionPipeline.from_pretrained(work / BASE)
+    weights = read_weights(work / UNET / UNET_FILE)
+    pipeline.unet.load_state_dict(weights)
+    return pipeline
+
+
+def _export_adapter(work: Path, folder: Path) -> None:
+    """The depth model's adapter, beside its pipeline, with the header it was trained with."""
+    file = work / ADAPTER / ADAPTER_FILE
+    weights = {name: weight.half() for name, weight in read_weights(file).items()}
+    save_weights(weights, folder / ADAPTER_FILE, read_header(file))
+
+
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
     "sd15": ((*_UNET, "text/text_encoder", "sd15/unet"), _sd15),
@@ -117,5 +137,6 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
         ("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux-guided/model"),
         _flux,
     ),
+    "depth": ((f"{BASE}/model_index.json", UNET, ADAPTER), _depth),
 }
 """The pipelines: the trained parts they need, and what puts them together."""
