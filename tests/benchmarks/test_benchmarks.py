@@ -68,3 +68,10 @@ def test_the_hook_is_measured_against_the_stock_pipeline(
 def test_a_model_that_is_not_there_is_told_in_one_line(run: Run, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"has no file 'model_index.json'"):
         run("bench_hook", "--model", str(tmp_path))
+
+
+def test_the_layout_adapter_is_measured_on_and_off(run: Run) -> None:
+    small = ("--size", "32", "--instances", "2", "--steps", "2", "--repeats", "1")
+    (row,) = run("bench_adapter", *small)
+    assert row["instances"] == 2
+    assert row["ratio"] == pytest.approx(row["both_ms"] / row["off_ms"])

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from threedis_core.cli import main
 from threedis_core.depth import DepthMap
 from threedis_core.errors import DataError, OptionError
 from threedis_core.layout import Box, Instance, Layout
@@ -239,3 +242,31 @@ def test_a_narrow_box_encoder_is_read_back(adapter_file: Path, model_folder: Pat
     adapter = load_adapter(adapter_file, load_model(options).pipeline.unet)
     layer = next(iter(adapter.layers.values()))
     assert layer.box_encoder.network[0].out_features == 16
+
+
+def test_the_command_trains_with_two_processes_and_prints_the_file_once(work: Path) -> None:
+    command = [sys.executable, "-m", "threedis_core.cli", "train", "layout-depth"]
+    changes = ["--set", "out=two", "--set", "steps=2", "--set", "cache=cache-of-two"]
+    done = subprocess.run(
+        [*command, str(work / "config.yaml"), *changes, "--processes", "2", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [str(work / "two" / "layout_adapter.safetensors")]
+    assert [step for step, _ in losses(work / "two")] == [1, 2]
+    assert json.loads((work / "two" / "settings.json").read_text())["processes"] == 2
+
+
+def test_bad_data_is_told_on_the_command_line(work: Path, tmp_path: Path, capsys: Any) -> None:
+    write_examples(tmp_path / "scenes")
+    (tmp_path / "scenes" / "3-depth.png").write_bytes(b"broken")
+    write_config(tmp_path / "config.yaml", **yaml.safe_load((work / "config.yaml").read_text()))
+    changes = ["--set", "most_bad=0.5", "--set", "steps=1"]
+    with pytest.raises(SystemExit) as end:
+        main(["train", "layout-depth", str(tmp_path / "config.yaml"), *changes])
+    assert not end.value.code
+    told = capsys.readouterr()
+    assert told.out.strip() == str(tmp_path / "trained" / "layout_adapter.safetensors")
+    assert "1 of 10 examples cannot be used" in told.err
