@@ -72,7 +72,7 @@ def layout_depth_command(
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         from threedis_ldm3d.training.launch import launch_again
 
-        raise typer.Exit(launch_again(processes))
+        launch_again(processes)
     import torch
 
     from threedis_ldm3d.training.train import train_layout_depth

@@ -42,7 +42,7 @@ class CocoData(BaseModel):
         default=0.02, ge=0, le=1, description="share of the picture below which a box is left out"
     )
     most_instances: int = Field(
-        default=7, ge=1, description="the largest so many boxes of a picture are taken"
+        default=7, ge=1, le=29, description="the largest so many boxes of a picture are taken"
     )
 
 

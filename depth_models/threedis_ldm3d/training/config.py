@@ -16,6 +16,7 @@ from threedis_core.plain_yaml import PlainYamlError, parse_yaml
 from threedis_ldm3d.options import PUBLISHED
 from threedis_ldm3d.training.engine import Settings
 from threedis_ldm3d.training.examples import DataSource
+from threedis_ldm3d.weights import PICKLES, SAFETENSORS
 
 MODEL_OPTIONS = ("model", "unet", "adapter")
 
@@ -210,7 +211,7 @@ def _change(document: dict[str, Any], change: str) -> None:
 
 
 def _resolved(config: TrainingConfig, folder: Path) -> dict[str, Any]:
-    """The fields that hold paths, relative to ``folder``. A model that is no path is a hub id."""
+    """The fields that hold paths, relative to ``folder``."""
     data = config.data
     files = {name: value for name, value in data if isinstance(value, Path)}
     changed: dict[str, Any] = {
@@ -219,8 +220,18 @@ def _resolved(config: TrainingConfig, folder: Path) -> dict[str, Any]:
         "data": data.model_copy(update={name: folder / file for name, file in files.items()}),
     }
     for name in MODEL_OPTIONS:
-        value: str | None = getattr(config, name)
-        local = None if value is None else folder / Path(value).expanduser()
-        if local is not None and local.exists():
-            changed[name] = str(local)
+        changed[name] = _beside(getattr(config, name), folder)
+    estimator = config.depth_estimator
+    if estimator is not None and isinstance(estimator.options.get("model"), str):
+        options = {**estimator.options, "model": _beside(estimator.options["model"], folder)}
+        changed["depth_estimator"] = estimator.model_copy(update={"options": options})
     return changed
+
+
+def _beside(name: str | None, folder: Path) -> str | None:
+    """A path relative to ``folder``; what is neither there nor the name of a file is a hub id."""
+    if name is None:
+        return None
+    local = folder / Path(name).expanduser()
+    is_file = local.suffix in (SAFETENSORS, *PICKLES)
+    return str(local) if is_file or local.exists() else name

@@ -12,19 +12,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from threedis_core.atomic import write_atomically
-from threedis_core.errors import OptionError
+from threedis_core.errors import OptionError, RenderError
 from threedis_core.progress import Progress, silent
 from threedis_ldm3d.training.log import TrainingLog, draw_curves
 
@@ -50,8 +52,11 @@ class Task(nn.Module, ABC):
 
 
 def processes() -> PartialState:
-    """The processes of this training; without an accelerator they must be told to use the CPU."""
-    return PartialState(cpu=not torch.accelerator.is_available())
+    """The processes of this training; without an accelerator they must be told to use the CPU.
+
+    They wait for each other as long as it takes: one may make labels for hours.
+    """
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,47 @@ def fit(
         watch: Called every ``watch_every`` steps and at the end, in the main process.
         identity: What else must be the same when a training goes on, JSON-ready.
     Raises:
-        OptionError: ``folder`` holds a training with other settings.
-        RenderError: The loss is not finite.
+        OptionError: ``folder`` holds a training with other settings, or one that is at work, or
+            this machine cannot compute in that precision.
+        RenderError: The loss or a weight is not finite.
     """
-    run = _Run(task, settings, folder)
-    run.remember(identity or {})
+    check_precision(settings.precision)
+    with _alone(folder):
+        return _fit(_Run(task, settings, folder), progress, watch, identity or {})
+
+
+def check_precision(precision: str) -> None:
+    """See that this machine computes in that precision.
+
+    Raises:
+        OptionError: It does not, and what to take instead.
+    """
+    device = processes().device.type
+    if precision == "fp16" and device == "cpu":
+        raise OptionError("precision is fp16, which needs a GPU; use bf16, or no")
+    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise OptionError("precision is bf16, which this GPU does not have; use fp16, or no")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of ``folder``."""
+    if not processes().is_main_process:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise OptionError(
+            f"another training is at work in {folder}; wait for it, end it, or train elsewhere"
+        ) from None
+
+
+def _fit(run: _Run, progress: Progress, watch: Watch | None, identity: Mapping[str, Any]) -> Task:
+    settings, task = run.settings, run.task
+    run.remember(identity)
     start = run.resume()
     for step in range(start, settings.steps):
         losses = run.step(step)
@@ -126,11 +167,11 @@ def fit(
         run.log.add(done, losses, run.learning_rate, flush=saving)
         if run.main:
             progress("train", done, settings.steps)
-        if saving:
-            run.save(done)
         every = settings.watch_every
         if watch is not None and (last or (every is not None and done % every == 0)):
             run.show(watch, done)
+        if saving:  # after the watch, which a kill in between would lose
+            run.save(done)
     run.ema.copy_to(run.parameters)
     return task.to("cpu").eval()
 
@@ -142,7 +183,11 @@ class _Run:
         self.task, self.settings, self.folder = task, settings, folder
         on_cpu = processes().device.type == "cpu"
         AcceleratorState._reset_state()  # an earlier training's precision is not this one's
-        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision=settings.precision)
+        self.accelerator = Accelerator(
+            cpu=on_cpu,
+            mixed_precision=settings.precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # done here
+        )
         set_seed(settings.seed)
         self.parameters = [p for p in task.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -180,14 +225,16 @@ class _Run:
             losses.append(loss.detach())
         self.accelerator.clip_grad_norm_(self.parameters, settings.clip)
         self.optimizer.step()
-        self.schedule.step()
+        if not self.accelerator.optimizer_step_was_skipped:  # fp16 feels for its scale
+            self.schedule.step()
+            self.ema.step(self.parameters)
         self.optimizer.zero_grad()
-        self.ema.step(self.parameters)
         return losses
 
     def _batch(self, step: int, turn: int) -> dict[str, Any]:
         settings, rank = self.settings, self.accelerator.process_index
-        number = (settings.seed * 1_000_003 + step) * 64 + rank + turn * 2**40
+        number = (settings.seed * 1_000_003 + step) * 64 + rank % 64
+        number += turn * 2**40 + rank // 64 * 2**50
         batch = self.task.batch(settings.batch, torch.Generator().manual_seed(number))
         torch.manual_seed(settings.seed * 7_919 + step + turn * 2**40)
         device = self.accelerator.device
@@ -228,6 +275,11 @@ class _Run:
         """Load the newest checkpoint, if there is one; the number of steps it has done."""
         newest = max(_complete(self.folder), key=_step_of, default=None)
         start = 0 if newest is None else _step_of(newest)
+        if start > self.settings.steps:
+            raise OptionError(
+                f"{self.folder} holds a training of {start} steps already; steps is "
+                f"{self.settings.steps}: set it to more, or train in another folder"
+            )
         if newest is not None:
             self.accelerator.load_state(str(newest))
         self.ema.to(self.accelerator.device)
@@ -236,6 +288,11 @@ class _Run:
 
     def save(self, step: int) -> None:
         """Keep a checkpoint; it counts once its ``complete`` file is there, then others go."""
+        if not all(bool(p.isfinite().all()) for p in self.parameters):
+            raise RenderError(
+                f"a weight is not finite at step {step}; lower the learning rate. The newest "
+                "checkpoint is from before"
+            )
         self.accelerator.wait_for_everyone()
         target = self.folder / f"step-{step}"
         self.accelerator.save_state(str(target), safe_serialization=False)

@@ -61,7 +61,7 @@ def cached_latents(
         world: How many do.
         progress: Told about the examples of this process.
     Returns:
-        The cache of float16 latents (C, h, w), mean of the posterior, shifted and scaled as the
+        The cache of float16 latents (C, h, w), mean of the posterior, scaled as the
         U-Net sees them. Open it when all processes are through.
     Raises:
         OptionError: A VAE of other channels.
@@ -141,8 +141,7 @@ class LatentEncoder:
         """B times (c, S, S) in [-1, 1] -> (B, C, h, w), float16 on the CPU."""
         vae = self._vae
         mean = vae.encode(torch.stack(pictures).to(vae.device, vae.dtype)).latent_dist.mean
-        shift = vae.config.get("shift_factor") or 0.0
-        latents = ((mean - shift) * vae.config.scaling_factor).half().cpu()
+        latents = (mean * vae.config.scaling_factor).half().cpu()
         if not latents.isfinite().all():
             raise WeightsError(
                 "the VAE makes latents that float16 cannot hold; check its weights and its "

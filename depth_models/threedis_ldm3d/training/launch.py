@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
+from typing import NoReturn
 
 
-def launch_again(processes: int) -> int:
-    """Run this very command in several processes; returns their exit code."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+def launch_again(processes: int) -> NoReturn:
+    """Become a launcher that runs this very command in several processes.
+
+    The launcher takes this process's place, so that what ends this one ends them all.
+    """
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command = [*launch, "-m", "threedis_core.cli", *sys.argv[1:]]
-    return subprocess.run(command, check=False).returncode
+    os.execv(sys.executable, [sys.executable, *command])

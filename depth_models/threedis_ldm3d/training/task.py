@@ -33,6 +33,7 @@ class DepthTask(Task):
         loaded: The model, on the training's device.
         options: How the depth model is used while it is trained.
         examples: Latents and layouts.
+        numbers: Which of them to train on.
         config: The training's.
     Raises:
         WeightsError: The model's scheduler predicts neither noise nor velocity.
@@ -43,13 +44,13 @@ class DepthTask(Task):
         loaded: LoadedModel,
         options: LDM3DOptions,
         examples: Shards,
+        numbers: Sequence[int],
         config: TrainingConfig,
     ) -> None:
         super().__init__()
         # No modules of this one where they are not trained: checkpoints hold what is trained.
         self._frozen = _Frozen(loaded, options)
-        self._examples, self._config = examples, config
-        self._count = max(1, len(examples) - config.validation.examples)
+        self._examples, self._numbers, self._config = examples, numbers, config
         self.scheduler = DDPMScheduler.from_config(loaded.pipeline.scheduler.config)
         kind = self.scheduler.config.prediction_type
         if kind not in ("epsilon", "v_prediction"):
@@ -66,8 +67,8 @@ class DepthTask(Task):
         self.unet = self._frozen.loaded.pipeline.unet.train().requires_grad_(True)
 
     def batch(self, size: int, rng: torch.Generator) -> Mapping[str, Any]:
-        picks = torch.randint(self._count, (size,), generator=rng).tolist()
-        return self.examples(picks, rng)
+        picks = torch.randint(len(self._numbers), (size,), generator=rng).tolist()
+        return self.examples([self._numbers[pick] for pick in picks], rng)
 
     def examples(self, numbers: Sequence[int], rng: torch.Generator) -> Mapping[str, Any]:
         """The inputs of ``forward`` for these examples."""
@@ -107,7 +108,10 @@ class DepthTask(Task):
 
 
 class AdapterTask(DepthTask):
-    """The same with the layouts told by the adapter, which alone is trained."""
+    """The same with the layouts told by the adapter, which alone is trained.
+
+    Every example has an instance: without any the adapter would have no part in the answer.
+    """
 
     def choose(self) -> None:
         self.adapter = self._frozen.loaded.adapter

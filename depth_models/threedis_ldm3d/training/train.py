@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import set_seed
+from torch import nn
 
 from threedis_core.atomic import check_writable
-from threedis_core.errors import OptionError
+from threedis_core.errors import DataError, OptionError, RenderError
 from threedis_core.interfaces import DepthEstimator
 from threedis_core.plugins import PluginRegistry
 from threedis_core.progress import Progress, silent
@@ -23,7 +25,7 @@ from threedis_ldm3d.loading import LoadedModel, load_model
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.bad_data import BadDataReport
 from threedis_ldm3d.training.config import TrainingConfig
-from threedis_ldm3d.training.engine import fit, processes
+from threedis_ldm3d.training.engine import check_precision, fit, processes
 from threedis_ldm3d.training.examples import Found, read_examples
 from threedis_ldm3d.training.latents import cached_latents
 from threedis_ldm3d.training.shards import Shards
@@ -55,9 +57,11 @@ def train_layout_depth(
     Raises:
         InputError: The config, or too much of the data, cannot be used.
         WeightsError: A model is missing, damaged or does not fit.
-        RenderError: The loss is not finite.
+        RenderError: The loss is not finite, or the device's memory is too small.
     """
-    check_writable(config.out, folder=True)
+    check_precision(config.precision)
+    for folder in (config.out, config.cache_folder):
+        check_writable(folder, folder=True)
     found = read_examples(config.data)
     _check(BadDataReport(found, ()), config)
     state = processes()
@@ -76,7 +80,7 @@ def train_layout_depth(
         device=loaded.device,
         rank=state.process_index,
         world=state.num_processes,
-        progress=progress,
+        progress=progress if state.is_main_process else silent,
     )
     if estimator is not None:
         estimator.close()
@@ -86,7 +90,13 @@ def train_layout_depth(
     _check(report, config)
     if (found.bad or examples.bad) and state.is_main_process:
         tell(report.table())
-    return _train(config, options, loaded, examples, progress)
+    try:
+        return _train(config, options, loaded, examples, progress)
+    except torch.OutOfMemoryError as error:
+        raise RenderError(
+            "the device's memory is too small; lower batch_size, and raise accumulation by the "
+            "same factor: the result is the same"
+        ) from error
 
 
 def _train(
@@ -97,21 +107,40 @@ def _train(
     progress: Progress,
 ) -> Path:
     kind = AdapterTask if config.train == "adapter" else DepthTask
-    task = kind(loaded, options, examples, config)
-    validation = Validation(task, loaded, options, examples, config)
+    numbers, held_out = _split(config, examples)
+    task = kind(loaded, options, examples, numbers, config)
+    validation = Validation(task, loaded, options, examples, held_out, config)
 
     def watch(step: int) -> dict[str, float]:
         validation.draw(config.out / "validation" / f"step-{step:06d}.png")
         loss = validation.loss()
         return {} if loss is None else {"validation_loss": loss}
 
-    identity = _identity(config, examples)
+    identity = _identity(config, loaded, examples)
     with quiet():
         fit(task, config.settings(), config.out, progress, watch, identity)
     if processes().is_main_process:
         _save(config, loaded, identity)
     processes().wait_for_everyone()
     return _result(config)
+
+
+def _split(config: TrainingConfig, examples: Shards) -> tuple[Sequence[int], Sequence[int]]:
+    """The examples to train on, and those held out, which are the last ones.
+
+    Raises:
+        DataError: None are left to train on.
+    """
+    boxed = config.train == "adapter"
+    usable = [n for n, one in enumerate(examples.examples) if one.layout.instances or not boxed]
+    count = len(usable) - config.validation.examples
+    if count < 1:
+        what = "examples with instances" if boxed else "examples"
+        raise DataError(
+            f"{len(usable)} {what} can be used, and validation.examples is "
+            f"{config.validation.examples}: none is left to train on; lower it, or get more data"
+        )
+    return usable[:count], usable[count:]
 
 
 def _check(report: BadDataReport, config: TrainingConfig) -> None:
@@ -165,9 +194,9 @@ def _estimator_id(config: TrainingConfig) -> str:
     return "" if chosen is None else json.dumps(chosen.model_dump(), sort_keys=True)
 
 
-def _identity(config: TrainingConfig, examples: Shards) -> dict[str, Any]:
+def _identity(config: TrainingConfig, loaded: LoadedModel, examples: Shards) -> dict[str, Any]:
     """What a training must keep to be the same one, beside its settings; no folders."""
-    names = "\n".join(example.name for example in examples.examples)
+    told = "\n".join(json.dumps(one.layout.to_dict()) for one in examples.examples)
     fields = ("train", "box_width", "size", "pyramid_noise", "most_instances", "caption_dropout")
     kept = config.model_dump(include={*fields, "fusion", "repeat_prompt"})
     models = {name: getattr(config, name) for name in ("model", "unet", "adapter")}
@@ -176,8 +205,20 @@ def _identity(config: TrainingConfig, examples: Shards) -> dict[str, Any]:
         **{name: value and Path(value).name for name, value in models.items()},
         "timesteps": list(config.noise_range),
         "held_out": config.validation.examples,
-        "examples": hashlib.sha256(names.encode()).hexdigest(),
+        "examples": hashlib.sha256(told.encode()).hexdigest(),
+        "latents": examples.fingerprint,
+        "weights": _checksum(loaded.pipeline.unet, loaded.pipeline.text_encoder),
     }
+
+
+def _checksum(*modules: nn.Module) -> str:
+    """SHA-256 of the weights that a training starts from."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, weight in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _result(config: TrainingConfig) -> Path:

@@ -29,7 +29,8 @@ class Validation:
         task: What is trained, its averaged weights in place when this is asked.
         loaded: The model.
         options: How the depth model is used while it is trained.
-        examples: All examples; the last ones are held out.
+        examples: All examples.
+        numbers: Those that are held out.
         config: The training's.
     """
 
@@ -39,11 +40,11 @@ class Validation:
         loaded: LoadedModel,
         options: LDM3DOptions,
         examples: Shards,
+        numbers: Sequence[int],
         config: TrainingConfig,
     ) -> None:
         self._task, self._loaded, self._examples, self._config = task, loaded, examples, config
-        held_out = min(config.validation.examples, len(examples) - 1)
-        self._numbers = range(len(examples) - held_out, len(examples))
+        self._numbers = numbers
         self._options = options.model_copy(
             update={
                 "steps": config.validation.steps,
@@ -89,17 +90,26 @@ class Validation:
         side, most = self._config.size, self._config.batch_size
         made: list[Tensor] = []
         for start in range(0, len(layouts), most):
-            some = [read_as_nouns(layout, None) for layout in layouts[start : start + most]]
+            some = [self._told(layout) for layout in layouts[start : start + most]]
             seeds = [self._config.validation.seed] * len(some)
             batch = DepthBatch(some, seeds, (side, side))
             made += run_batch(self._loaded, batch, self._options, lambda *_: None)
         return made
 
+    def _told(self, layout: Layout) -> Layout:
+        """What the model is told of a layout, which has no more instances than in training."""
+        few = layout.instances[: self._config.most_instances]
+        return read_as_nouns(layout.model_copy(update={"instances": few}), None)
+
     @torch.no_grad()
     def _truth(self, numbers: Sequence[int]) -> list[Tensor]:
-        vae = self._loaded.pipeline.vae
-        latents = self._examples.read(numbers).to(self._loaded.device, vae.dtype)
-        return list(vae.decode(latents / vae.config.scaling_factor).sample[:, -1].float().cpu())
+        vae, most = self._loaded.pipeline.vae, self._config.batch_size
+        truth: list[Tensor] = []
+        for start in range(0, len(numbers), most):
+            latents = self._examples.read(numbers[start : start + most])
+            latents = latents.to(self._loaded.device, vae.dtype) / vae.config.scaling_factor
+            truth += vae.decode(latents).sample[:, -1].float().cpu()
+        return truth
 
 
 def _adapter_steps(config: TrainingConfig) -> int:

@@ -259,7 +259,7 @@ def train(
     process of two.
     """
     if processes > 1 and "LOCAL_RANK" not in os.environ:
-        raise typer.Exit(launch_again(processes))
+        launch_again(processes)
     import torch
 
     torch.set_num_threads(threads)

@@ -57,13 +57,30 @@ def test_a_setting_can_be_changed_from_the_command_line(tmp_path: Path) -> None:
         ("train: unet\nadapter: some/repo\n", "train is unet"),
         ("learning_rte: 1\n", "learning_rate"),
         ("batch_size: 0\n", "batch_size is 0"),
-        ("data: {format: zip}\n", "duplicate|twice|zip"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         load(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_data_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"zip.*'coco', 'folder'"):
+        load(tmp_path, "", "data.format=zip")
+
+
+def test_files_of_weights_are_beside_the_config_even_if_they_are_not_there_yet(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "estimator").mkdir()
+    text = (
+        "unet: made/unet.safetensors\ndepth_estimator: {name: dpt, options: {model: estimator}}\n"
+    )
+    config = load(tmp_path, text)
+    assert config.unet == str(tmp_path / "made" / "unet.safetensors")
+    assert config.depth_estimator is not None
+    assert config.depth_estimator.options["model"] == str(tmp_path / "estimator")
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 0.9])

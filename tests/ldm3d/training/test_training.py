@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from threedis_core.cli import main
 from threedis_core.depth import DepthMap
@@ -67,7 +69,12 @@ def work(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
     return folder
 
 
-def write_examples(folder: Path) -> None:
+def write_examples(
+    folder: Path,
+    prompt: str = "a red cube",
+    boxed: Callable[[int], bool] = lambda number: True,
+    crowd: int = 1,
+) -> None:
     """Boxes of light on a dark floor: what is in a box is near."""
     (folder / "images").mkdir(parents=True)
     rng = torch.Generator().manual_seed(0)
@@ -81,9 +88,8 @@ def write_examples(folder: Path) -> None:
         image, near = folder / "images" / f"{number}.png", folder / f"{number}-depth.png"
         Image.fromarray((depth * 255).byte().numpy()).convert("RGB").save(image)
         DepthMap(depth.numpy()).save(near)
-        layout = Layout(
-            prompt="a red cube", instances=(Instance(prompt="a red cube", label="cube", box=box),)
-        )
+        cubes = (Instance(prompt=prompt, label="cube", box=box),) * (crowd if boxed(number) else 0)
+        layout = Layout(prompt=prompt, instances=cubes)
         lines.append(example_line(Example(str(number), image, near, layout), folder))
     (folder / EXAMPLES).write_text("".join(lines))
 
@@ -159,9 +165,9 @@ def test_a_training_that_goes_on_after_a_kill_has_the_unbroken_losses_and_weight
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_process_that_is_really_killed_goes_on_likewise(work: Path, adapter_file: Path) -> None:
+def test_a_process_that_is_really_killed_goes_on_likewise(work: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=train, args=(work, "out=killed"))
+    process = context.Process(target=train, args=(work, "out=killed", "steps=500"))
     process.start()
     deadline = time.monotonic() + 120
     while not any((work / "killed").glob("step-*/complete")):
@@ -171,10 +177,13 @@ def test_a_process_that_is_really_killed_goes_on_likewise(work: Path, adapter_fi
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    train(work, "out=killed")
-    for (_, one), (_, other) in zip(
-        losses(adapter_file.parent), losses(work / "killed"), strict=True
-    ):
+    assert process.exitcode == -signal.SIGKILL
+    reached = losses(work / "killed")[-1][0]
+    steps = int(reached) + 4
+    train(work, "out=killed", f"steps={steps}")
+    whole = losses(train(work, "out=unbroken", f"steps={steps}").parent)
+    assert len(whole) == steps
+    for (_, one), (_, other) in zip(whole, losses(work / "killed"), strict=True):
         assert one == pytest.approx(other, rel=1e-6)
 
 
@@ -205,10 +214,65 @@ def test_going_on_with_another_setting_is_refused(work: Path, adapter_file: Path
         train(work, "out=whole", "pyramid_noise=0.1")
 
 
+def test_going_on_with_another_unet_or_other_layouts_is_refused(
+    work: Path, model_folder: Path, adapter_file: Path, tmp_path: Path
+) -> None:
+    options = LDM3DOptions(model=str(model_folder), unet=None, adapter=None, device="cpu")
+    halved = load_model(options).pipeline.unet.state_dict()
+    save_file({name: weight / 2 for name, weight in halved.items()}, tmp_path / "unet.safetensors")
+    with pytest.raises(OptionError, match="weights"):
+        train(work, "out=whole", f"unet={tmp_path / 'unet.safetensors'}")
+    write_examples(tmp_path / "scenes", prompt="a blue cube")
+    with pytest.raises(OptionError, match="examples"):
+        train(work, "out=whole", f"data.path={tmp_path / 'scenes'}")
+
+
+def test_examples_without_boxes_do_not_train_the_adapter(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    write_examples(tmp_path / "scenes", boxed=lambda number: number % 2 == 0)
+    write_config(tmp_path / "config.yaml", model=str(model_folder))
+    assert train(tmp_path, "batch_size=1", "steps=8").is_file()
+    with pytest.raises(DataError, match=r"5 examples with instances can be used.*is 5"):
+        train(tmp_path, "out=none", "validation.examples=5")
+
+
+def test_a_crowded_layout_that_is_held_out_is_drawn(model_folder: Path, tmp_path: Path) -> None:
+    write_examples(tmp_path / "scenes", crowd=31)
+    write_config(tmp_path / "config.yaml", model=str(model_folder))
+    train(tmp_path, "steps=1")
+    assert (tmp_path / "trained" / "validation" / "step-000001.png").is_file()
+
+
+def test_two_trainings_do_not_share_a_folder(work: Path) -> None:
+    (work / "busy").mkdir()
+    with (
+        FileLock(work / "busy" / ".lock"),
+        pytest.raises(OptionError, match="another training is at work"),
+    ):
+        train(work, "out=busy", "steps=1")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_fp16_is_refused_on_a_cpu_before_anything_loads(work: Path) -> None:
+    with pytest.raises(OptionError, match="fp16, which needs a GPU"):
+        train(work, "precision=fp16", "model=/nowhere", "out=fp16")
+    assert not (work / "fp16").exists()
+
+
 def test_a_longer_training_goes_on(work: Path) -> None:
     train(work, "out=longer", "steps=2")
-    train(work, "out=longer", "steps=3")
+    again: list[int] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "train":
+            again.append(done)
+
+    train(work, "out=longer", "steps=3", progress=progress)
+    assert again == [3]
     assert [step for step, _ in losses(work / "longer")] == [1, 2, 3]
+    with pytest.raises(OptionError, match="3 steps already"):
+        train(work, "out=longer", "steps=1")
 
 
 def test_too_much_bad_data_ends_the_training_with_a_report(
