@@ -9,6 +9,7 @@ from math import sqrt
 from threedis_core.config import Choice, RunConfig, registered_name
 from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError
+from threedis_core.failures import failures_named
 from threedis_core.interfaces import Capabilities, DepthModel, RegionRefiner, RenderBackend
 from threedis_core.layout import Layout
 from threedis_core.plugins import PluginRegistry
@@ -16,7 +17,7 @@ from threedis_core.registrations import Source
 from threedis_core.requests import check_instance_count, check_seed, check_size
 
 DEFAULT_RENDERER = "pocket-sd15"
-DEFAULT_DEPTH_MODEL = "pocket-scene"
+DEFAULT_DEPTH_MODEL = "pocket-depth"
 DEFAULT_DEPTH_SIZE = (512, 512)
 ASPECT_TOLERANCE = 0.02
 
@@ -69,6 +70,8 @@ def plan_run(
     Raises:
         InputError: A name, an option, a size or a layout that does not fit.
         PluginError: A backend's class cannot be used.
+        WeightsError: The region refiner's model is missing.
+        RenderError: The region refiner failed while it was looking.
     """
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)
@@ -99,6 +102,8 @@ def plan_run(
         ),
         *(() if isinstance(source, DepthMap) else source.sources),
     ]
+    with failures_named(f"region refiner '{config.region_refiner.name}'"):
+        refiner.check(layout)
     return RunPlan(tuple(planned), refiner, source, tuple(warnings), tuple(sources))
 
 

@@ -1,4 +1,4 @@
-"""The demo: every base model on the same depth maps, hook off and on, in one contact sheet."""
+"""The demo: layouts, their depth maps, and every base model on them, in one contact sheet."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from threedis_core.depth import DepthMap
 from threedis_core.draw import draw_layout
 from threedis_core.interfaces import RenderBackend
 from threedis_core.layout import Layout
 from threedis_core.palette import Color
 from threedis_core.plugins import PluginRegistry
 from threedis_core.progress import Progress, silent
-from threedis_pocket.bench import BASE_MODEL, SIZE, scene_request
+from threedis_pocket.bench import BASE_MODEL, SIZE, make_maps, scene_request
 from threedis_pocket.contact_sheet import contact_sheet
 from threedis_pocket.detector import Detector
 from threedis_pocket.layouts import colour_index, sample_layouts
@@ -24,6 +25,7 @@ from threedis_pocket.measure import judge
 from threedis_pocket.world import COLOURS, PALETTE
 
 LAYOUTS = 4
+DEPTH_MODEL = "pocket-depth"
 LETTERING = 1.3  # the drawings are shrunk into the sheet's cells
 HOOK = {"off": BASE_MODEL, "on": None}  # the control schedule of a request
 ROW_TITLES = ("prompt only (hook off)", "ThreeDIS (hook on)")
@@ -50,7 +52,12 @@ def demo_layouts(count: int = LAYOUTS) -> list[Layout]:
 
 
 def _pictures(
-    backend: RenderBackend, name: str, layouts: Sequence[Layout], seed: int, progress: Progress
+    backend: RenderBackend,
+    name: str,
+    layouts: Sequence[Layout],
+    maps: Sequence[DepthMap],
+    seed: int,
+    progress: Progress,
 ) -> dict[str, list[Image.Image]]:
     """One picture per layout, with the hook ``off`` and ``on``."""
     pictures = {}
@@ -59,7 +66,10 @@ def _pictures(
         def step(stage: str, done: int, total: int, switch: str = switch) -> None:
             progress(f"{name}, hook {switch}", done, total)
 
-        requests = [scene_request(layout, seed, control) for layout in layouts]
+        requests = [
+            scene_request(layout, seed, control, depth=depth)
+            for layout, depth in zip(layouts, maps, strict=True)
+        ]
         pictures[switch] = [result.image for result in backend.render(requests, step)]
     return pictures
 
@@ -89,15 +99,22 @@ def make_demo(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Demo:
-    """Render ``count`` layouts with every preset; write ``out/contact-sheet.png``."""
+    """Make depth maps of ``count`` layouts, render them with every preset, draw a sheet.
+
+    The sheet is ``out/contact-sheet.png``.
+    """
     layouts = demo_layouts(count)
+    with closing(registry.depth_model(DEPTH_MODEL)) as model:
+        maps = make_maps(model, layouts, (seed,), progress)
     pictures, scores = {}, {}
     for name in presets:
         with closing(registry.renderer(name)) as backend:
-            pictures[name] = _pictures(backend, name, layouts, seed, progress)
+            pictures[name] = _pictures(backend, name, layouts, maps, seed, progress)
         scores[name] = {switch: _score(layouts, made) for switch, made in pictures[name].items()}
-    groups = [_group(layout, seed, pictures, number) for number, layout in enumerate(layouts)]
-    titles = [("layout, depth map", "the same for all")] + [
+    groups = [
+        _group(layout, maps[number], pictures, number) for number, layout in enumerate(layouts)
+    ]
+    titles = [("layout, depth map", f"made by {DEPTH_MODEL}")] + [
         (name, f"right: {score['off']} off, {score['on']} on") for name, score in scores.items()
     ]
     footer = f"{len(layouts)} layouts, seed {seed}; right: the prompt's colour and box IoU >= 0.5"
@@ -112,12 +129,11 @@ def make_demo(
 
 
 def _group(
-    layout: Layout, seed: int, pictures: dict[str, dict[str, list[Image.Image]]], number: int
+    layout: Layout, depth: DepthMap, pictures: dict[str, dict[str, list[Image.Image]]], number: int
 ) -> list[list[Image.Image]]:
     """A layout's two rows: hook off and hook on, led by its drawing and its depth map."""
     drawing = draw_layout(layout, SIZE, SIZE, scale=LETTERING, colors=_colors(layout))
-    depth = scene_request(layout, seed).depth.to_image()
     return [
         [first, *(made[switch][number] for made in pictures.values())]
-        for first, switch in ((drawing, "off"), (depth, "on"))
+        for first, switch in ((drawing, "off"), (depth.to_image(), "on"))
     ]

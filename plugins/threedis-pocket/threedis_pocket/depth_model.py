@@ -28,7 +28,7 @@ class PocketDepthOptions(LDM3DOptions):
     scheduler: str | None = None
     steps: int = Field(20, ge=1, le=1000)
     guidance: float = Field(2.0, ge=0, allow_inf_nan=False)
-    adapter_steps: int | None = Field(11, ge=0)
+    adapter_steps: int | None = Field(16, ge=0)
     fuser_steps: int | None = Field(None, ge=0)
     repeat_prompt: bool = False
     stretch: bool = False

@@ -10,8 +10,14 @@ from scipy.sparse import csgraph
 from threedis_core.layout import Box
 from threedis_pocket.world import floor_depth
 
-BEFORE = 0.03  # an object stands out from the wall or the floor by at least this much
-JUMPS = (0.008, 0.012, 0.018, 0.030)  # neighbouring pixels that differ by more are of two objects
+BEFORE = 0.02  # an object stands out from the wall or the floor by at least this much
+JUMPS = (
+    0.005,
+    0.008,
+    0.012,
+    0.018,
+    0.030,
+)  # neighbouring pixels that differ by more are of two objects
 SMALLEST = 0.004  # share of the picture; anything smaller is noise
 
 
