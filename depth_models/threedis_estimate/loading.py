@@ -36,7 +36,11 @@ class LoadedModel:
 
 
 def load_model(
-    options: ModelOptions, kind: str, model_class: str, processor_class: str
+    options: ModelOptions,
+    kind: str,
+    model_class: str,
+    processor_class: str,
+    unused: tuple[str, ...] = (),
 ) -> LoadedModel:
     """Check device and files, then load.
 
@@ -45,6 +49,7 @@ def load_model(
         kind: What config.json must call it: "dpt".
         model_class: Its class in transformers.
         processor_class: Its picture processor's; one that does without torchvision.
+        unused: Beginnings of the names of weights that the model never uses; these may be missing.
     Raises:
         OptionError: The device is not there.
         WeightsError: A file is missing or damaged, or it is another kind of model.
@@ -64,7 +69,7 @@ def load_model(
             variant=variant([ending]),
             output_loading_info=True,
         )
-    if missing := sorted(report["missing_keys"]):
+    if missing := sorted(key for key in report["missing_keys"] if not key.startswith(unused)):
         raise WeightsError(
             f"the weights of '{source.name}' lack {missing[0]} and {len(missing) - 1} more that "
             f"its configuration asks for; get the files again, or name another model"

@@ -31,11 +31,14 @@ class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
 
     kind: ClassVar[str]
     model_class: ClassVar[str]
+    unused: ClassVar[tuple[str, ...]] = ()
     options: EstimatorOptions
 
     def load_checked(self) -> LoadedModel:
         """Check device and files, then load the model."""
-        return load_model(self.options, self.kind, self.model_class, "DPTImageProcessorPil")
+        return load_model(
+            self.options, self.kind, self.model_class, "DPTImageProcessorPil", self.unused
+        )
 
     def estimate(
         self, pictures: Sequence[Image.Image], progress: Progress = silent
@@ -106,3 +109,5 @@ class DPT(TransformersEstimator):
     name = "dpt"
     kind = "dpt"
     model_class = "DPTForDepthEstimation"
+    # The first fusion layer has nothing to add; published weights lack the layer for it.
+    unused = ("neck.fusion_stage.layers.0.residual_layer1.",)

@@ -70,7 +70,11 @@ def save(model: PreTrainedModel, folder: Path, side: int, keep_shape: bool) -> P
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3) if weight.ndim > 1 else None
     model.head.get_submodule(HEADS[model.config.model_type]).bias.data.fill_(20.0)
-    model.save_pretrained(folder)
+    weights = model.state_dict()
+    if model.config.model_type == "dpt":  # like the published ones, without what is never used
+        weights = {name: value for name, value in weights.items() if UNUSED not in name}
+        assert len(weights) == len(model.state_dict()) - 4
+    model.save_pretrained(folder, state_dict=weights)
     processor = DPTImageProcessorPil(
         size={"height": side, "width": side}, ensure_multiple_of=14, keep_aspect_ratio=keep_shape
     )
@@ -78,6 +82,7 @@ def save(model: PreTrainedModel, folder: Path, side: int, keep_shape: bool) -> P
     return folder
 
 
+UNUSED = "neck.fusion_stage.layers.0.residual_layer1."
 HEADS = {"depth_anything": "conv3", "dpt": "head.4"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -150,15 +151,37 @@ def test_a_damaged_file_is_one_clear_line(make, pictures, model_folders, tmp_pat
         make("dpt", folder).estimate(pictures)
 
 
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("dpt", "head.head.4.weight"),
+        ("dpt", "neck.fusion_stage.layers.1.residual_layer1.convolution1.weight"),
+        ("depth-anything", "neck.fusion_stage.layers.0.residual_layer1.convolution1.weight"),
+    ],
+)
 def test_weights_that_are_not_all_there_are_refused(
-    make, pictures, model_folders, tmp_path
+    name, weight, make, pictures, model_folders, tmp_path
 ) -> None:
-    folder = shutil.copytree(model_folders["dpt"], tmp_path / "model")
+    folder = shutil.copytree(model_folders[name], tmp_path / "model")
     weights = load_file(folder / "model.safetensors")
-    del weights["head.head.4.weight"]
+    del weights[weight]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(WeightsError, match=r"head\.head\.4\.weight"):
-        make("dpt", folder).estimate(pictures)
+    with pytest.raises(WeightsError, match=re.escape(weight)):
+        make(name, folder).estimate(pictures)
+
+
+def test_dpt_needs_no_weights_that_it_never_uses(make, pictures, model_folders, tmp_path) -> None:
+    folder = model_folders["dpt"]
+    published = load_file(folder / "model.safetensors")
+    model = AutoModelForDepthEstimation.from_pretrained(folder)
+    assert len(model.state_dict()) == len(published) + 4
+    model.save_pretrained(tmp_path / "whole")
+    shutil.copy(folder / "preprocessor_config.json", tmp_path / "whole")
+    few, all_of_them = (
+        make("dpt", model).estimate(pictures[:1])[0].values
+        for model in (folder, tmp_path / "whole")
+    )
+    assert np.array_equal(few, all_of_them)
 
 
 def test_a_repository_that_is_not_here_says_how_to_get_it(make, pictures, monkeypatch) -> None:
