@@ -6,9 +6,6 @@ than what is behind the instances there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -16,19 +13,25 @@ from pydantic import Field
 from threedis_core.backdrop import Depth, backdrop, greatest_nearby
 from threedis_core.depth import DepthMap
 from threedis_core.interfaces import BackendOptions, RegionRefiner
-from threedis_core.layout import Box, Layout
-from threedis_core.regions import Pixels, Regions
+from threedis_core.layout import Layout
+from threedis_core.ownership import (
+    LEAST_SHARE,
+    LEAST_SPREAD,
+    Candidate,
+    contains,
+    fill_in,
+    owned_regions,
+    owners,
+)
+from threedis_core.refiners import given_regions
+from threedis_core.regions import Pixels, Regions, nearest
 
 FLATTEST = 0.005
 """Of the whole range of depth: what stands out by less is noise, or a step of an 8-bit picture."""
 TYPICAL = 0.9
 """The quantile of the relief in a box that counts as its instance's relief."""
-LEAST_SPREAD = 0.01
-"""Of an instance's depth; instances whose depths differ by less are told apart by order alone."""
 NEARBY = 64
 """The picture's longer side divided by this is how far a blurred edge reaches."""
-CONTAINED = 0.95
-"""A box with this share of its area in a larger one has that one's instance behind it."""
 
 
 class DepthEdgesOptions(BackendOptions):
@@ -46,27 +49,6 @@ class DepthEdgesOptions(BackendOptions):
     edge: float = Field(default=0.3, ge=0, le=1)
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """An instance, and the pixels that may be its own.
-
-    Args:
-        pixels: Those of its box that stand out, or its mask; shape (H, W).
-        level: Their depth.
-        spread: The standard deviation of that.
-        order: The layout's ``depth_order``.
-    """
-
-    pixels: Pixels
-    level: float
-    spread: float
-    order: int | None
-
-    def unlikeness(self, depth: Depth) -> NDArray[np.float64]:
-        """How badly each of some depths fits the instance: a negative log-likelihood."""
-        return ((depth - self.level) / self.spread) ** 2 / 2 + np.log(self.spread)
-
-
 class DepthEdges(RegionRefiner):
     """Cut each instance out of its box by depth.
 
@@ -77,25 +59,24 @@ class DepthEdges(RegionRefiner):
        depth the nearer one gets it: by ``Instance.depth_order`` where the layout gives that, else
        by depth. Where the depth map contradicts the layout's order, the order wins.
 
-    Masks of the layout stay as they are. An instance that nothing is found of keeps its box.
+    Masks of the layout stay as they are. An instance of which too little is found keeps its box,
+    but for what belongs to others there; of those, it yields to all that are not behind it.
     """
 
     Options = DepthEdgesOptions
     options: DepthEdgesOptions
 
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
-        """Regions of ``layout`` at the size of the depth map."""
-        given = Regions.from_layout(layout, depth.width, depth.height)
+        """Regions of ``layout`` at the size of its masks, which have one, or the depth map's."""
+        given = given_regions(layout, depth)
         inside = given.pixel_masks(depth.height, depth.width).astype(np.bool_)
         crowd = inside.sum(axis=0, dtype=np.int32)
         candidates = [
             self._candidate(layout, index, inside, crowd, depth.values)
             for index in range(len(given))
         ]
-        owner = _owners(candidates, depth.values)
-        found = [owner == index if mask is None else mask for index, mask in enumerate(given.masks)]
-        masks = tuple(mask if mask.any() else None for mask in found)
-        return Regions(given.boxes, masks, depth.height, depth.width)
+        owner = nearest(owners(candidates, depth.values), given.height, given.width)
+        return owned_regions(fill_in(owner, candidates, given), given)
 
     def _candidate(
         self,
@@ -104,7 +85,7 @@ class DepthEdges(RegionRefiner):
         inside: NDArray[np.bool_],
         crowd: NDArray[np.int32],
         depth: Depth,
-    ) -> _Candidate:
+    ) -> Candidate:
         """What stands out of instance ``index``.
 
         Args:
@@ -115,16 +96,20 @@ class DepthEdges(RegionRefiner):
             depth: Shape (H, W).
         """
         instance, pixels = layout.instances[index], inside[index]
-        behind = [i for i, other in enumerate(layout.instances) if _behind(other.box, instance.box)]
+        behind = [i for i, it in enumerate(layout.instances) if contains(it.box, instance.box)]
         contested = crowd - inside[behind].sum(axis=0) - pixels > 0
-        if instance.mask is None:
-            pixels = self._standing_out(depth, pixels, contested | pixels)
-        own = depth[pixels & ~contested]
-        levels = own if own.size else depth[pixels]
-        if not levels.size:
-            return _Candidate(pixels, 0.0, 1.0, instance.depth_order)
-        spread = max(float(levels.std()), LEAST_SPREAD)
-        return _Candidate(pixels, float(levels.mean()), spread, instance.depth_order)
+        if instance.mask is not None:
+            found = seen = pixels
+        else:
+            found = self._standing_out(depth, pixels, contested | pixels)
+            if found.sum() < LEAST_SHARE * pixels.sum():
+                found = np.zeros_like(found)
+            seen = found if found.any() else pixels
+        own = depth[seen & ~contested]
+        levels = own if own.size else depth[seen]
+        level, spread = (float(levels.mean()), float(levels.std())) if levels.size else (0.0, 1.0)
+        order = instance.depth_order
+        return Candidate(found, level, max(spread, LEAST_SPREAD), order, instance.box)
 
     def _standing_out(self, depth: Depth, inside: Pixels, covered: Pixels) -> Pixels:
         """The pixels ``inside`` that are nearer than what is behind all that is ``covered``."""
@@ -138,37 +123,3 @@ class DepthEdges(RegionRefiner):
         least = max(self.options.least_relief * typical, FLATTEST * float(np.ptp(depth)))
         nearby = greatest_nearby(relief, reach)
         return inside & (relief > least) & (relief >= self.options.edge * nearby)
-
-
-def _behind(outer: Box, inner: Box) -> bool:
-    """True if the instance of ``outer`` is what is behind that of ``inner``."""
-    width = min(outer.x1, inner.x1) - max(outer.x0, inner.x0)
-    height = min(outer.y1, inner.y1) - max(outer.y0, inner.y0)
-    shared = max(width, 0.0) * max(height, 0.0)
-    return outer.area > inner.area and shared >= CONTAINED * inner.area
-
-
-def _owners(candidates: Sequence[_Candidate], depth: Depth) -> NDArray[np.int32]:
-    """The instance that each pixel belongs to, -1 for none; shape (H, W).
-
-    From far to near, each takes what nobody has and what it has a better claim on.
-    """
-    owner = np.full(depth.shape, -1, dtype=np.int32)
-    for index in reversed(_near_to_far(candidates)):
-        mine = candidates[index]
-        holders: list[int] = np.unique(owner[mine.pixels]).tolist()
-        for holder in holders:
-            at = mine.pixels & (owner == holder)
-            other = mine if holder < 0 else candidates[holder]
-            if mine.level - other.level >= LEAST_SPREAD:
-                at[at] = mine.unlikeness(depth[at]) <= other.unlikeness(depth[at])
-            owner[at] = index
-    return owner
-
-
-def _near_to_far(candidates: Sequence[_Candidate]) -> list[int]:
-    """The candidates' places from near to far: by depth, those with an order among them by it."""
-    by_depth = sorted(range(len(candidates)), key=lambda index: -candidates[index].level)
-    ordered = [index for index in by_depth if candidates[index].order is not None]
-    in_order = iter(sorted(ordered, key=lambda index: candidates[index].order or 0))
-    return [index if candidates[index].order is None else next(in_order) for index in by_depth]

@@ -209,5 +209,15 @@ class RegionRefiner(ABC):
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
         """Regions of ``layout``, one per instance, in order, of any size in pixels."""
 
+    def check(self, layout: Layout) -> None:
+        """See that ``refine`` can serve ``layout``; a run asks before it makes a depth map.
+
+        Loads nothing. Override it if there is anything to need: files, a device.
+
+        Raises:
+            InputError: A layout or an option that this refiner cannot serve.
+            WeightsError: The model is missing.
+        """
+
     def close(self) -> None:
         """Free what the refiner has loaded. Refining again loads it again."""

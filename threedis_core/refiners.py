@@ -1,4 +1,4 @@
-"""The built-in region refiner."""
+"""The region refiner ``boxes``, and what every region refiner starts from."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ class BoxRefiner(RegionRefiner):
 
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
         """Regions of ``layout`` at the size of its masks, which have one, or the depth map's."""
-        masks = (instance.mask for instance in layout.instances)
-        size = next((mask for mask in masks if mask is not None), depth)
-        return Regions.from_layout(layout, size.width, size.height)
+        return given_regions(layout, depth)
+
+
+def given_regions(layout: Layout, depth: DepthMap) -> Regions:
+    """What a layout says itself, at the size at which no mask of it loses a pixel.
+
+    That is the size of its masks, which all have one, or the depth map's if there are none.
+    """
+    masks = (instance.mask for instance in layout.instances)
+    size = next((mask for mask in masks if mask is not None), depth)
+    return Regions.from_layout(layout, size.width, size.height)

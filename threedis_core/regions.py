@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from threedis_core.layout import Box, Layout
 from threedis_core.palette import instance_color
 
 Pixels = NDArray[np.bool_]
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class Regions:
         Masks of another size than ``width`` x ``height`` pixels are resized (nearest pixel).
         """
         masks = tuple(
-            None if instance.mask is None else _nearest(instance.mask.decode(), height, width)
+            None if instance.mask is None else nearest(instance.mask.decode(), height, width)
             for instance in layout.instances
         )
         return cls(tuple(instance.box for instance in layout.instances), masks, height, width)
@@ -83,14 +85,14 @@ class Regions:
         """
         result = np.zeros((len(self), height, width), dtype=np.float32)
         for index in range(len(self)):
-            result[index] = self._pixels(index, height, width)
+            result[index] = self.pixels(index, height, width)
         return result
 
-    def _pixels(self, index: int, height: int, width: int) -> Pixels:
-        """Mask number ``index`` of ``pixel_masks``, True inside."""
+    def pixels(self, index: int, height: int, width: int) -> Pixels:
+        """Mask number ``index`` of ``pixel_masks``, True inside, shape (height, width)."""
         box, mask = self.boxes[index], self.masks[index]
         if mask is not None:
-            return _nearest(mask, height, width)
+            return nearest(mask, height, width)
         pixels = np.zeros((height, width), dtype=np.bool_)
         rows = slice(int(box.y0 * height), int(box.y1 * height))
         columns = slice(int(box.x0 * width), int(box.x1 * width))
@@ -122,7 +124,7 @@ class Regions:
         shades = np.zeros((self.height, self.width, 3), dtype=np.float32)
         counts = np.zeros((self.height, self.width, 1), dtype=np.float32)
         for index in range(len(self)):  # one mask at a time: all of them may fill the memory
-            mask = self._pixels(index, self.height, self.width)
+            mask = self.pixels(index, self.height, self.width)
             shades[mask] += np.array(instance_color(index), dtype=np.float32)
             counts[mask] += 1
         background = np.float32(24)
@@ -130,13 +132,13 @@ class Regions:
         return Image.fromarray(np.rint(colours).astype(np.uint8))
 
 
-def _nearest(mask: Pixels, height: int, width: int) -> Pixels:
-    """Resize to the pixel nearest to each new pixel's centre."""
-    if mask.shape == (height, width):
-        return mask
-    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(np.intp)
-    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(np.intp)
-    return mask[np.ix_(rows, columns)]
+def nearest(values: NDArray[Value], height: int, width: int) -> NDArray[Value]:
+    """Resize an array of shape (H, W) to the pixel nearest to each new pixel's centre."""
+    if values.shape == (height, width):
+        return values
+    rows = ((np.arange(height) + 0.5) * values.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * values.shape[1] / width).astype(np.intp)
+    return values[np.ix_(rows, columns)]
 
 
 def _bilinear_nonzero(mask: Pixels, rows: int, columns: int) -> Pixels:

@@ -9,10 +9,13 @@ from torch import Tensor
 from threedis_core.depth import DepthMap
 from threedis_core.interfaces import RegionRefiner
 from threedis_core.layout import Layout
-from threedis_core.regions import Regions
+from threedis_core.refiners import given_regions
+from threedis_core.regions import Regions, nearest
+from threedis_diffusers.devices import find_device
 from threedis_diffusers.holder import ModelHolder
 from threedis_diffusers.options import ModelOptions
-from threedis_estimate.loading import LoadedModel, load_model
+from threedis_diffusers.sources import Source
+from threedis_estimate.loading import LoadedModel, check_files, load_model
 
 
 class SamOptions(ModelOptions):
@@ -39,24 +42,41 @@ class Sam(ModelHolder[LoadedModel], RegionRefiner):
         """Check device and files, then load the model."""
         return load_model(self.options, "sam", "SamModel", "SamImageProcessorPil")
 
+    def check(self, layout: Layout) -> None:
+        """See that the device and the model's files are there, if ``layout`` needs them.
+
+        Raises:
+            OptionError: The device is not there.
+            WeightsError: A file is missing, or it is another kind of model.
+        """
+        if not _all_masked(layout):
+            find_device(self.options.device)
+            check_files(Source(self.options.model, library="transformers"), "sam")
+
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
-        """Regions of ``layout`` at the size of the depth map.
+        """Regions of ``layout`` at the size of its masks, which have one, or the depth map's.
 
         Raises:
             OptionError: The device is not there.
             WeightsError: A file is missing or damaged, or it is another kind of model.
-            RenderError: This refiner is at work already.
+            RenderError: This refiner is at work already, or the model makes no numbers.
         """
-        given = Regions.from_layout(layout, depth.width, depth.height)
-        if all(mask is not None for mask in given.masks):
+        given = given_regions(layout, depth)
+        if _all_masked(layout):
             return given
         with self.in_use() as loaded:
             found = segment(loaded, depth, given).numpy()
+        resized = [nearest(mask, given.height, given.width) for mask in found]
         masks = tuple(
             own if own is not None else mask if mask.any() else None
-            for own, mask in zip(given.masks, found, strict=True)
+            for own, mask in zip(given.masks, resized, strict=True)
         )
-        return Regions(given.boxes, masks, depth.height, depth.width)
+        return Regions(given.boxes, masks, given.height, given.width)
+
+
+def _all_masked(layout: Layout) -> bool:
+    """True if no instance is left to be segmented."""
+    return all(instance.mask is not None for instance in layout.instances)
 
 
 @torch.no_grad()
@@ -73,6 +93,7 @@ def segment(loaded: LoadedModel, depth: DepthMap, regions: Regions) -> Tensor:
         input_boxes=inputs.input_boxes.to(loaded.device, loaded.dtype),
         multimask_output=False,
     )
+    loaded.check_finite(output.pred_masks)
     masks = processor.post_process_masks(
         output.pred_masks.float().cpu(), inputs.original_sizes, inputs.reshaped_input_sizes
     )

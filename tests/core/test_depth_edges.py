@@ -139,6 +139,71 @@ def test_a_mask_of_the_layout_stays_as_it_is_and_keeps_others_out() -> None:
     assert np.array_equal(found[1], far)
 
 
+@pytest.mark.parametrize("size", [16, 200])
+def test_masks_of_another_size_than_the_depth_map_keep_every_pixel(size) -> None:
+    depth, near, far = two_discs()
+    rows = columns = np.arange(size) * SIZE // size
+    mask = near[np.ix_(rows, columns)]
+    mask[1, size // 2] = True  # one pixel by itself, lost in a smaller picture
+    found = refine(depth, instance(*NEARER, mask=mask), instance(*FARTHER))
+    assert np.array_equal(found.masks[0], mask)
+    assert iou(found.pixel_masks(SIZE, SIZE)[1] > 0, far) > (0.6 if size < SIZE else 0.9)
+
+
+def test_a_trace_of_an_instance_does_not_take_its_boxs_place() -> None:
+    depth = np.where(disc(20, 20, 3), 0.9, 0.3)
+    found = refine(depth, instance(10, 10, 50, 50))
+    assert found.masks == (None,)
+    assert refine(depth, instance(14, 14, 26, 26)).masks[0] is not None
+
+
+def test_what_another_one_hides_does_not_count_as_missing() -> None:
+    near, far = disc(34, 32, 14), disc(28, 32, 14)
+    depth = np.where(near, 0.9, np.where(far, 0.6, 0.1))
+    seen = far & ~near
+    found = pixels(refine(depth, instance(20, 18, 48, 46), instance(14, 18, 42, 46)))
+    assert seen.sum() < 0.3 * 28**2
+    assert np.array_equal(found[1], seen)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_box_in_which_nothing_is_found_leaves_out_what_is_in_front_of_it(turned) -> None:
+    shape = disc(32, 32, 12)
+    depth = np.where(shape, 0.9, 0.2)
+    boxes = [instance(20, 20, 44, 44, depth_order=0), instance(4, 28, 60, 36, depth_order=1)]
+    depth[28:36] = np.where(shape[28:36], 0.9, 0.1)  # a groove: farther than what is around it
+    found = pixels(refine(depth, *(reversed(boxes) if turned else boxes)))
+    front, back = (1, 0) if turned else (0, 1)
+    assert np.array_equal(found[front], shape)
+    strip = np.zeros_like(shape)
+    strip[28:36, 4:60] = True
+    assert np.array_equal(found[back], strip & ~shape)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (None, None)])
+def test_a_flat_thing_on_another_one_is_cut_out_of_that_one(order) -> None:
+    cupboard = np.zeros((SIZE, SIZE), dtype=bool)
+    cupboard[8:56, 8:56] = True
+    poster = np.zeros_like(cupboard)
+    poster[20:40, 20:40] = True
+    boxes = [
+        instance(20, 20, 40, 40, depth_order=order[0]),
+        instance(6, 6, 58, 58, depth_order=order[1]),
+    ]
+    found = pixels(refine(np.where(cupboard, 0.8, 0.2), *boxes))
+    assert np.array_equal(found[0], poster)
+    assert np.array_equal(found[1], cupboard & ~poster)
+
+
+def test_a_hidden_instance_keeps_its_box_only_where_nothing_of_it_is_left() -> None:
+    shape = disc(32, 32, 20)
+    depth = np.where(shape, 0.9, 0.1)
+    boxes = [instance(12, 12, 52, 52, depth_order=0), instance(28, 28, 36, 36, depth_order=1)]
+    found = refine(depth, *boxes)
+    assert np.array_equal(found.masks[0], shape)
+    assert found.masks[1] is None
+
+
 def test_where_nothing_stands_out_the_box_is_the_region() -> None:
     found = refine(np.full((SIZE, SIZE), 0.5), instance(12, 12, 40, 40))
     assert found.masks == (None,)
@@ -159,6 +224,31 @@ side = st.floats(0, 1, width=32)
 boxes = st.tuples(side, side, side, side).map(
     lambda s: (min(s[0], s[2]), min(s[1], s[3]), max(s[0], s[2]), max(s[1], s[3]))
 )
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(boxes.filter(lambda b: b[0] < b[2] and b[1] < b[3]), min_size=2, max_size=6),
+    st.integers(0, 2**32 - 1),
+)
+def test_instances_of_different_order_share_no_pixel_unless_nothing_else_was_left(
+    corners, seed
+) -> None:
+    random = np.random.default_rng(seed)
+    values = np.round(random.uniform(0, 1, (6, 5)), 1).repeat(4, axis=0).repeat(4, axis=1)
+    instances = tuple(
+        Instance(prompt="a thing", box=Box.from_xyxy(box), depth_order=order)
+        for order, box in enumerate(corners)
+    )
+    layout = Layout(prompt="things", instances=instances)
+    found = DepthEdges(DepthEdgesOptions()).refine(layout, DepthMap(values))
+    taken = np.zeros(values.shape, dtype=bool)
+    for mask, region in zip(found.masks, found.pixel_masks(*values.shape) > 0, strict=True):
+        if mask is None and (region & taken).any():
+            assert not (region & ~taken).any()  # the whole box belongs to those in front
+        else:
+            assert not (region & taken).any()
+        taken |= region
 
 
 @settings(max_examples=30)

@@ -24,6 +24,7 @@ from threedis_core import (
     Regions,
     RenderError,
     RunConfig,
+    WeightsError,
     render,
     render_config,
 )
@@ -101,6 +102,11 @@ class Dropping(BoxRefiner):
         return Regions.from_layout(sample_layout(1), depth.width, depth.height)
 
 
+class Unready(BoxRefiner):
+    def check(self, layout) -> None:
+        raise WeightsError(f"no weights for {len(layout.instances)} instances")
+
+
 class Picky(FakeDepthModel):
     def generate(self, requests, progress=threedis_core.silent) -> list[DepthMap]:
         raise LayoutError("instances[0] is no solid")
@@ -120,7 +126,7 @@ class Extras:
 
     @hookimpl
     def threedis_register_region_refiners(self, register) -> None:
-        for target in (Losing, Dropping):
+        for target in (Losing, Dropping, Unready):
             register(target.__name__.lower(), f"{__name__}:{target.__name__}")
 
 
@@ -408,6 +414,14 @@ def test_a_backends_failure_names_the_backend(extras, name, message) -> None:
 def test_a_refiners_failure_names_the_refiner(extras, name, message) -> None:
     with pytest.raises(RenderError, match=message):
         render(LAYOUT, depth=DEPTH, region_refiner=name, renderers=["fake"], registry=extras)
+
+
+def test_what_a_refiner_lacks_is_said_before_a_depth_map_is_made(extras) -> None:
+    asked = {"depth_model": "picky", "renderers": ["fake"], "registry": extras}
+    with pytest.raises(WeightsError, match="no weights for 2 instances"):
+        render(LAYOUT, region_refiner="unready", **asked)
+    with pytest.raises(LayoutError, match="is no solid"):
+        render(LAYOUT, region_refiner="boxes", **asked)
 
 
 def test_a_backend_that_cannot_be_made_is_named(extras) -> None:

@@ -11,7 +11,9 @@ import torch
 from transformers import SamImageProcessorPil, SamModel, SamProcessor
 
 from threedis_core import DepthMap, Instance, Layout, RegionRefiner, load_plugins
+from threedis_core.config import Choice, RunConfig
 from threedis_core.errors import OptionError, WeightsError
+from threedis_core.run_plan import plan_run
 from threedis_core.testing import sample_depth, sample_layout
 from threedis_core.testing.checks import check_unknown_option_is_refused
 
@@ -71,6 +73,44 @@ def test_masks_of_the_layout_stay_and_need_no_model(layout, depth, sam_folder) -
     every = Layout(prompt=layout.prompt, instances=(masked,))
     assert np.array_equal(sam("nowhere/at-all").refine(every, depth).masks[0], own)
     assert len(sam("nowhere/at-all").refine(Layout(prompt="nothing"), depth)) == 0
+
+
+@pytest.mark.parametrize("scale", [2, 0.25])
+def test_masks_of_another_size_than_the_depth_map_keep_every_pixel(
+    layout, depth, sam_folder, scale
+) -> None:
+    own = np.zeros((int(HEIGHT * scale), int(WIDTH * scale)), dtype=bool)
+    own[3, 7] = True  # one pixel, lost in a smaller picture
+    first, *others = layout.instances
+    masked = Instance(prompt=first.prompt, box=first.box, mask=own)
+    some = Layout(prompt=layout.prompt, instances=(masked, *others))
+    found = sam(sam_folder).refine(some, depth)
+    plain = sam(sam_folder).refine(layout, depth)
+    assert np.array_equal(found.masks[0], own)
+    for index in range(1, len(plain)):
+        wanted = plain.pixels(index, *own.shape)
+        assert np.array_equal(found.masks[index], wanted)
+
+
+def test_a_run_looks_for_the_model_before_it_makes_a_depth_map(
+    layout, sam_folder, model_folders
+) -> None:
+    def planned(model: Path | str, layout: Layout, **options: object) -> None:
+        config = RunConfig(
+            renderers={"sd15": {}},
+            depth_model=Choice(name="ldm3d"),
+            region_refiner=Choice(name="sam", options={"model": str(model), **options}),
+        )
+        plan_run(config, layout, None, load_plugins())
+
+    planned(sam_folder, layout)
+    with pytest.raises(WeightsError, match="nowhere"):
+        planned("nowhere/at/all", layout)
+    with pytest.raises(WeightsError, match="of type 'dpt'; expected 'sam'"):
+        planned(model_folders["dpt"], layout)
+    with pytest.raises(OptionError, match="no such device"):
+        planned(sam_folder, layout, device="cuda:77")
+    planned("nowhere/at/all", Layout(prompt="nothing"))
 
 
 def test_where_nothing_is_found_the_box_is_the_region(layout, depth, sam_folder, tmp_path) -> None:

@@ -32,7 +32,8 @@ DepthCached = Annotated[
     ),
 ]
 RegionRefinerName = Annotated[
-    str | None, typer.Option(help="What turns boxes into regions. Default: boxes.")
+    str | None,
+    typer.Option(help="What turns boxes into regions; see 'threedis plugins'. Default: boxes."),
 ]
 RendererNames = Annotated[
     list[str] | None,
