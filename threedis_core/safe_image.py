@@ -6,7 +6,7 @@ import re
 import warnings
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from threedis_core.errors import InputError
 from threedis_core.limits import MAX_PIXELS, MAX_SIDE
@@ -44,8 +44,10 @@ def open_picture(
     check_file(path, error)
     try:
         with warnings.catch_warnings():
-            # Our own limit below is lower than the one that Pillow warns at.
+            # Our own limit below is lower than the one that Pillow warns at. What it has to say
+            # about a picture's notes (EXIF) matters to nobody who reads its pixels.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)
             picture = Image.open(path, formats=formats)
     except UnidentifiedImageError:
         raise error(
@@ -62,6 +64,16 @@ def open_picture(
         except Exception as reason:  # and on damaged pixels
             raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
         return picture
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture as the camera was held; as it is where its notes (EXIF) cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return ImageOps.exif_transpose(picture)
+        except Exception:  # Pillow's reader raises almost anything, SyntaxError too
+            return picture
 
 
 def is_transparent(picture: Image.Image) -> bool:
@@ -98,10 +110,10 @@ def _check_header(picture: Image.Image, path: Path, error: type[InputError]) -> 
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise error(f"{path}: {width}x{height} pixels; {_too_large()}; make it smaller")
     named = SUFFIXES.get(path.suffix.lower())
-    if named is not None and named != picture.format:
-        raise error(
-            f"{path}: its content is {picture.format}, its name says {named}; rename the file"
-        )
+    # Phones and stereo cameras write several JPEGs into one file; the first is the picture.
+    found = "JPEG" if picture.format == "MPO" else picture.format
+    if named is not None and named != found:
+        raise error(f"{path}: its content is {found}, its name says {named}; rename the file")
 
 
 def _too_large() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from PIL import Image
 from pydantic import Field
 
@@ -21,7 +23,7 @@ from threedis_diffusers.holder import ModelHolder
 from threedis_diffusers.loading import readable
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.sources import Source
-from threedis_estimate.pictures import check_shapes
+from threedis_estimate.pictures import to_rgb
 
 EXTRA = "threedis[controlnet-aux]"
 
@@ -57,8 +59,18 @@ class Detector(ModelHolder[Any], DepthEstimator):
         source = Source(self.options.model, library="controlnet-aux")
         folder = find_files(source, self.files)
         # Its pickles are read by torch.load, which since torch 2.6 runs no code from them.
-        with readable(source), no_arguments():
-            return detector_class.from_pretrained(str(folder)).to(device)
+        # Some print what they do on stdout, where a command's result belongs.
+        with readable(source), no_arguments(), redirect_stdout(StringIO()):
+            detector = detector_class.from_pretrained(str(folder))
+            self.check_loaded(detector, folder)
+            return detector.to(device)
+
+    def check_loaded(self, detector: Any, folder: Path) -> None:
+        """See that ``detector`` got all its weights; most loaders see to that themselves.
+
+        Raises:
+            WeightsError: Some are missing in the files in ``folder``.
+        """
 
     def estimate(
         self, pictures: Sequence[Image.Image], progress: Progress = silent
@@ -66,24 +78,22 @@ class Detector(ModelHolder[Any], DepthEstimator):
         """Estimate one depth map per picture.
 
         Raises:
-            InputError: A picture that is hardly more than a line.
+            InputError: A picture that is hardly more than a line, or has values out of range.
             OptionError: controlnet-aux is not installed, or the device is not there.
             WeightsError: A file is missing or damaged.
             RenderError: This estimator is at work already.
         """
-        check_shapes(pictures)
+        colours = to_rgb(pictures)
         maps: list[DepthMap] = []
         with self.in_use() as detector:
-            for picture in pictures:
+            for picture in colours:
                 maps.append(self._estimate(detector, picture))
-                progress("depth", len(maps), len(pictures))
+                progress("depth", len(maps), len(colours))
         return maps
 
     def _estimate(self, detector: Any, picture: Image.Image) -> DepthMap:
         side = self.options.resolution
-        drawn = detector(
-            picture.convert("RGB"), detect_resolution=side, image_resolution=side, output_type="pil"
-        )
+        drawn = detector(picture, detect_resolution=side, image_resolution=side, output_type="pil")
         depth = DepthMap.normalise(drawn.convert("L")).resize(picture.width, picture.height)
         return DepthMap.normalise(depth.values)
 
@@ -102,6 +112,18 @@ class Zoe(Detector):
     name = "zoe"
     detector_class = "ZoeDetector"
     files = ("ZoeD_M12_N.pt",)
+
+    def check_loaded(self, detector: Any, folder: Path) -> None:
+        """Compare the names: the loader of ZoeDepth takes any file, whatever it lacks."""
+        path = folder / self.files[0]
+        stored = torch.load(path, map_location="meta", weights_only=True)["model"]
+        # Made anew from the sizes, and kept in files by some versions of timm only.
+        wanted = (n for n in detector.model.state_dict() if "relative_position_index" not in n)
+        if missing := sorted(set(wanted) - set(stored)):
+            raise WeightsError(
+                f"'{path}' lacks {missing[0]} and {len(missing) - 1} more weights of ZoeDepth; it "
+                "is damaged or of another kind: get it again"
+            )
 
 
 class Leres(Detector):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from threedis_core.errors import WeightsError
+from threedis_core.errors import RenderError, WeightsError
 from threedis_diffusers.checks import check_part
 from threedis_diffusers.devices import find_device, resolve_dtype
 from threedis_diffusers.loading import readable, variant
@@ -23,16 +24,35 @@ class LoadedModel:
     """A loaded model.
 
     Args:
+        name: What the options call it.
         model: It, in evaluation mode, on ``device``.
         processor: Makes its input from pictures, and something useful from its output.
         device: Where it is.
         dtype: The number format of its weights and its input.
     """
 
+    name: str
     model: Any
     processor: Any
     device: torch.device
     dtype: torch.dtype
+
+    def check_finite(self, values: Tensor) -> None:
+        """Refuse what the model made if it is no numbers.
+
+        Raises:
+            RenderError: Some of ``values`` are not finite.
+        """
+        if values.isfinite().all():
+            return
+        reason = {
+            torch.float16: "use dtype=bfloat16 or dtype=float32",
+            torch.bfloat16: "use dtype=float32",
+        }.get(self.dtype, "the weights are damaged: get the files again")
+        dtype = str(self.dtype).removeprefix("torch.")
+        raise RenderError(
+            f"'{self.name}' makes numbers that are not finite in dtype {dtype}; {reason}"
+        )
 
 
 def load_model(
@@ -74,7 +94,7 @@ def load_model(
             f"the weights of '{source.name}' lack {missing[0]} and {len(missing) - 1} more that "
             f"its configuration asks for; get the files again, or name another model"
         )
-    return LoadedModel(model.eval().to(device), processor, device, dtype)
+    return LoadedModel(source.name, model.eval().to(device), processor, device, dtype)
 
 
 def check_files(source: Source, kind: str) -> str:

@@ -12,9 +12,12 @@ class EstimatorOptions(ModelOptions):
 
     Args:
         batch_size: Most pictures to work on at once; only pictures of one size go together.
+        metric: Whether the model makes metres; None: as its configuration says. That of a metric
+            DPT says nothing.
     """
 
     batch_size: int = Field(4, ge=1)
+    metric: bool | None = None
 
 
 class DepthAnythingOptions(EstimatorOptions):

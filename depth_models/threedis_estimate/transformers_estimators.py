@@ -10,13 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from threedis_core.depth import DepthMap
-from threedis_core.errors import RenderError
 from threedis_core.interfaces import DepthEstimator
 from threedis_core.progress import Progress, silent
 from threedis_diffusers.holder import ModelHolder
 from threedis_estimate.loading import LoadedModel, load_model
 from threedis_estimate.options import DepthAnythingOptions, DPTOptions, EstimatorOptions
-from threedis_estimate.pictures import check_shapes
+from threedis_estimate.pictures import to_rgb
 
 NEAREST_METRES = 0.1
 """Metric depths below this count as this, so that one wrong pixel does not squeeze the others."""
@@ -46,19 +45,19 @@ class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
         """Estimate one depth map per picture.
 
         Raises:
-            InputError: A picture that is hardly more than a line.
+            InputError: A picture that is hardly more than a line, or has values out of range.
             OptionError: The device is not there.
             WeightsError: A file is missing or damaged, or it is another kind of model.
             RenderError: This estimator is at work already, or the model makes no numbers.
         """
-        check_shapes(pictures)
+        colours = to_rgb(pictures)
         with self.in_use() as loaded:
             maps: dict[int, DepthMap] = {}
-            for members in self._batches(pictures):
-                found = self._estimate(loaded, [pictures[index] for index in members])
+            for members in self._batches(colours):
+                found = self._estimate(loaded, [colours[index] for index in members])
                 maps |= zip(members, found, strict=True)
                 progress("depth", len(maps), len(pictures))
-        return [maps[index] for index in range(len(pictures))]
+        return [maps[index] for index in range(len(colours))]
 
     def _batches(self, pictures: Sequence[Image.Image]) -> Iterator[list[int]]:
         """The numbers of pictures of one size, at most ``batch_size`` together."""
@@ -72,25 +71,26 @@ class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
 
     @torch.no_grad()
     def _estimate(self, loaded: LoadedModel, pictures: Sequence[Image.Image]) -> list[DepthMap]:
-        colours = [picture.convert("RGB") for picture in pictures]
-        pixels = loaded.processor(colours, return_tensors="pt").pixel_values
-        output = loaded.model(pixels.to(loaded.device, loaded.dtype))
+        # Of a picture 1 or 3 pixels high the processor would take the rows for channels.
+        given = loaded.processor(
+            pictures, input_data_format="channels_last", return_tensors="pt"
+        ).pixel_values
+        output = loaded.model(given.to(loaded.device, loaded.dtype))
         output.predicted_depth = self._inverse(loaded.model.config, output.predicted_depth.float())
         sizes = [(picture.height, picture.width) for picture in pictures]
         resized = loaded.processor.post_process_depth_estimation(output, sizes)
-        return [self._to_map(found["predicted_depth"]) for found in resized]
+        maps: list[DepthMap] = []
+        for found, size in zip(resized, sizes, strict=True):
+            values = found["predicted_depth"].reshape(size)  # of which sides of 1 pixel are gone
+            loaded.check_finite(values)
+            maps.append(DepthMap.normalise(values.cpu().numpy()))
+        return maps
 
     def _inverse(self, config: Any, depth: Tensor) -> Tensor:
-        metric = getattr(config, "depth_estimation_type", "relative") == "metric"
+        metric = self.options.metric
+        if metric is None:
+            metric = getattr(config, "depth_estimation_type", "relative") == "metric"
         return 1 / depth.clamp(min=NEAREST_METRES) if metric else depth
-
-    def _to_map(self, values: Tensor) -> DepthMap:
-        if not values.isfinite().all():
-            raise RenderError(
-                f"'{self.options.model}' makes numbers that are not finite in dtype "
-                f"{self.options.dtype}; use dtype=bfloat16 or dtype=float32"
-            )
-        return DepthMap.normalise(values.cpu().numpy())
 
 
 class DepthAnything(TransformersEstimator):

@@ -96,6 +96,49 @@ def test_what_is_no_photo_is_refused(photo, run) -> None:
     assert run("nothing.png")[0] == 2
 
 
+def test_the_photo_is_not_overwritten_by_its_map(photo, run) -> None:
+    before = photo.read_bytes()
+    Path("link.png").symlink_to(photo)
+    for out in ("photo.png", Path.cwd() / "photo.png", "link.png"):
+        code, printed, err = run(photo, "--model", "dpt", "--out", out)
+        assert (code, printed) == (2, "")
+        assert "it is the file that is read; choose another name" in err
+        assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "said"),
+    [
+        ("line.png", Image.new("RGB", (600, 10)), "600x10 pixels; expected one side at most 16"),
+        ("deep.tif", Image.new("F", (40, 30), 7.0), "a picture of mode 'F' with values from 7 to"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_named(name, picture, said, photo, run) -> None:
+    picture.save(name)
+    code, _, err = run(name, "--model", "dpt")
+    assert code == 2
+    assert f"{name}: {said}" in err
+    assert err.count("\n") == 1
+
+
+def test_a_wrong_device_is_not_blamed_on_the_photo(photo, run) -> None:
+    code, _, err = run(photo, "--model", "dpt", SETTING, "device=cuda:77")
+    assert code == 2
+    assert "no such device" in err
+    assert "photo.png" not in err
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("notes", [b"garbage", b"II*\0\x08\0\0\0\xff\xff"])
+@pytest.mark.filterwarnings("always")
+def test_broken_notes_in_a_photo_change_nothing(
+    suffix, notes, photo, run, model_folders, pictures
+) -> None:
+    pictures[0].save(f"odd.{suffix}", exif=b"Exif\0\0" + notes)
+    settings = ("--model", "dpt", SETTING, f"model={model_folders['dpt']}")
+    assert run(f"odd.{suffix}", *settings) == (0, "odd-depth.png\n", "")
+
+
 @pytest.mark.parametrize("name", ["midas", "zoe", "leres"])
 def test_a_detector_without_its_package_says_what_to_install(name, pictures, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "controlnet_aux", None)

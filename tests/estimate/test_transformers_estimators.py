@@ -36,16 +36,22 @@ def make(model_folders) -> Make:
     return make
 
 
-def expected(folder: Path, picture: Image.Image, metric: bool = False) -> np.ndarray:
+def expected(
+    folder: Path,
+    picture: Image.Image,
+    metric: bool = False,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
     """The map by transformers' own interpolation, from 0 to 1."""
     model = AutoModelForDepthEstimation.from_pretrained(folder).eval()
     pixels = DPTImageProcessorPil.from_pretrained(folder)(picture, return_tensors="pt")
     with torch.no_grad():
         depth = model(**pixels).predicted_depth
     near = 1 / depth.clamp(min=0.1) if metric else depth
-    size = (picture.height, picture.width)
+    size = size or (picture.height, picture.width)
     resized = torch.nn.functional.interpolate(near[None], size, mode="bicubic")[0, 0]
-    return ((resized - resized.min()) / (resized.max() - resized.min())).numpy()
+    span = resized.max() - resized.min()
+    return ((resized - resized.min()) / (span if span > 0 else 1)).numpy()
 
 
 def test_registering_imports_no_model_library() -> None:
@@ -70,6 +76,17 @@ def test_a_metric_models_metres_become_their_inverse(make, pictures, model_folde
     folder = model_folders["metric"]
     found = make("depth-anything", folder).estimate(pictures[:1])[0]
     np.testing.assert_allclose(found.values, expected(folder, pictures[0], metric=True), atol=1e-4)
+
+
+def test_the_option_says_that_a_model_makes_metres_or_not(make, pictures, model_folders) -> None:
+    folder = model_folders["dpt"]
+    found = make("dpt", metric=True).estimate(pictures[:1])[0]
+    wanted = expected(folder, pictures[0], metric=True)
+    np.testing.assert_allclose(found.values, wanted, atol=1e-4)
+    assert np.abs(wanted - expected(folder, pictures[0])).max() > 0.5
+    folder = model_folders["metric"]
+    found = make("depth-anything", folder, metric=False).estimate(pictures[:1])[0]
+    np.testing.assert_allclose(found.values, expected(folder, pictures[0]), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -124,7 +141,7 @@ def test_an_unknown_option_is_refused(name, make) -> None:
 
 def test_a_picture_that_is_hardly_more_than_a_line_is_refused_before_loading(make) -> None:
     line = Image.new("RGB", (600, 10))
-    with pytest.raises(InputError, match=r"pictures\[0\] is 600x10 pixels; .* 16 times"):
+    with pytest.raises(InputError, match=r"pictures\[0\]: 600x10 pixels; .* 16 times"):
         make("dpt", "nowhere/at-all").estimate([line])
 
 
@@ -200,5 +217,58 @@ def test_numbers_that_are_not_finite_are_an_error(make, pictures, model_folders,
     weights = load_file(folder / "model.safetensors")
     weights["head.head.4.bias"] = torch.tensor([float("nan")])
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(RenderError, match="not finite"):
-        make("dpt", folder).estimate(pictures)
+    for dtype, advice in (
+        ("auto", "in dtype float32; the weights are damaged"),
+        ("bfloat16", "in dtype bfloat16; use dtype=float32"),
+    ):
+        with pytest.raises(RenderError, match=f"not finite {advice}"):
+            make("dpt", folder, dtype=dtype, device="cpu").estimate(pictures)
+
+
+def ramp() -> np.ndarray:
+    """16-bit grey, shape (30, 40), from black to white."""
+    return np.linspace(0, 65535, 30 * 40).round().astype(np.uint16).reshape(30, 40)
+
+
+def test_deep_grey_pictures_are_scaled_and_not_clipped(make, tmp_path) -> None:
+    levels = ramp()
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    Image.fromarray(levels.astype(np.int32)).save(tmp_path / "whole.tif")
+    Image.fromarray((levels / 65535).astype(np.float32)).save(tmp_path / "floats.tif")
+    deep, whole, floats = (
+        Image.open(tmp_path / name) for name in ("deep.png", "whole.tif", "floats.tif")
+    )
+    big_endian = Image.frombytes("I;16B", (40, 30), levels.astype(">u2").tobytes())
+    assert [picture.mode for picture in (deep, whole, floats)] == ["I;16", "I", "F"]
+    shallow = Image.fromarray((levels // 257).astype(np.uint8))
+    wanted, *found = make("dpt").estimate([shallow, deep, whole, floats, big_endian])
+    assert wanted.values.std() > 0.05
+    for depth in found:
+        np.testing.assert_allclose(depth.values, wanted.values, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (ramp().astype(np.int32) * 2, "from 0 to 131070; expected whole numbers of 16 bits"),
+        (ramp().astype(np.int32) - 1, "from -1 to 65534; expected whole numbers of 16 bits"),
+        (ramp().astype(np.float32), "from 0 to 65535; expected floats from 0 to 1"),
+        (np.full((30, 40), np.nan, dtype=np.float32), "expected floats from 0 to 1"),
+    ],
+)
+def test_grey_values_out_of_range_are_refused_before_loading(values, said, make) -> None:
+    given = [Image.new("RGB", (40, 30)), Image.fromarray(values)]
+    with pytest.raises(InputError, match=rf"pictures\[1\]: .*{said}"):
+        make("dpt", "nowhere/at-all").estimate(given)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (3, 3), (40, 3), (3, 40)])
+def test_thin_pictures_get_maps_of_their_size(size, make, model_folders) -> None:
+    width, height = size
+    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    found = make("dpt").estimate([Image.fromarray(pixels)])[0]
+    assert (found.width, found.height) == size
+    # The model sees what it would see of the same picture, resized before by the same rule.
+    large = Image.fromarray(pixels).resize((28, 28), Image.Resampling.BICUBIC)
+    wanted = expected(model_folders["dpt"], large, size=(height, width))
+    np.testing.assert_allclose(found.values, wanted, atol=0.02)

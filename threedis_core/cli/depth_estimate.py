@@ -26,25 +26,28 @@ def estimate_command(
     out: depth_output.Out = None,
 ) -> None:
     """Estimate the depth of a picture; bright is near. The map has the picture's size."""
-    from PIL import ImageOps
-
-    from threedis_core.errors import DepthError, RenderError
+    from threedis_core.errors import DepthError, InputError, OptionError, RenderError
     from threedis_core.failures import failures_named
-    from threedis_core.safe_image import is_transparent, open_picture
+    from threedis_core.safe_image import is_transparent, open_picture, upright
 
     out = depth_output.output_file(out, photo)
     estimator = state_of(context).registry.depth_estimator(model, _options(model, settings or []))
     picture = open_picture(photo, DepthError, "a photo")
     if is_transparent(picture):
         raise DepthError(f"{photo}: has transparency; expected an opaque picture")
-    upright = ImageOps.exif_transpose(picture)
+    picture = upright(picture)
     with (
         progress_bars() as progress,
         closing(estimator),
         failures_named(f"depth estimator '{model}'"),
     ):
-        maps = estimator.estimate([upright], progress)
-        if [(found.width, found.height) for found in maps] != [upright.size]:
+        try:
+            maps = estimator.estimate([picture], progress)
+        except OptionError:
+            raise
+        except InputError as error:  # the picture; the estimator does not know its file
+            raise DepthError(f"{photo}: {str(error).removeprefix('pictures[0]: ')}") from error
+        if [(found.width, found.height) for found in maps] != [picture.size]:
             raise RenderError(f"it returned {len(maps)} depth maps, or one of another size")
     depth_output.write_depth(maps[0], out)
 

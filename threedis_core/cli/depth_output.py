@@ -24,13 +24,22 @@ def output_file(out: Path | None, read: Path) -> Path:
     """Where to write the depth map made from the file ``read``; checked before the work.
 
     Raises:
-        OptionError: ``out`` is no PNG, or cannot be written.
+        OptionError: ``out`` is no PNG, is ``read`` itself, or cannot be written.
     """
     out = out or Path(f"{read.stem}-depth.png")
     if out.suffix.lower() != ".png":
         raise OptionError(f"--out {out}: expected a name that ends in .png; a PNG is written")
     check_writable(out)
+    if _same_file(out, read):
+        raise OptionError(f"--out {out}: it is the file that is read; choose another name")
     return out
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one is not there, or cannot be read, which is said later
+        return False
 
 
 def write_depth(depth: DepthMap, out: Path) -> None:
