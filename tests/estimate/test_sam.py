@@ -12,7 +12,7 @@ from transformers import SamImageProcessorPil, SamModel, SamProcessor
 
 from threedis_core import DepthMap, Instance, Layout, RegionRefiner, load_plugins
 from threedis_core.config import Choice, RunConfig
-from threedis_core.errors import OptionError, WeightsError
+from threedis_core.errors import OptionError, RenderError, WeightsError
 from threedis_core.run_plan import plan_run
 from threedis_core.testing import sample_depth, sample_layout
 from threedis_core.testing.checks import check_unknown_option_is_refused
@@ -121,6 +121,18 @@ def test_where_nothing_is_found_the_box_is_the_region(layout, depth, sam_folder,
             weight.data.zero_()
     model.save_pretrained(folder)
     assert sam(folder).refine(layout, depth).masks == (None, None, None)
+
+
+def test_numbers_that_are_not_finite_are_an_error_and_no_empty_mask(
+    layout, depth, sam_folder, tmp_path
+) -> None:
+    folder = shutil.copytree(sam_folder, tmp_path / "broken")
+    model = SamModel.from_pretrained(folder)
+    for weight in model.mask_decoder.output_hypernetworks_mlps.parameters():
+        weight.data.fill_(float("nan"))
+    model.save_pretrained(folder)
+    with pytest.raises(RenderError, match="not finite in dtype float32; the weights are damaged"):
+        sam(folder, device="cpu").refine(layout, depth)
 
 
 def test_closing_and_refining_again_gives_the_same_regions(layout, depth, sam_folder) -> None:
