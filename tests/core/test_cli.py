@@ -247,7 +247,10 @@ def test_version_and_help(threedis) -> None:
         code, out, _ = threedis(*command, "--help")
         assert code == 0
         assert "Usage: threedis" in out
-    assert "--depth depth.png" in threedis("render", "--help")[1]
+    out = threedis("render", "--help")[1]
+    assert "--depth depth.png" in out
+    words = " ".join(out.replace("│", " ").split())
+    assert "into regions; see 'threedis plugins'" in words
 
 
 COCO = {
