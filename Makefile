@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 AUX := .venv-controlnet-aux
 AUX_PIP := $(AUX)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+AUX_FINDS := $(AUX)/bin/python -m pip index versions
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
 
 .PHONY: demo test test-controlnet-aux check lint types docs clean help
@@ -20,13 +21,9 @@ test: $(VENV)/.developed  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS) --cov=threedis_core --cov-report=term --cov-fail-under=90
 
 # torchvision must fit torch, so it stays out of the environment that everything else is in.
-test-controlnet-aux:  ## run the detectors of controlnet-aux, in an environment of their own
-	@test -d $(AUX) || $(PYTHON) -m venv $(AUX)
-	@if $(AUX_PIP) torchvision; then \
-		$(AUX_PIP) -e '.[controlnet-aux]' pytest && \
+test-controlnet-aux: $(AUX)/.developed  ## run the detectors of controlnet-aux, in an environment of their own
+	@if test -e $<; then \
 		$(AUX)/bin/python -m pytest --confcutdir=tests/controlnet_aux tests/controlnet_aux; \
-	else \
-		echo "SKIPPED test-controlnet-aux: torchvision cannot be installed here (see above)"; \
 	fi
 
 check: lint types docs  ## what CI checks beside the tests
@@ -56,3 +53,17 @@ $(VENV)/.developed: $(VENV)/.installed
 	@echo "Installing what the tests, lint and documentation need."
 	@$(PIP) -e '.[dev]' -e plugins/threedis-pocket
 	@touch $@
+
+$(AUX)/bin/python:
+	$(PYTHON) -m venv $(AUX)
+
+# pip says of a package index out of reach, too, that it has no torchvision. Then it finds no torch either.
+$(AUX)/.developed: $(AUX)/bin/python $(PROJECTS)
+	@rm -f $@
+	@$(AUX)/bin/python -m pip --version > /dev/null
+	@if $(AUX_FINDS) torchvision > /dev/null 2>&1 || ! $(AUX_FINDS) torch > /dev/null 2>&1; then \
+		echo "Installing torchvision and controlnet-aux into $(AUX): a few minutes." && \
+		$(AUX_PIP) torchvision && $(AUX_PIP) -e '.[controlnet-aux]' pytest && touch $@; \
+	else \
+		echo "SKIPPED test-controlnet-aux: pip finds no torchvision for this machine"; \
+	fi
