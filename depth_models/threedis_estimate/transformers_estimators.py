@@ -71,11 +71,8 @@ class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
 
     @torch.no_grad()
     def _estimate(self, loaded: LoadedModel, pictures: Sequence[Image.Image]) -> list[DepthMap]:
-        # Of a picture 1 or 3 pixels high the processor would take the rows for channels.
-        given = loaded.processor(
-            pictures, input_data_format="channels_last", return_tensors="pt"
-        ).pixel_values
-        output = loaded.model(given.to(loaded.device, loaded.dtype))
+        pixels = loaded.processor(pictures, return_tensors="pt").pixel_values
+        output = loaded.model(pixels.to(loaded.device, loaded.dtype))
         output.predicted_depth = self._inverse(loaded.model.config, output.predicted_depth.float())
         sizes = [(picture.height, picture.width) for picture in pictures]
         resized = loaded.processor.post_process_depth_estimation(output, sizes)

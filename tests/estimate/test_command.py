@@ -130,7 +130,7 @@ def test_a_wrong_device_is_not_blamed_on_the_photo(photo, run) -> None:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("notes", [b"garbage", b"II*\0\x08\0\0\0\xff\xff"])
-@pytest.mark.filterwarnings("always")
+@pytest.mark.filterwarnings("error")
 def test_broken_notes_in_a_photo_change_nothing(
     suffix, notes, photo, run, model_folders, pictures
 ) -> None:
