@@ -10,6 +10,7 @@ import typer
 
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
+from threedis_diffusers.quiet import quiet
 
 
 def convert_app() -> typer.Typer:
@@ -79,10 +80,19 @@ def layout_depth_command(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    with progress_bars() as progress:
-        weights = train_layout_depth(
-            settings, state_of(context).registry, progress, lambda text: typer.echo(text, err=True)
+    registry = state_of(context).registry
+    try:
+        with quiet(), progress_bars() as progress:
+            weights = train_layout_depth(
+                settings, registry, progress, lambda text: typer.echo(text, err=True)
+            )
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nstopped; the same command goes on from the newest checkpoint in {settings.out}, "
+            "if there is one",
+            err=True,
         )
+        raise
     if os.environ.get("RANK", "0") == "0":
         typer.echo(weights)
 

@@ -9,12 +9,13 @@ import threedis_core
 import threedis_core.testing
 
 PUBLIC = """
-    BackendOptions Box Capabilities Choice ControlSchedule DataError DepthError DepthEstimator DepthMap
-    DepthModel DepthRequest InputError Inspection Instance Layout LayoutError MemoryNeed ModelPart
-    NeededFile OptionError PluginError PluginRegistry Progress RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run
-    RunConfig RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__
-    check_request draw_layout hookimpl load_plugins read_coco read_coco_mig read_layout render
-    render_config silent
+    BackendOptions Box Capabilities Choice ControlSchedule DataError DepthError DepthEstimator
+    DepthMap DepthModel DepthRequest InputError Inspection Instance Layout LayoutError
+    MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry Progress
+    RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run RunConfig
+    RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__ check_request
+    draw_layout hookimpl load_plugins read_coco read_coco_mig read_layout render render_config
+    silent
 """
 TESTING = """
     DepthModelConformance FakeDepthModel FakeRenderer RendererConformance sample_depth

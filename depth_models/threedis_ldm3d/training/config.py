@@ -62,7 +62,7 @@ class TrainingConfig(_Part):
         box_width: Width of a new adapter's box encoder.
         data: Where the examples are.
         depth_estimator: What makes the depth of pictures without a depth map, with its options.
-        size: Side of the training pictures in pixels; pictures are stretched to a square.
+        size: Side of the training pictures in pixels, a multiple of 8; pictures are stretched to a square.
         most_bad: Greatest share of examples that may be unusable.
         steps: Optimiser steps.
         batch_size: Examples of each process in each forward pass.
@@ -96,7 +96,7 @@ class TrainingConfig(_Part):
     box_width: int = Field(512, ge=8)
     data: DataSource
     depth_estimator: Choice | None = Choice(name="depth-anything")
-    size: int = Field(512, ge=32, le=4096)
+    size: int = Field(512, ge=32, le=4096, multiple_of=8)
     most_bad: float = Field(0.05, ge=0, le=1)
     steps: int = Field(50_000, ge=1)
     batch_size: int = Field(4, ge=1)

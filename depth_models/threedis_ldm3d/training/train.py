@@ -53,7 +53,7 @@ def train_layout_depth(
         config: What to train, on what, and how.
         registry: Where the depth estimator is found.
         progress: Told about labels, latents and steps.
-        tell: Given a table of the unusable data, if there is any.
+        tell: Given a table of the unusable data, if there is any, and every validation's loss.
     Raises:
         InputError: The config, or too much of the data, cannot be used.
         WeightsError: A model is missing, damaged or does not fit.
@@ -91,7 +91,7 @@ def train_layout_depth(
     if (found.bad or examples.bad) and state.is_main_process:
         tell(report.table())
     try:
-        return _train(config, options, loaded, examples, progress)
+        return _train(config, options, loaded, examples, progress, tell)
     except torch.OutOfMemoryError as error:
         raise RenderError(
             "the device's memory is too small; lower batch_size, and raise accumulation by the "
@@ -105,6 +105,7 @@ def _train(
     loaded: LoadedModel,
     examples: Shards,
     progress: Progress,
+    tell: Callable[[str], None],
 ) -> Path:
     kind = AdapterTask if config.train == "adapter" else DepthTask
     numbers, held_out = _split(config, examples)
@@ -114,8 +115,16 @@ def _train(
     def watch(step: int) -> dict[str, float]:
         validation.draw(config.out / "validation" / f"step-{step:06d}.png")
         loss = validation.loss()
-        return {} if loss is None else {"validation_loss": loss}
+        if loss is None:
+            return {}
+        tell(f"step {step} of {config.steps}: validation loss {loss:.5f}")
+        return {"validation_loss": loss}
 
+    if config.warmup >= config.steps:
+        tell(
+            f"warmup is {config.warmup}, and steps is {config.steps}: the learning rate stays below "
+            f"{config.learning_rate}; set warmup to less for a short training"
+        )
     identity = _identity(config, loaded, examples)
     with quiet():
         fit(task, config.settings(), config.out, progress, watch, identity)

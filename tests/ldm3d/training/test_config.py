@@ -57,6 +57,7 @@ def test_a_setting_can_be_changed_from_the_command_line(tmp_path: Path) -> None:
         ("train: unet\nadapter: some/repo\n", "train is unet"),
         ("learning_rte: 1\n", "learning_rate"),
         ("batch_size: 0\n", "batch_size is 0"),
+        ("size: 100\n", "size is 100.*multiple of 8"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
