@@ -62,7 +62,8 @@ class TrainingConfig(_Part):
         box_width: Width of a new adapter's box encoder.
         data: Where the examples are.
         depth_estimator: What makes the depth of pictures without a depth map, with its options.
-        size: Side of the training pictures in pixels, a multiple of 8; pictures are stretched to a square.
+        size: Side of the training pictures in pixels, a multiple of 8; pictures are stretched to a
+            square.
         most_bad: Greatest share of examples that may be unusable.
         steps: Optimiser steps.
         batch_size: Examples of each process in each forward pass.

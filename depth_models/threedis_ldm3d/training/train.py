@@ -122,8 +122,8 @@ def _train(
 
     if config.warmup >= config.steps:
         tell(
-            f"warmup is {config.warmup}, and steps is {config.steps}: the learning rate stays below "
-            f"{config.learning_rate}; set warmup to less for a short training"
+            f"warmup is {config.warmup}, and steps is {config.steps}: the learning rate stays "
+            f"below {config.learning_rate}; set warmup to less for a short training"
         )
     identity = _identity(config, loaded, examples)
     with quiet():
