@@ -15,7 +15,6 @@ pocket preset that is installed. On a CPU the processor time of one thread is me
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -23,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rows import print_rows
 from turns import now
 
-from threedis_core.errors import ThreeDISError
 from threedis_core.interfaces import RenderRequest
 from threedis_core.plugins import load_plugins
 from threedis_core.testing.samples import sample_request
@@ -49,16 +48,7 @@ def main() -> None:
     """Parse the command line, measure, print a table or JSON."""
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    try:
-        rows = measurements(arguments)
-        if arguments.json:
-            print(json.dumps(list(rows)))
-            return
-        print(HEADER, flush=True)
-        for row in rows:
-            print(ROW.format(**row), flush=True)
-    except ThreeDISError as error:
-        raise SystemExit(str(error)) from error
+    print_rows(measurements(arguments), HEADER, ROW, arguments.json)
 
 
 def parse() -> argparse.Namespace:

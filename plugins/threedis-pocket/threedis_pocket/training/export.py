@@ -47,6 +47,7 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
             part.half()
         if hasattr(part, "register_to_config"):
             part.register_to_config(_name_or_path="")  # where it lay while it was trained
+    pipeline.register_to_config(_name_or_path="")
     pipeline.save_pretrained(folder)
     if name == "depth":
         _export_adapter(work, folder)
