@@ -100,6 +100,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _files(text: str) -> list[Path]:
     """The files that ``text`` names: itself, or all files in the folder that it is."""
+    if not text:  # as a path it would be the whole working folder
+        return []
     try:
         path = Path(text).expanduser().resolve()
         if path.is_dir():

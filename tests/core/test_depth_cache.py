@@ -175,6 +175,13 @@ def test_weights_that_changed_give_another_key(tmp_path, nested) -> None:
     assert key(options) != before
 
 
+def test_an_empty_option_does_not_name_the_working_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = key(FileOptions())
+    (tmp_path / "new").write_bytes(b"something")
+    assert key(FileOptions()) == before
+
+
 def test_the_folder_is_the_users_own(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("THREEDIS_CACHE", "/mine")
     assert DepthCache.default().folder == Path("/mine/depth")

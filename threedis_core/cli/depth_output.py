@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from threedis_core.atomic import check_writable
-from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError
+
+if TYPE_CHECKING:
+    from threedis_core.depth import DepthMap
 
 Settings = Annotated[
     list[str] | None,
