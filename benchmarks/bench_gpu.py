@@ -33,15 +33,15 @@ from torch import Tensor, nn
 from turns import now
 
 from threedis_core.attention import FusionPlan
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule, StepRange
 from threedis_core.testing.samples import sample_layout
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.unet.attention import RegionHook
+from threedis_diffusers.unet.attention import attached as region_hook_attached
 from threedis_flux.hook import JointHook
 from threedis_flux.hook import attached as joint_hook_attached
 from threedis_flux.schedule import TEXTS
-from threedis_sd.attention import RegionHook
-from threedis_sd.attention import attached as region_hook_attached
 
 PHASES = {"i2i": ("i2i", "i2t", "t2i", "t2t", TEXTS), "text": ("i2t", "t2i", "t2t", TEXTS)}
 LOWERINGS = ("dense", "segments", "block_mask")

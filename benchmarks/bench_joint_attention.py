@@ -29,9 +29,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from turns import take_turns
 
 from threedis_core.attention import JointAttention, JointPlan, lower
-from threedis_core.layout import Box
-from threedis_core.regions import Regions
 from threedis_core.testing.samples import sample_layout
+from threedis_core.values.layout import Box
+from threedis_core.values.regions import Regions
 
 HEAD = 128
 TOKENS_PER_PROMPT = 200

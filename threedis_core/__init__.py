@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING
 from threedis_core.version import __version__
 
 if TYPE_CHECKING:
-    from threedis_core.coco import read_coco
-    from threedis_core.coco_mig import read_coco_mig
-    from threedis_core.config import Choice, RunConfig
-    from threedis_core.depth import DepthMap
-    from threedis_core.draw import draw_layout
+    from threedis_core.drawing.layout import draw_layout
     from threedis_core.errors import (
         DataError,
         DepthError,
@@ -29,9 +25,12 @@ if TYPE_CHECKING:
         UnknownPluginError,
         WeightsError,
     )
-    from threedis_core.hookspecs import hookimpl
-    from threedis_core.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
-    from threedis_core.interfaces import (
+    from threedis_core.formats.coco import read_coco
+    from threedis_core.formats.coco_mig import read_coco_mig
+    from threedis_core.formats.layout_files import read_layout
+    from threedis_core.plugin.hookspecs import hookimpl
+    from threedis_core.plugin.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
+    from threedis_core.plugin.interfaces import (
         BackendOptions,
         Capabilities,
         DepthEstimator,
@@ -42,63 +41,64 @@ if TYPE_CHECKING:
         RenderRequest,
         RenderResult,
     )
-    from threedis_core.layout import Box, Instance, Layout
-    from threedis_core.layout_files import read_layout
-    from threedis_core.plugins import PluginRegistry, load_plugins
-    from threedis_core.progress import Progress, silent
-    from threedis_core.regions import Regions
-    from threedis_core.requests import check_request
-    from threedis_core.run import render, render_config
-    from threedis_core.run_result import Run, RunImage
-    from threedis_core.schedule import ControlSchedule, StepRange
+    from threedis_core.plugin.progress import Progress, silent
+    from threedis_core.plugin.registry import PluginRegistry, load_plugins
+    from threedis_core.plugin.request_checks import check_request
+    from threedis_core.run.config import Choice, RunConfig
+    from threedis_core.run.loop import render, render_config
+    from threedis_core.run.result import Run, RunImage
+    from threedis_core.values.depth import DepthMap
+    from threedis_core.values.layout import Box, Instance, Layout
+    from threedis_core.values.regions import Regions
+    from threedis_core.values.schedule import ControlSchedule, StepRange
 
 _MODULES = {
-    "BackendOptions": "interfaces",
-    "Box": "layout",
-    "Capabilities": "interfaces",
-    "Choice": "config",
-    "ControlSchedule": "schedule",
+    "BackendOptions": "plugin.interfaces",
+    "Box": "values.layout",
+    "Capabilities": "plugin.interfaces",
+    "Choice": "run.config",
+    "ControlSchedule": "values.schedule",
     "DataError": "errors",
     "DepthError": "errors",
-    "DepthEstimator": "interfaces",
-    "DepthMap": "depth",
-    "DepthModel": "interfaces",
-    "DepthRequest": "interfaces",
+    "DepthEstimator": "plugin.interfaces",
+    "DepthMap": "values.depth",
+    "DepthModel": "plugin.interfaces",
+    "DepthRequest": "plugin.interfaces",
     "InputError": "errors",
-    "Inspection": "inspection",
-    "Instance": "layout",
-    "Layout": "layout",
+    "Inspection": "plugin.inspection",
+    "Instance": "values.layout",
+    "Layout": "values.layout",
     "LayoutError": "errors",
-    "MemoryNeed": "inspection",
-    "ModelPart": "inspection",
-    "NeededFile": "inspection",
+    "MemoryNeed": "plugin.inspection",
+    "ModelPart": "plugin.inspection",
+    "NeededFile": "plugin.inspection",
     "OptionError": "errors",
     "PluginError": "errors",
-    "PluginRegistry": "plugins",
-    "Progress": "progress",
-    "RegionRefiner": "interfaces",
-    "Regions": "regions",
-    "RenderBackend": "interfaces",
+    "PluginRegistry": "plugin.registry",
+    "Progress": "plugin.progress",
+    "RegionRefiner": "plugin.interfaces",
+    "Regions": "values.regions",
+    "RenderBackend": "plugin.interfaces",
     "RenderError": "errors",
-    "RenderRequest": "interfaces",
-    "RenderResult": "interfaces",
-    "Run": "run_result",
-    "RunConfig": "config",
-    "RunImage": "run_result",
-    "StepRange": "schedule",
+    "RenderRequest": "plugin.interfaces",
+    "RenderResult": "plugin.interfaces",
+    "Run": "run.result",
+    "RunConfig": "run.config",
+    "RunImage": "run.result",
+    "StepRange": "values.schedule",
     "ThreeDISError": "errors",
     "UnknownPluginError": "errors",
     "WeightsError": "errors",
-    "check_request": "requests",
-    "draw_layout": "draw",
-    "hookimpl": "hookspecs",
-    "load_plugins": "plugins",
-    "read_coco": "coco",
-    "read_coco_mig": "coco_mig",
-    "read_layout": "layout_files",
-    "render": "run",
-    "render_config": "run",
-    "silent": "progress",
+    "check_request": "plugin.request_checks",
+    "draw_layout": "drawing.layout",
+    "hookimpl": "plugin.hookspecs",
+    "load_plugins": "plugin.registry",
+    "read_coco": "formats.coco",
+    "read_coco_mig": "formats.coco_mig",
+    "read_layout": "formats.layout_files",
+    "render": "run.loop",
+    "render_config": "run.loop",
+    "silent": "plugin.progress",
 }
 
 __all__ = [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from threedis_core.config import RunConfig, registered_name
 from threedis_core.errors import InputError, ThreeDISError, WeightsError
-from threedis_core.inspection import Inspection
 from threedis_core.machine import Machine, look_at_machine
-from threedis_core.plugins import PluginRegistry
-from threedis_core.provenance import software_versions
-from threedis_core.registrations import PluginFailure
+from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.registrations import PluginFailure
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.config import RunConfig, registered_name
+from threedis_core.run.provenance import software_versions
 
 
 @dataclass(frozen=True)

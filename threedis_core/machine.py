@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from threedis_core.inspection import MemoryNeed
+from threedis_core.plugin.inspection import MemoryNeed
 
 ACCELERATORS = ("cuda", "xpu")
 

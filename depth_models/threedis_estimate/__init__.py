@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threedis_core.hookspecs import Register, hookimpl
+from threedis_core.plugin.hookspecs import Register, hookimpl
 
 
 @hookimpl
@@ -16,9 +16,3 @@ def threedis_register_depth_estimators(register: Register) -> None:
         ("leres", "detectors:Leres", "LeReS of controlnet-aux"),
     ):
         register(name, f"threedis_estimate.{target}", summary)
-
-
-@hookimpl
-def threedis_register_region_refiners(register: Register) -> None:
-    """Register ``sam``."""
-    register("sam", "threedis_estimate.sam:Sam", "Segment Anything on the depth map")

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from pydantic import Field
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError, WeightsError
-from threedis_core.interfaces import DepthEstimator
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.interfaces import DepthEstimator
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.values.depth import DepthMap
 from threedis_diffusers.devices import find_device
-from threedis_diffusers.holder import ModelHolder
+from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.loading import readable
+from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
-from threedis_diffusers.sources import Source
 from threedis_estimate.pictures import to_rgb
 
 EXTRA = "threedis[controlnet-aux]"
@@ -40,7 +40,7 @@ class DetectorOptions(ModelOptions):
     resolution: int = Field(512, ge=64, le=4096)
 
 
-class Detector(ModelHolder[Any], DepthEstimator):
+class Detector(LazyModel[Any], DepthEstimator):
     """Estimate depth with one detector of controlnet-aux, called as it is.
 
     Its result is a picture with 256 levels, near is bright. That is resized to the picture's size
@@ -56,7 +56,7 @@ class Detector(ModelHolder[Any], DepthEstimator):
         """Check package, device and files, then load the detector."""
         detector_class = import_detector(self.name, self.detector_class)
         device = find_device(self.options.device)
-        source = Source(self.options.model, library="controlnet-aux")
+        source = ModelSource(self.options.model, library="controlnet-aux")
         folder = find_files(source, self.files)
         # Its pickles are read by torch.load, which since torch 2.6 runs no code from them.
         # Some print what they do on stdout, where a command's result belongs.
@@ -156,7 +156,7 @@ def import_detector(name: str, detector_class: str) -> Any:
     return getattr(package, detector_class)
 
 
-def find_files(source: Source, files: Sequence[str]) -> Path:
+def find_files(source: ModelSource, files: Sequence[str]) -> Path:
     """The folder of ``files`` on this machine, fetched from the hub if they are not here yet.
 
     Raises:

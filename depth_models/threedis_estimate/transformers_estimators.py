@@ -9,19 +9,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import DepthEstimator
-from threedis_core.progress import Progress, silent
-from threedis_diffusers.holder import ModelHolder
-from threedis_estimate.loading import LoadedModel, load_model
+from threedis_core.plugin.interfaces import DepthEstimator
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.values.depth import DepthMap
+from threedis_diffusers.lazy_model import LazyModel
 from threedis_estimate.options import DepthAnythingOptions, DPTOptions, EstimatorOptions
 from threedis_estimate.pictures import to_rgb
+from threedis_transformers.loading import LoadedVisionModel, load_model
 
 NEAREST_METRES = 0.1
 """Metric depths below this count as this, so that one wrong pixel does not squeeze the others."""
 
 
-class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
+class TransformersEstimator(LazyModel[LoadedVisionModel], DepthEstimator):
     """Estimate depth with one model of transformers.
 
     A map is the model's inverse depth, resized to the picture's size and stretched so that its
@@ -33,7 +33,7 @@ class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
     unused: ClassVar[tuple[str, ...]] = ()
     options: EstimatorOptions
 
-    def load_checked(self) -> LoadedModel:
+    def load_checked(self) -> LoadedVisionModel:
         """Check device and files, then load the model."""
         return load_model(
             self.options, self.kind, self.model_class, "DPTImageProcessorPil", self.unused
@@ -70,7 +70,9 @@ class TransformersEstimator(ModelHolder[LoadedModel], DepthEstimator):
                 yield members[start : start + most]
 
     @torch.no_grad()
-    def _estimate(self, loaded: LoadedModel, pictures: Sequence[Image.Image]) -> list[DepthMap]:
+    def _estimate(
+        self, loaded: LoadedVisionModel, pictures: Sequence[Image.Image]
+    ) -> list[DepthMap]:
         pixels = loaded.processor(pictures, return_tensors="pt").pixel_values
         output = loaded.model(pixels.to(loaded.device, loaded.dtype))
         output.predicted_depth = self._inverse(loaded.model.config, output.predicted_depth.float())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from threedis_core.hookspecs import Register, hookimpl
+from threedis_core.plugin.hookspecs import Register, hookimpl
 
 if TYPE_CHECKING:
     import typer

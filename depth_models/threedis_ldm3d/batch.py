@@ -10,19 +10,24 @@ import torch
 from torch import Tensor
 
 from threedis_core.attention import FusionPlan
-from threedis_core.layout import Layout
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.batch import OnStep
 from threedis_diffusers.devices import attention_kernel
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.steps import step_callback
+from threedis_diffusers.unet.attention import attached
+from threedis_diffusers.unet.prompts import (
+    Text,
+    embedding_arguments,
+    encode_batch,
+    instance_prompts,
+)
 from threedis_ldm3d.conditions import LayoutConditions
 from threedis_ldm3d.hook import ADAPTER, FUSION, LayoutHook
-from threedis_ldm3d.loading import LoadedModel
+from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
-from threedis_sd.attention import attached
-from threedis_sd.batch import embedding_arguments, step_callback
-from threedis_sd.prompts import Text, encode_batch, instance_prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +57,8 @@ def read_as_nouns(layout: Layout, negative_prompt: str | None) -> Layout:
 
 
 @torch.no_grad()
-def run_batch(
-    loaded: LoadedModel, batch: DepthBatch, options: LDM3DOptions, on_step: OnStep
+def generate_depth(
+    loaded: LoadedDepthPipeline, batch: DepthBatch, options: LDM3DOptions, on_step: OnStep
 ) -> Tensor:
     """Draw latents with the stock pipeline, the hook in its U-Net, and decode their depth.
 
@@ -100,7 +105,7 @@ def run_batch(
 
 
 def layout_hook(
-    loaded: LoadedModel, batch: DepthBatch, options: LDM3DOptions, text: Tensor
+    loaded: LoadedDepthPipeline, batch: DepthBatch, options: LDM3DOptions, text: Tensor
 ) -> LayoutHook:
     """The hook for a batch; ``text`` holds the embeddings of all rows, shape (rows, L, T)."""
     pipeline = loaded.pipeline
@@ -117,14 +122,14 @@ def layout_hook(
     return LayoutHook(pipeline.unet, loaded.adapter, conditions, plan, text, wrap)
 
 
-def encode_texts(loaded: LoadedModel, texts: list[str]) -> Text:
+def encode_texts(loaded: LoadedDepthPipeline, texts: list[str]) -> Text:
     """The text encoder's hidden states, (texts, L, T); nouns repeat, so each is encoded once."""
     once, places = _once(texts)
     with quiet():  # the pipeline's warning of long prompts
         return Text(loaded.pipeline.encode_prompt(once, loaded.device, 1, False)[0][places])
 
 
-def _pooled(loaded: LoadedModel, layout: Layout, repeat: bool) -> Tensor:
+def _pooled(loaded: LoadedDepthPipeline, layout: Layout, repeat: bool) -> Tensor:
     """The text encoder's pooled embedding of each instance's noun, shape (N, T)."""
     pipeline, texts = loaded.pipeline, instance_prompts(layout, repeat)
     width = pipeline.text_encoder.config.hidden_size

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from threedis_core.atomic import check_writable
 from threedis_core.errors import OptionError, WeightsError
-from threedis_ldm3d.adapter import BOX_WIDTH
+from threedis_core.files.atomic import check_writable
+from threedis_diffusers.weight_files import SAFETENSORS, check_weights, read_weights, save_weights
+from threedis_ldm3d.adapter_layers import BOX_WIDTH
 from threedis_ldm3d.layout_adapter import LayoutAdapter
-from threedis_ldm3d.weights import SAFETENSORS, check_weights, read_weights, save_weights
 
 HEADER = {"format": "threedis-layout-adapter", "format_version": "1"}
 IN_LAYER = ".processor.migc."

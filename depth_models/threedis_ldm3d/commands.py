@@ -71,7 +71,7 @@ def layout_depth_command(
 
     settings = TrainingConfig.load(config, tuple(changes or ()))
     if processes > 1 and "LOCAL_RANK" not in os.environ:
-        from threedis_ldm3d.training.launch import launch_again
+        from threedis_train.launch import launch_again
 
         launch_again(processes)
     import torch

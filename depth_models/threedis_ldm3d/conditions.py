@@ -12,7 +12,7 @@ from torch import Tensor
 
 from threedis_core.attention import FusionPlan
 from threedis_core.attention.fusion import resize_masks
-from threedis_ldm3d.adapter import LayerLayout
+from threedis_ldm3d.adapter_layers import LayerLayout
 
 
 class LayoutConditions:

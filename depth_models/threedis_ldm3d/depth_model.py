@@ -8,27 +8,26 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import LayoutError, RenderError
-from threedis_core.interfaces import Capabilities, DepthModel, DepthRequest
-from threedis_core.progress import Progress, silent
-from threedis_core.requests import check_seed
-from threedis_core.run_plan import Size, size_like
+from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.request_checks import check_seed
+from threedis_core.run.plan import Size, size_like
+from threedis_core.values.depth import DepthMap
 from threedis_diffusers.batch import OnStep, step_counter
-from threedis_diffusers.holder import ModelHolder
-from threedis_diffusers.sources import Source, vae_factor
-from threedis_ldm3d.adapter import MOST_INSTANCES
-from threedis_ldm3d.batch import DepthBatch, read_as_nouns, run_batch
-from threedis_ldm3d.loading import LoadedModel, load_model
+from threedis_diffusers.lazy_model import LazyModel
+from threedis_diffusers.model_files.sources import ModelSource, native_side, vae_factor
+from threedis_ldm3d.adapter_layers import MOST_INSTANCES
+from threedis_ldm3d.batch import DepthBatch, generate_depth, read_as_nouns
+from threedis_ldm3d.loading import LoadedDepthPipeline, load_model
 from threedis_ldm3d.options import LDM3DOptions
-from threedis_sd.loading import native_side
 
 USUAL_SIDE = 512
 PIPELINE_MULTIPLE = 8
 """The stock pipeline wants sides that are multiples of it, whatever the VAE."""
 
 
-class LDM3D(ModelHolder[LoadedModel], DepthModel):
+class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
     """Turn layouts into depth maps with LDM3D's classes and the layout adapter of 3DIS.
 
     The model works at its own area in the proportions of the request (512 x 512 pixels for a
@@ -44,7 +43,7 @@ class LDM3D(ModelHolder[LoadedModel], DepthModel):
     options: LDM3DOptions
     name: ClassVar[str] = "ldm3d"
 
-    def load_checked(self) -> LoadedModel:
+    def load_checked(self) -> LoadedDepthPipeline:
         """Check everything that can be wrong, then load the model."""
         return load_model(self.options)
 
@@ -85,7 +84,7 @@ class LDM3D(ModelHolder[LoadedModel], DepthModel):
 
     def _batches(self, requests: Sequence[DepthRequest]) -> Iterator[tuple[Size, list[int]]]:
         """The working size of each batch and which requests are in it."""
-        model = Source(self.options.model)
+        model = ModelSource(self.options.model)
         side = self.options.side or native_side(model, USUAL_SIDE)
         multiple = max(vae_factor(model), PIPELINE_MULTIPLE)
         able = Capabilities(size_multiple=multiple, default_size=(side, side))
@@ -102,9 +101,9 @@ class LDM3D(ModelHolder[LoadedModel], DepthModel):
         layouts = [read_as_nouns(request.layout, negative) for request in requests]
         return DepthBatch(layouts, [request.seed for request in requests], size)
 
-    def _run(self, loaded: LoadedModel, batch: DepthBatch, on_step: OnStep) -> Tensor:
+    def _run(self, loaded: LoadedDepthPipeline, batch: DepthBatch, on_step: OnStep) -> Tensor:
         try:
-            return run_batch(loaded, batch, self.options, on_step)
+            return generate_depth(loaded, batch, self.options, on_step)
         except torch.OutOfMemoryError as error:
             loaded.pipeline.maybe_free_model_hooks()
             raise RenderError(

@@ -9,10 +9,10 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from threedis_core.attention import FusionPlan
-from threedis_ldm3d.adapter import LayerAdapter
+from threedis_diffusers.unet.attention import ProcessorHook, RegionProcessor, cross_attention_layers
+from threedis_ldm3d.adapter_layers import LayerAdapter
 from threedis_ldm3d.conditions import LayoutConditions
 from threedis_ldm3d.layout_adapter import LayoutAdapter, adapted_layers
-from threedis_sd.attention import ProcessorHook, RegionProcessor, cross_attention_layers
 
 ADAPTER = "adapter"
 FUSION = "regions"
@@ -58,7 +58,8 @@ class AdapterProcessor:
 class LayoutHook:
     """Switches a U-Net's cross-attention between adapter, fusion and its own processors.
 
-    Use it inside ``threedis_sd.attention.attached(*hook.parts)``, which restores the U-Net.
+    Use it inside ``threedis_diffusers.unet.attention.attached(*hook.parts)``, which restores the
+    U-Net.
 
     Args:
         unet: The U-Net.

@@ -9,8 +9,8 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from threedis_core.errors import WeightsError
-from threedis_ldm3d.adapter import BOX_WIDTH, HEADS, LayerAdapter
-from threedis_sd.attention import cross_attention_layers
+from threedis_diffusers.unet.attention import cross_attention_layers
+from threedis_ldm3d.adapter_layers import BOX_WIDTH, HEADS, LayerAdapter
 
 
 class LayoutAdapter(nn.Module):

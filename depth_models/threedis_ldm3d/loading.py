@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.checks import check_model
 from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
 from threedis_diffusers.loading import load_pipeline, readable
 from threedis_diffusers.loras import find_loras, load_loras
+from threedis_diffusers.model_files.checks import check_model
+from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.sources import Source
+from threedis_diffusers.unet.schedulers import make_scheduler
+from threedis_diffusers.weight_files import PICKLES, SAFETENSORS, check_weights, read_weights
 from threedis_ldm3d.checkpoint import load_adapter
 from threedis_ldm3d.layout_adapter import LayoutAdapter
 from threedis_ldm3d.options import LDM3DOptions
-from threedis_ldm3d.weights import PICKLES, SAFETENSORS, check_weights, read_weights
-from threedis_sd.schedulers import make_scheduler
 
 CLASSES = ("StableDiffusionLDM3DPipeline", "StableDiffusionPipeline")
 NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -33,7 +33,7 @@ DEPTH_CHANNELS = (1, 4)
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedModel:
+class LoadedDepthPipeline:
     """The loaded model and where it runs.
 
     Args:
@@ -47,7 +47,7 @@ class LoadedModel:
     device: torch.device
 
 
-def load_model(options: LDM3DOptions) -> LoadedModel:
+def load_model(options: LDM3DOptions) -> LoadedDepthPipeline:
     """Check options, files and what is in them, then load the model.
 
     Raises:
@@ -58,7 +58,7 @@ def load_model(options: LDM3DOptions) -> LoadedModel:
 
     device = resolve_device(options)
     dtype = resolve_dtype(options, device)
-    model = Source(options.model)
+    model = ModelSource(options.model)
     endings = check_model(model, CLASSES, NEEDED)
     _check_vae(model)
     unet_file = find_weights(options.unet, UNET_STEM)
@@ -78,7 +78,7 @@ def load_model(options: LDM3DOptions) -> LoadedModel:
         adapter.to(device, dtype)
     if options.compile:
         compile_blocks(pipeline.unet)
-    return LoadedModel(pipeline, adapter, device)
+    return LoadedDepthPipeline(pipeline, adapter, device)
 
 
 def find_weights(name: str | None, stem: str) -> Path | None:
@@ -96,7 +96,7 @@ def find_weights(name: str | None, stem: str) -> Path | None:
         if not path.is_file():
             raise WeightsError(f"weights file '{name}' is not there; name a file that is")
         return path
-    source = Source(name)
+    source = ModelSource(name)
     for ending in (SAFETENSORS, PICKLES[0]):
         if found := source.on_this_machine(stem + ending):
             return found
@@ -109,7 +109,7 @@ def find_weights(name: str | None, stem: str) -> Path | None:
     )
 
 
-def _check_vae(model: Source) -> None:
+def _check_vae(model: ModelSource) -> None:
     channels = model.read("vae/config.json").get("out_channels")
     if channels not in DEPTH_CHANNELS:
         raise WeightsError(
@@ -118,7 +118,7 @@ def _check_vae(model: Source) -> None:
         )
 
 
-def _hollow_unet(model: Source, facts: Mapping[str, Any]) -> Any:
+def _hollow_unet(model: ModelSource, facts: Mapping[str, Any]) -> Any:
     """The U-Net without its numbers, to compare weights with."""
     import diffusers
 

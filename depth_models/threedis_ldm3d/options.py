@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from threedis_diffusers.options import DiffusersOptions
-from threedis_sd.options import AttentionBackend
-from threedis_sd.schedulers import resolve_scheduler
+from threedis_diffusers.options import AttentionKernel, DiffusersOptions
+from threedis_diffusers.unet.schedulers import resolve_scheduler
 
 PUBLISHED = "sanaka87/3DIS"
 
@@ -43,7 +42,7 @@ class LDM3DOptions(DiffusersOptions):
     side: int | None = Field(None, ge=8, le=4096)
     stretch: bool = True
     batch_size: int = Field(4, ge=1)
-    attention_backend: AttentionBackend = "native"
+    attention_backend: AttentionKernel = "native"
 
     @field_validator("scheduler")
     @classmethod

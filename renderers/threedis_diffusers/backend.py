@@ -14,27 +14,27 @@ from typing import Any, ClassVar
 import torch
 
 from threedis_core.errors import RenderError
-from threedis_core.inspection import Inspection
-from threedis_core.interfaces import (
+from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.interfaces import (
     Progress,
     RenderBackend,
     RenderRequest,
     RenderResult,
     silent,
 )
-from threedis_core.requests import check_request
-from threedis_core.schedule import ControlSchedule
+from threedis_core.plugin.request_checks import check_request
+from threedis_core.values.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
 from threedis_diffusers.devices import resolve_device, resolve_dtype
-from threedis_diffusers.holder import ModelHolder
+from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.loras import require_peft
+from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.requirements import Wanted, inspect_model, wanted_lora
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedPipeline:
     """A loaded pipeline and where it runs."""
 
     pipeline: Any
@@ -42,7 +42,7 @@ class Loaded:
     dtype: torch.dtype
 
 
-class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
+class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     """Render depth maps with a stock diffusers pipeline and a hook in it."""
 
     Options: ClassVar[type[DiffusersOptions]]
@@ -57,10 +57,10 @@ class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
         """When each control is on, in ``steps`` steps, for a request that does not say so."""
 
     @abstractmethod
-    def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
+    def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch; what ``on_step`` raises ends the run."""
 
-    def wanted(self) -> Sequence[Wanted]:
+    def needed_models(self) -> Sequence[NeededModel]:
         """What this backend loads, LoRAs among the common options aside; for ``inspect``."""
         return ()
 
@@ -75,8 +75,8 @@ class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
         device = resolve_device(options)
         dtype = resolve_dtype(options, device, self.accelerated)
         require_peft(options.loras)
-        loras = [wanted_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
-        wanted, size = [*self.wanted(), *loras], self.capabilities.default_size
+        loras = [needed_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
+        wanted, size = [*self.needed_models(), *loras], self.capabilities.default_size
         with quiet():  # importing a pipeline logs what it would like to have installed
             return inspect_model(wanted, device, dtype, size, self.upcasts_vae)
 
@@ -102,7 +102,7 @@ class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
         return batch.size, batch.steps, batch.guidance, tuple(sorted(batch.schedule.ranges.items()))
 
     def _render_all(
-        self, loaded: Loaded, requests: Sequence[RenderRequest], progress: Progress
+        self, loaded: LoadedPipeline, requests: Sequence[RenderRequest], progress: Progress
     ) -> list[RenderResult]:
         groups: dict[Hashable, list[int]] = {}
         for index, request in enumerate(requests):
@@ -119,7 +119,9 @@ class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
             done += batch.steps
         return [results[index] for index in range(len(requests))]
 
-    def _render_batch(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[RenderResult]:
+    def _render_batch(
+        self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep
+    ) -> list[RenderResult]:
         try:
             drawn = self.draw(loaded, batch, on_step)
         except torch.OutOfMemoryError as error:
@@ -146,7 +148,9 @@ class DiffusersRenderer(ModelHolder[Loaded], RenderBackend):
             schedule = self.default_schedule(first, steps)
         return Batch(requests, steps, guidance, schedule)
 
-    def _provenance(self, loaded: Loaded, batch: Batch, request: RenderRequest) -> dict[str, Any]:
+    def _provenance(
+        self, loaded: LoadedPipeline, batch: Batch, request: RenderRequest
+    ) -> dict[str, Any]:
         return {
             "renderer": self.name,
             "model": self.options.model,

@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from threedis_core.interfaces import RenderRequest
-from threedis_core.progress import Progress
-from threedis_core.schedule import ControlSchedule
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.plugin.progress import Progress
+from threedis_core.values.schedule import ControlSchedule
 
 OnStep = Callable[[int, int], None]
 """Called with the number of time steps done and their total."""

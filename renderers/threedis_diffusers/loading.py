@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from threedis_core.errors import WeightsError
+from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.sources import Source
 
 
 def load_pipeline(
     pipeline_class: Any,
-    model: Source,
+    model: ModelSource,
     endings: Mapping[str, str],
     dtype: torch.dtype,
     **arguments: Any,
@@ -57,7 +57,7 @@ class FoundPart:
         ending: The ending of its weights file.
     """
 
-    source: Source
+    source: ModelSource
     kind: str
     ending: str
 
@@ -95,7 +95,7 @@ def variant(endings: Iterable[str]) -> str | None:
 
 
 @contextmanager
-def readable(source: Source) -> Iterator[None]:
+def readable(source: ModelSource) -> Iterator[None]:
     """Turn a loader's complaints into one clear line."""
     from safetensors import SafetensorError
 

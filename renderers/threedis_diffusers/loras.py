@@ -9,9 +9,9 @@ from typing import Any
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.loading import readable
+from threedis_diffusers.model_files.sources import HUB_ID, ModelSource
 from threedis_diffusers.options import LoRA
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.sources import HUB_ID, Source
 
 USUAL_FILE = "pytorch_lora_weights.safetensors"
 """The name diffusers saves a LoRA under."""
@@ -42,7 +42,7 @@ def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) 
     """
     names = [f"lora_{index}" for index in range(len(loras))]
     for name, lora, found in zip(names, loras, files, strict=True):
-        with readable(Source(lora.path)), quiet():
+        with readable(ModelSource(lora.path)), quiet():
             pipeline.load_lora_weights(
                 found.folder, weight_name=found.file, adapter_name=name, use_safetensors=True
             )
@@ -83,7 +83,7 @@ def _find(lora: LoRA) -> LoRAFile:
             f"LoRA '{lora.path}' is not there; name a .safetensors file, a local folder or a hub "
             "id like 'owner/name'"
         )
-    source = Source(lora.path)
+    source = ModelSource(lora.path)
     folder = str(source.path) if source.is_local else source.name
     if lora.file is None:
         return LoRAFile(folder, only_file(source))
@@ -95,7 +95,7 @@ def _find(lora: LoRA) -> LoRAFile:
     return _safetensors(folder, lora.file)
 
 
-def only_file(source: Source) -> str:
+def only_file(source: ModelSource) -> str:
     """The file of a LoRA that is named by its folder or repository alone."""
     if source.has(USUAL_FILE):
         return USUAL_FILE

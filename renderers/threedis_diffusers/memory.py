@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 
 from threedis_core.errors import WeightsError
-from threedis_core.inspection import MemoryNeed
+from threedis_core.plugin.inspection import MemoryNeed
 
 ALONE = ("text_encoder", "text_encoder_2", "vae")
 """Parts that work alone; all others (U-Net and ControlNet, LoRAs) are needed together."""

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from threedis_core.interfaces import BackendOptions
+from threedis_core.plugin.interfaces import BackendOptions
 
 Offload = Literal["none", "model", "sequential", "group"]
+AttentionKernel = Literal["native", "cudnn", "efficient", "flash", "math"]
+"""torch's own attention kernels; native is its choice."""
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 

@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 
 import torch
 
-from threedis_core.attention import Choice
+from threedis_core.attention import ChosenLowering
 from threedis_core.attention.joint import CONTROLS
 from threedis_core.errors import OptionError
-from threedis_core.interfaces import Capabilities, RenderRequest
-from threedis_core.schedule import ControlSchedule
-from threedis_diffusers.backend import DiffusersRenderer, Loaded
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.values.schedule import ControlSchedule
+from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn, OnStep
 from threedis_diffusers.devices import place, resolve_device, resolve_dtype
 from threedis_diffusers.loras import require_peft
-from threedis_diffusers.requirements import Wanted, wanted_lora
-from threedis_diffusers.sources import Source, vae_factor
-from threedis_flux.batch import PATCH, is_controlled, run_batch
+from threedis_diffusers.model_files.requirements import NeededModel, needed_lora
+from threedis_diffusers.model_files.sources import ModelSource, vae_factor
+from threedis_flux.batch import PATCH, draw_pictures, is_controlled
 from threedis_flux.loading import check_files, load_flux
 from threedis_flux.options import FluxOptions
 from threedis_flux.schedule import TEXTS, control_schedule
@@ -41,7 +41,10 @@ class FluxRenderer(DiffusersRenderer):
         Raises:
             OptionError: ``default_side`` is not a multiple of what the model needs.
         """
-        side, multiple = self.options.default_side, PATCH * vae_factor(Source(self.options.model))
+        side, multiple = (
+            self.options.default_side,
+            PATCH * vae_factor(ModelSource(self.options.model)),
+        )
         if side % multiple:
             raise OptionError(
                 f"default_side is {side}, but this model needs multiples of {multiple}; "
@@ -65,9 +68,9 @@ class FluxRenderer(DiffusersRenderer):
         alone = None if self.options.cache is None else id(request)
         return super().batch_key(request), alone
 
-    def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
+    def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the joint-attention hook in the transformer."""
-        made = run_batch(loaded.pipeline, batch, self.options, loaded.device, on_step)
+        made = draw_pictures(loaded.pipeline, batch, self.options, loaded.device, on_step)
         drawn: list[Drawn] = []
         for request, text, image in zip(batch.requests, made.texts, made.images, strict=True):
             heard = is_controlled(batch, request)
@@ -75,16 +78,18 @@ class FluxRenderer(DiffusersRenderer):
             drawn.append(Drawn(image, tuple(warnings), self._facts(text.tokens, made.lowering)))
         return drawn
 
-    def wanted(self) -> Sequence[Wanted]:
+    def needed_models(self) -> Sequence[NeededModel]:
         """The pipeline and its depth LoRA."""
-        model = Source(self.options.model)
-        wanted = [Wanted(model, partial(check_files, self.options), pipeline="FluxControlPipeline")]
+        model = ModelSource(self.options.model)
+        wanted = [
+            NeededModel(model, partial(check_files, self.options), pipeline="FluxControlPipeline")
+        ]
         if (lora := self.options.depth_lora) is not None:
             require_peft((lora,))
-            wanted.append(wanted_lora(lora, "depth lora"))
+            wanted.append(needed_lora(lora, "depth lora"))
         return wanted
 
-    def load_checked(self) -> Loaded:
+    def load_checked(self) -> LoadedPipeline:
         """Check the options and every file, then load the model."""
         options = self.options
         device = resolve_device(options)
@@ -93,9 +98,9 @@ class FluxRenderer(DiffusersRenderer):
         place(pipeline, options, device)
         if options.compile:
             pipeline.transformer.compile_repeated_blocks()
-        return Loaded(pipeline, device, dtype)
+        return LoadedPipeline(pipeline, device, dtype)
 
-    def _facts(self, tokens: int, lowering: Choice) -> dict[str, Any]:
+    def _facts(self, tokens: int, lowering: ChosenLowering) -> dict[str, Any]:
         lora = self.options.depth_lora
         return {
             "depth_lora": None if lora is None else lora.path,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from threedis_core.attention import Choice, choose_lowering
-from threedis_core.interfaces import RenderRequest
+from threedis_core.attention import ChosenLowering, choose_lowering
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_diffusers.batch import Batch, OnStep
 from threedis_diffusers.devices import attention_kernel
+from threedis_diffusers.steps import step_callback
 from threedis_flux.hook import JointHook, attached
 from threedis_flux.options import FluxOptions
 from threedis_flux.texts import PictureText, encode_picture
@@ -21,7 +21,7 @@ PATCH = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class DrawnBatch:
     """What a batch came to.
 
     Args:
@@ -32,7 +32,7 @@ class Made:
 
     images: Any
     texts: list[PictureText]
-    lowering: Choice
+    lowering: ChosenLowering
 
 
 def is_controlled(batch: Batch, request: RenderRequest) -> bool:
@@ -41,14 +41,14 @@ def is_controlled(batch: Batch, request: RenderRequest) -> bool:
     return len(request.regions) > 0 and any(phase.controls for phase in phases)
 
 
-def run_batch(
+def draw_pictures(
     pipeline: Any,
     batch: Batch,
     options: FluxOptions,
     device: torch.device,
     on_step: OnStep,
     **arguments: Any,
-) -> Made:
+) -> DrawnBatch:
     """Call the stock pipeline with the joint-attention hook in its place.
 
     Args:
@@ -95,36 +95,24 @@ def run_batch(
             "num_inference_steps": batch.steps,
             "guidance_scale": batch.guidance,
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
-            "callback_on_step_end": _step_callback(pipeline, hook, on_step),
         }
         with attached(hook, pipeline.transformer):
+            given["callback_on_step_end"] = step_callback(pipeline, hook.step, on_step)
             images = pipeline(**{**given, **arguments}).images
-    return Made(images, texts, lowering)
+    return DrawnBatch(images, texts, lowering)
 
 
 def choose(
     options: FluxOptions, device: torch.device, image_tokens: int, text_tokens: int, batch: Batch
-) -> Choice:
+) -> ChosenLowering:
     """How the plan of ``batch`` is to be carried out, and why so."""
     if options.attention != "auto":
-        return Choice(options.attention, "as the option says")
+        return ChosenLowering(options.attention, "as the option says")
     if options.attention_backend == "flex":
-        return Choice("block_mask", "attention_backend is flex")
+        return ChosenLowering("block_mask", "attention_backend is flex")
     if options.attention_backend != "native":
-        return Choice("dense", f"the one that runs on the {options.attention_backend} kernel")
+        return ChosenLowering(
+            "dense", f"the one that runs on the {options.attention_backend} kernel"
+        )
     instances = max(len(request.regions) for request in batch.requests)
     return choose_lowering(device.type, image_tokens, instances, text_tokens)
-
-
-def _step_callback(pipeline: Any, hook: JointHook, on_step: OnStep) -> Callable[..., Any]:
-    """Tell the hook the next step; a scheduler of order 2 calls the model twice a step."""
-    order = pipeline.scheduler.order
-
-    def step_end(
-        pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
-    ) -> dict[str, Any]:
-        hook.step((index + 1) // order)
-        on_step(index + 1, pipeline.num_timesteps)
-        return {}
-
-    return step_end

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from threedis_core.errors import OptionError, WeightsError
-from threedis_diffusers.checks import check_model
 from threedis_diffusers.loading import load_pipeline
 from threedis_diffusers.loras import find_loras, load_loras
-from threedis_diffusers.sources import Source
+from threedis_diffusers.model_files.checks import check_model
+from threedis_diffusers.model_files.sources import ModelSource
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
 
 CLASSES = ("FluxControlPipeline", "FluxPipeline")
@@ -35,7 +35,7 @@ def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
     """
     from diffusers import FirstBlockCacheConfig, FluxControlPipeline
 
-    model = Source(options.model)
+    model = ModelSource(options.model)
     endings = check_files(options, model)
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
     lora_files = find_loras(loras)
@@ -57,7 +57,7 @@ def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
     return pipeline
 
 
-def check_files(options: FluxOptions, model: Source) -> dict[str, str]:
+def check_files(options: FluxOptions, model: ModelSource) -> dict[str, str]:
     """See that the model's files are there and that depth has a way in.
 
     Returns:

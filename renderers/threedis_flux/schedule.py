@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from threedis_core.attention.joint import CONTROLS
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_flux.options import FluxOptions
 
 TEXTS = "texts"

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from threedis_core.layout import Layout
-from threedis_diffusers.prompts import cut_warnings
+from threedis_core.values.layout import Layout
+from threedis_diffusers.cut_prompts import cut_warnings
 from threedis_diffusers.quiet import quiet
 from threedis_flux.options import MOST_TOKENS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threedis_core.hookspecs import Register, hookimpl
+from threedis_core.plugin.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -10,28 +10,27 @@ from typing import Any, ClassVar
 
 import torch
 
-from threedis_core.interfaces import Capabilities, RenderRequest
-from threedis_core.schedule import ControlSchedule, StepRange
-from threedis_diffusers.backend import DiffusersRenderer, Loaded
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn, OnStep
 from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
 from threedis_diffusers.loras import find_loras, load_loras
+from threedis_diffusers.model_files.requirements import NeededModel
+from threedis_diffusers.model_files.sources import ModelSource, native_side, vae_factor
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.requirements import Wanted
-from threedis_diffusers.sources import Source, vae_factor
-from threedis_sd.batch import CONTROL, fusion_plan, lost_warnings, run_batch, text_warnings
+from threedis_diffusers.unet.prompts import Text
+from threedis_diffusers.unet.schedulers import make_scheduler
+from threedis_sd.batch import CONTROL, draw_pictures, fusion_plan, lost_warnings, text_warnings
 from threedis_sd.controlnets import PLAIN, find_controlnet
 from threedis_sd.loading import (
     controlnet_source,
     find_model,
     find_vae,
     model_source,
-    native_side,
 )
+from threedis_sd.needed_files import needed_models
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import Text
-from threedis_sd.schedulers import make_scheduler
-from threedis_sd.wanted import wanted_models
 
 
 class UNetRenderer(DiffusersRenderer):
@@ -84,7 +83,7 @@ class UNetRenderer(DiffusersRenderer):
         """The region hook is on for the first ``control_steps`` steps."""
         return ControlSchedule({CONTROL: StepRange.first(self.options.control_steps)})
 
-    def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
+    def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the region hook in the U-Net."""
         pipeline = loaded.pipeline
         plan = fusion_plan(pipeline, batch, self.options)
@@ -96,7 +95,7 @@ class UNetRenderer(DiffusersRenderer):
         arguments = self.pipeline_arguments()
         source = self.controlnet_source()
         facts = {"controlnet": "/".join(filter(None, (source.name, source.subfolder)))}
-        images = run_batch(pipeline, encode, batch, plan, self.options, on_step, **arguments)
+        images = draw_pictures(pipeline, encode, batch, plan, self.options, on_step, **arguments)
         return [
             Drawn(
                 image,
@@ -107,11 +106,19 @@ class UNetRenderer(DiffusersRenderer):
             for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
         ]
 
-    def wanted(self) -> Sequence[Wanted]:
+    def needed_models(self) -> Sequence[NeededModel]:
         """The model, its ControlNet, and its VAE if it has another one."""
-        return list(wanted_models(self))
+        found = needed_models(
+            self.options,
+            self.model_source(),
+            self.controlnet_source(),
+            model_classes=self.model_classes,
+            needed=self.needed,
+            pipeline_classes=self.pipeline_classes,
+        )
+        return list(found)
 
-    def load_checked(self) -> Loaded:
+    def load_checked(self) -> LoadedPipeline:
         """Check the options and every file, then load the model and its ControlNet."""
         import diffusers
 
@@ -124,7 +131,7 @@ class UNetRenderer(DiffusersRenderer):
         controlnet = find_controlnet(self.controlnet_source(), unet, tuple(self.pipeline_classes))
         parts = {"controlnet": controlnet}
         if options.vae is not None:
-            parts["vae"] = find_vae(Source(options.vae), unet)
+            parts["vae"] = find_vae(ModelSource(options.vae), unet)
         lora_files = find_loras(options.loras)
         scheduler = make_scheduler(options.scheduler, model.read("scheduler/scheduler_config.json"))
         pipeline_class = getattr(diffusers, self.pipeline_classes[controlnet.kind])
@@ -136,13 +143,13 @@ class UNetRenderer(DiffusersRenderer):
         if options.compile:
             compile_blocks(pipeline.unet)
             compile_blocks(pipeline.controlnet)
-        return Loaded(pipeline, device, dtype)
+        return LoadedPipeline(pipeline, device, dtype)
 
-    def model_source(self) -> Source:
+    def model_source(self) -> ModelSource:
         """Where the model's configuration is."""
         default_model = type(self).Options.model_fields["model"].default
         return model_source(self.options, default_model)
 
-    def controlnet_source(self) -> Source:
+    def controlnet_source(self) -> ModelSource:
         """Where the ControlNet is."""
         return controlnet_source(self.options, self.model_source(), self.default_controlnet)

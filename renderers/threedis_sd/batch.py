@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from threedis_core.attention import FusionPlan
-from threedis_core.interfaces import RenderRequest
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_diffusers.batch import Batch, OnStep
+from threedis_diffusers.cut_prompts import cut_warnings
 from threedis_diffusers.devices import attention_kernel
-from threedis_diffusers.prompts import cut_warnings
-from threedis_sd.attention import RegionHook, attached
+from threedis_diffusers.steps import step_callback
+from threedis_diffusers.unet.attention import RegionHook, attached
+from threedis_diffusers.unet.prompts import (
+    BatchText,
+    Encode,
+    embedding_arguments,
+    encode_batch,
+    named_prompts,
+)
 from threedis_sd.controlnet_text import (
     controlnet_reads,
     controlnet_text,
@@ -23,12 +30,6 @@ from threedis_sd.controlnet_text import (
 from threedis_sd.controlnets import depth_arguments, pictures_apart
 from threedis_sd.lowpass import ResidualFilter, low_passed
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import (
-    BatchText,
-    Encode,
-    encode_batch,
-    named_prompts,
-)
 
 CONTROL = "regions"
 """The one control of a U-Net: the region hook."""
@@ -71,7 +72,7 @@ def lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:
     ]
 
 
-def run_batch(
+def draw_pictures(
     pipeline: Any,
     encode: Encode,
     batch: Batch,
@@ -142,39 +143,6 @@ def region_hooks(
     # A run's own state would make the compiler guess anew; the stock blocks stay compiled.
     wrap = torch.compiler.disable if options.compile else _as_it_is
     return [RegionHook(model, plan, text.rows(), wrap) for model in models]
-
-
-def step_callback(
-    pipeline: Any, switch: Callable[[int], None], on_step: OnStep
-) -> Callable[..., dict[str, Any]]:
-    """Call ``switch`` with the first step, and return what the pipeline calls after each one.
-
-    That calls ``switch`` before each further step. A scheduler of order 2 calls the model twice a
-    step: a control belongs to the step.
-    """
-    order = pipeline.scheduler.order
-
-    def step_end(
-        pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
-    ) -> dict[str, Any]:
-        switch((index + 1) // order)
-        on_step(index + 1, pipeline.num_timesteps)
-        return {}
-
-    switch(0)
-    return step_end
-
-
-def embedding_arguments(text: BatchText) -> dict[str, Tensor]:
-    """How a pipeline is given the global and the negative prompts."""
-    arguments: dict[str, Tensor | None] = {
-        "prompt_embeds": text.positive.hidden,
-        "pooled_prompt_embeds": text.positive.pooled,
-    }
-    if text.negative is not None:
-        arguments["negative_prompt_embeds"] = text.negative.hidden
-        arguments["negative_pooled_prompt_embeds"] = text.negative.pooled
-    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _as_it_is(processor: Any) -> Any:

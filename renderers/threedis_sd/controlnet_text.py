@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from threedis_diffusers.unet.prompts import BatchText, Encode
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import BatchText, Encode
 
 
 def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Tensor | None:

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import nn
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.checks import check_part
 from threedis_diffusers.loading import FoundPart
-from threedis_diffusers.sources import Source
+from threedis_diffusers.model_files.checks import check_part
+from threedis_diffusers.model_files.sources import ModelSource
 
 PLAIN = "ControlNetModel"
 UNION = "ControlNetUnionModel"
@@ -23,7 +23,9 @@ UNION_DEPTH = 1
 WEIGHTS = "diffusion_pytorch_model"
 
 
-def find_controlnet(source: Source, unet: Mapping[str, Any], kinds: Collection[str]) -> FoundPart:
+def find_controlnet(
+    source: ModelSource, unet: Mapping[str, Any], kinds: Collection[str]
+) -> FoundPart:
     """See that a ControlNet's files are there and that it fits the U-Net's configuration.
 
     Args:

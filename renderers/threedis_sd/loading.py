@@ -9,43 +9,35 @@ from typing import Any
 import torch
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.checks import check_model, check_part
 from threedis_diffusers.loading import FoundPart, load_pipeline
-from threedis_diffusers.single_file import SingleFile
-from threedis_diffusers.sources import Source, is_single_file, vae_factor
+from threedis_diffusers.model_files.checks import check_model, check_part
+from threedis_diffusers.model_files.single_file import SingleFile
+from threedis_diffusers.model_files.sources import ModelSource, is_single_file
 from threedis_sd.options import UNetOptions
 
 VAE_CLASS = "AutoencoderKL"
 VAE_WEIGHTS = "diffusion_pytorch_model"
 
 
-def model_source(options: UNetOptions, default_model: str) -> Source:
+def model_source(options: UNetOptions, default_model: str) -> ModelSource:
     """Where the model's configuration is: with its weights, or beside them if they are one file."""
     if is_single_file(options.model):
-        return Source(options.config or default_model)
-    return Source(options.model)
+        return ModelSource(options.config or default_model)
+    return ModelSource(options.model)
 
 
-def controlnet_source(options: UNetOptions, model: Source, default: str) -> Source:
+def controlnet_source(options: UNetOptions, model: ModelSource, default: str) -> ModelSource:
     """Where the ControlNet is, by default inside the model's folder if there is one."""
     if options.controlnet is not None:
-        return Source(options.controlnet)
+        return ModelSource(options.controlnet)
     if model.is_local and (model.path / "controlnet").is_dir():
-        return Source(model.name, "controlnet")
-    return Source(default)
-
-
-def native_side(model: Source, default_side: int) -> int:
-    """A model's own side in pixels, as far as a local folder tells it."""
-    if not (model.is_local and model.has("unet/config.json")):
-        return default_side
-    side = model.read("unet/config.json").get("sample_size")
-    return side * vae_factor(model) if isinstance(side, int) else default_side
+        return ModelSource(model.name, "controlnet")
+    return ModelSource(default)
 
 
 def find_model(
     options: UNetOptions,
-    model: Source,
+    model: ModelSource,
     family: str,
     classes: Sequence[str],
     needed: Sequence[str],
@@ -81,7 +73,7 @@ def replaced_parts(options: UNetOptions) -> tuple[str, ...]:
     return () if options.vae is None else ("vae",)
 
 
-def find_vae(source: Source, unet: Mapping[str, Any]) -> FoundPart:
+def find_vae(source: ModelSource, unet: Mapping[str, Any]) -> FoundPart:
     """See that a VAE that is to replace the model's own is there and fits.
 
     Args:

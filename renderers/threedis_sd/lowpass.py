@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from threedis_core.regions import Regions
+from threedis_core.values.regions import Regions
 from threedis_sd.options import LowPass
 
 FILTERED_WIDTH = 64

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from threedis_diffusers.options import DiffusersOptions
-from threedis_diffusers.sources import is_single_file
-from threedis_sd.schedulers import resolve_scheduler
-
-NEUTRAL_PROMPT = "masterpiece, best quality"
-NEUTRAL_NEGATIVE_PROMPT = "worst quality, low quality, bad anatomy, watermark, text, blurry"
-
-AttentionBackend = Literal["native", "cudnn", "efficient", "flash", "math"]
+from threedis_diffusers.model_files.sources import is_single_file
+from threedis_diffusers.options import AttentionKernel, DiffusersOptions
+from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
+from threedis_diffusers.unet.schedulers import resolve_scheduler
 
 
 class LowPass(BaseModel):
@@ -48,7 +44,7 @@ class UNetOptions(DiffusersOptions):
     controlnet_prompt: str | None = NEUTRAL_PROMPT
     controlnet_negative_prompt: str | None = NEUTRAL_NEGATIVE_PROMPT
     low_pass: LowPass | None = None
-    attention_backend: AttentionBackend = "native"
+    attention_backend: AttentionKernel = "native"
 
     @field_validator("scheduler")
     @classmethod

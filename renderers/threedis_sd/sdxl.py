@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 
+from threedis_diffusers.unet.prompts import Text
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.controlnets import PLAIN, UNION
 from threedis_sd.options import UNetOptions
-from threedis_sd.prompts import Text
 
 Pixels = Annotated[int, Field(ge=0)]
 Pair = tuple[Pixels, Pixels]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from threedis_core.cli import main
-from threedis_core.plugins import PluginRegistry, load_plugins
+from threedis_core.plugin.registry import PluginRegistry, load_plugins
 from threedis_core.testing import sample_depth, sample_layout
 
 FAKES = """
-    from threedis_core.hookspecs import hookimpl
+    from threedis_core.plugin.hookspecs import hookimpl
 
     @hookimpl
     def threedis_register_renderers(register):
@@ -30,7 +30,7 @@ FAKES = """
     def threedis_register_presets(register):
         register("pale", "fake", {"tint": 0.1}, "Hardly tinted")
 """
-CORE = "from threedis_core.builtin import threedis_register_region_refiners"
+CORE = "from threedis_core.plugin.builtin import threedis_register_region_refiners"
 
 
 class PluginFolder:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from threedis_core.config import RunConfig
 from threedis_core.doctor import examine, first_obstacle, recommended
 from threedis_core.errors import OptionError, RenderError, UnknownPluginError
-from threedis_core.hookspecs import hookimpl
-from threedis_core.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
 from threedis_core.machine import Device, Machine, look_at_machine
-from threedis_core.plugins import PluginRegistry
-from threedis_core.registrations import Source
+from threedis_core.plugin.hookspecs import hookimpl
+from threedis_core.plugin.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
+from threedis_core.plugin.registrations import PluginSource
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.config import RunConfig
 from threedis_core.testing import FakeRenderer
 
 GIB = 2**30
@@ -67,7 +67,7 @@ class Renderers:
 
 @pytest.fixture
 def ward(registry: PluginRegistry) -> PluginRegistry:
-    registry.add(Renderers(), Source("ward", "1.0"))
+    registry.add(Renderers(), PluginSource("ward", "1.0"))
     return registry
 
 

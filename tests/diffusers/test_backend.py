@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from threedis_core.errors import OptionError, RenderError
-from threedis_core.interfaces import Capabilities, RenderRequest
-from threedis_core.options import validate_options
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.plugin.options import validate_options
 from threedis_core.testing.samples import sample_request
-from threedis_diffusers.backend import DiffusersRenderer, Loaded
+from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
 from threedis_diffusers.options import DiffusersOptions
 
@@ -43,10 +43,10 @@ class GreyRenderer(DiffusersRenderer):
     def capabilities(self) -> Capabilities:
         return Capabilities(size_multiple=8, controls=frozenset({"shade"}))
 
-    def load_checked(self) -> Loaded:
+    def load_checked(self) -> LoadedPipeline:
         self.loads += 1
         pipeline = SimpleNamespace(scheduler=object(), maybe_free_model_hooks=self._free)
-        return Loaded(pipeline, torch.device("cpu"), torch.float32)
+        return LoadedPipeline(pipeline, torch.device("cpu"), torch.float32)
 
     def _free(self) -> None:
         self.frees += 1
@@ -54,7 +54,7 @@ class GreyRenderer(DiffusersRenderer):
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
         return ControlSchedule({"shade": StepRange.first(steps // 2)})
 
-    def draw(self, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Drawn]:
+    def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         self.batches.append(batch)
         self.before_drawing()
         for step in range(batch.steps):

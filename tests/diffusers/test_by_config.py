@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import threedis_core.builtin
+import threedis_core.plugin.builtin
 import threedis_flux
 import threedis_pocket
 import threedis_sd
-from threedis_core.config import RunConfig
 from threedis_core.errors import OptionError
-from threedis_core.plugins import PluginRegistry
-from threedis_core.registrations import Source
-from threedis_core.run import render_config
-from threedis_core.run_plan import RunPlan, plan_run
+from threedis_core.plugin.registrations import PluginSource
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.config import RunConfig
+from threedis_core.run.loop import render_config
+from threedis_core.run.plan import RunPlan, plan_run
 from threedis_core.testing import sample_depth, sample_layout
 from threedis_diffusers.backend import DiffusersRenderer
 
@@ -27,8 +27,8 @@ DEPTH = sample_depth(LAYOUT, 128, 128)
 @pytest.fixture(scope="module")
 def registry() -> PluginRegistry:
     registry = PluginRegistry()
-    for plugin in (threedis_core.builtin, threedis_sd, threedis_flux, threedis_pocket):
-        registry.add(plugin, Source(plugin.__name__))
+    for plugin in (threedis_core.plugin.builtin, threedis_sd, threedis_flux, threedis_pocket):
+        registry.add(plugin, PluginSource(plugin.__name__))
     registry.drop_broken_presets()
     return registry
 

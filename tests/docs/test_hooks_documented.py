@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from threedis_core import hookspecs
+from threedis_core.plugin import hookspecs
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-renderer.md"
 HOOKS = [

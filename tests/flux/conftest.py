@@ -19,10 +19,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
-from threedis_core.interfaces import RenderRequest
-from threedis_core.layout import Layout
-from threedis_core.regions import Regions
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing.samples import sample_depth
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FluxOptions
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from threedis_core.interfaces import RenderRequest
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing import RendererConformance
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FluxOptions

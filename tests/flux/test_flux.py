@@ -13,8 +13,8 @@ from torch._dynamo.utils import counters
 
 from threedis_core.attention.lowering import MAKERS
 from threedis_core.errors import OptionError, RenderError
-from threedis_core.interfaces import RenderRequest
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_flux.backend import FluxRenderer
 
 Request = Callable[..., RenderRequest]

@@ -14,14 +14,14 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from threedis_core.attention.lowering import MAKERS
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import RenderRequest
-from threedis_core.layout import Box, Layout
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Box, Layout
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.batch import Batch
 from threedis_flux.backend import FluxRenderer
-from threedis_flux.batch import run_batch
+from threedis_flux.batch import draw_pictures
 from threedis_flux.hook import JointHook, attached
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "cases.json").read_text("utf-8"))
@@ -87,7 +87,7 @@ def test_the_whole_loop_equals_the_published_one(
     loaded = renderer.load()
     schedule = published_schedule(facts["variants"][variant])
     batch = Batch([request(facts, tensors)], facts["steps"], facts["guidance_scale"], schedule)
-    latents = run_batch(
+    latents = draw_pictures(
         loaded.pipeline,
         batch,
         renderer.options,

@@ -11,10 +11,10 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from threedis_core.errors import RenderError
-from threedis_core.interfaces import RenderRequest
-from threedis_core.layout import Box
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.values.layout import Box
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_flux.attention import JointProcessor, arrange_positions
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.hook import JointHook, arrange_texts, attached, plan

@@ -15,7 +15,7 @@ from diffusers import FluxControlPipeline, FluxPipeline, FluxTransformer2DModel
 
 import threedis_flux.loading
 from threedis_core.errors import OptionError, ThreeDISError, WeightsError
-from threedis_core.interfaces import RenderRequest
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FluxOptions
 

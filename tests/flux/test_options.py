@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from threedis_core.errors import OptionError
-from threedis_core.options import validate_options
-from threedis_core.schedule import StepRange
+from threedis_core.plugin.options import validate_options
+from threedis_core.values.schedule import StepRange
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FirstBlockCache, FluxOptions
 from threedis_flux.schedule import control_schedule, default_i2i_steps

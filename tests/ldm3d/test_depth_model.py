@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import threedis_ldm3d.loading
-from threedis_core.depth import DepthMap
 from threedis_core.errors import InputError, LayoutError, OptionError, RenderError, WeightsError
-from threedis_core.interfaces import DepthRequest
-from threedis_core.layout import Box, Instance, Layout
-from threedis_core.options import validate_options
+from threedis_core.plugin.interfaces import DepthRequest
+from threedis_core.plugin.options import validate_options
 from threedis_core.testing import DepthModelConformance
 from threedis_core.testing.samples import sample_layout
-from threedis_ldm3d.batch import DepthBatch, run_batch
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Box, Instance, Layout
+from threedis_ldm3d.batch import DepthBatch, generate_depth
 from threedis_ldm3d.depth_model import LDM3D
 from threedis_ldm3d.options import LDM3DOptions
 
@@ -131,7 +131,9 @@ def test_a_map_is_the_last_channel_of_the_decoded_picture(make: Make) -> None:
     handle = loaded.pipeline.vae.decoder.register_forward_hook(
         lambda module, args, output: decoded.append(output)
     )
-    values = run_batch(loaded, batch, LDM3DOptions(**dict(loose.options)), lambda done, of: None)
+    values = generate_depth(
+        loaded, batch, LDM3DOptions(**dict(loose.options)), lambda done, of: None
+    )
     handle.remove()
     assert torch.equal(values, decoded[0][:, 3])
     made = one(loose, layout)

@@ -11,13 +11,13 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from threedis_core.attention import FusionPlan
-from threedis_core.layout import Box
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.values.layout import Box
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.unet.attention import attached
 from threedis_ldm3d.conditions import LayoutConditions
 from threedis_ldm3d.hook import ADAPTER, FUSION, LayoutHook
 from threedis_ldm3d.layout_adapter import LayoutAdapter
-from threedis_sd.attention import attached
 
 TOLERANCE = 1e-4
 BOTH = frozenset({ADAPTER, FUSION})

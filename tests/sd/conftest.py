@@ -30,11 +30,11 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import RenderRequest
-from threedis_core.layout import Layout
-from threedis_core.regions import Regions
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing.samples import sample_depth
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
 
 torch.set_num_threads(1)
 

@@ -12,10 +12,10 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-import threedis_sd.attention
+import threedis_diffusers.unet.attention
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import RenderError
-from threedis_sd.attention import (
+from threedis_diffusers.unet.attention import (
     MOST_ROWS,
     RegionHook,
     RegionProcessor,
@@ -168,12 +168,12 @@ def test_many_instances_are_attended_piece_by_piece_with_the_same_result(
         queries.append(query)
         return scaled_dot_product_attention(query, *others)
 
-    monkeypatch.setattr(threedis_sd.attention, "scaled_dot_product_attention", attend)
+    monkeypatch.setattr(threedis_diffusers.unet.attention, "scaled_dot_product_attention", attend)
     in_pieces = RegionProcessor(plan, text)(attn, hidden)
     assert len(queries) > 1
     assert max(query.numel() for query in queries) <= MOST_ROWS * 80 * 24
     queries.clear()
-    monkeypatch.setattr(threedis_sd.attention, "MOST_ROWS", len(text))
+    monkeypatch.setattr(threedis_diffusers.unet.attention, "MOST_ROWS", len(text))
     at_once = RegionProcessor(plan, text)(attn, hidden)
     assert len(queries) == 1
     torch.testing.assert_close(in_pieces, at_once)

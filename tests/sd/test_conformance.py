@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from PIL import Image
 
-from threedis_core.interfaces import RenderRequest
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing import RendererConformance
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.sd15 import SD15Renderer

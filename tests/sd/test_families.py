@@ -19,10 +19,10 @@ from torch.nn.functional import interpolate
 
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import OptionError, WeightsError
-from threedis_core.interfaces import RenderRequest
-from threedis_core.options import validate_options
-from threedis_diffusers.backend import Loaded
-from threedis_sd.attention import RegionHook, attached, cross_attention_layers
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.plugin.options import validate_options
+from threedis_diffusers.backend import LoadedPipeline
+from threedis_diffusers.unet.attention import RegionHook, attached, cross_attention_layers
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.sd15 import SD15Renderer
 from threedis_sd.sd21 import SD21Renderer
@@ -45,7 +45,7 @@ STEPS = 2
 @pytest.fixture(scope="module")
 def make_renderer(family_folder: Callable[[str], Path]) -> MakeRenderer:
     """A family's renderer with other options; models without options of their own load once."""
-    loaded: dict[str, Loaded] = {}
+    loaded: dict[str, LoadedPipeline] = {}
 
     def make(family: str, *, afresh: bool = False, **options: Any) -> UNetRenderer:
         kind, model = RENDERERS[family], str(family_folder(family))

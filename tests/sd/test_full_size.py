@@ -14,7 +14,12 @@ import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
 
 from threedis_core.attention import FusionPlan
-from threedis_sd.attention import RegionHook, RegionProcessor, attached, cross_attention_layers
+from threedis_diffusers.unet.attention import (
+    RegionHook,
+    RegionProcessor,
+    attached,
+    cross_attention_layers,
+)
 
 PARAMETERS = {"sd15": 859.5e6, "sd21": 865.9e6, "sdxl": 2567.5e6}
 LAYERS = {"sd15": 16, "sd21": 16, "sdxl": 70}

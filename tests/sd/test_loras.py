@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from threedis_core.errors import WeightsError
-from threedis_core.interfaces import RenderRequest
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Renderer

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from threedis_core.layout import Box
-from threedis_core.regions import Regions
+from threedis_core.values.layout import Box
+from threedis_core.values.regions import Regions
 from threedis_sd.lowpass import ResidualFilter, low_pass, low_passed
 from threedis_sd.options import LowPass
 

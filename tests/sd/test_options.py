@@ -8,10 +8,11 @@ import diffusers
 import pytest
 
 from threedis_core.errors import OptionError
-from threedis_core.options import validate_options
+from threedis_core.plugin.options import validate_options
 from threedis_diffusers.devices import resolve_device, resolve_dtype
-from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT, LowPass
-from threedis_sd.schedulers import SCHEDULERS, make_scheduler, resolve_scheduler
+from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT
+from threedis_diffusers.unet.schedulers import SCHEDULERS, make_scheduler, resolve_scheduler
+from threedis_sd.options import LowPass
 from threedis_sd.sd15 import SD15Options
 
 

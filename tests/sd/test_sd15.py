@@ -14,16 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import RenderError
-from threedis_core.interfaces import RenderRequest
-from threedis_core.layout import Layout
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.batch import Batch
-from threedis_sd.batch import fusion_plan, run_batch
-from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT
-from threedis_sd.prompts import Text
+from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, Text
+from threedis_sd.batch import draw_pictures, fusion_plan
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
 Request = Callable[..., RenderRequest]
@@ -93,7 +92,7 @@ def test_the_whole_loop_equals_the_published_one(
     def encode(texts: list[str]) -> Text:
         return renderer.encode(loaded.pipeline, texts, loaded.device)
 
-    latents = run_batch(
+    latents = draw_pictures(
         loaded.pipeline,
         encode,
         batch,

@@ -3,11 +3,11 @@
 from threedis_core.attention.fusion import FusionPlan
 from threedis_core.attention.joint import Cell, JointPlan
 from threedis_core.attention.joint_attention import JointAttention
-from threedis_core.attention.lowering import Choice, choose_lowering, lower
+from threedis_core.attention.lowering import ChosenLowering, choose_lowering, lower
 
 __all__ = [
     "Cell",
-    "Choice",
+    "ChosenLowering",
     "FusionPlan",
     "JointAttention",
     "JointPlan",

@@ -29,7 +29,7 @@ BLOCK_MASK_FROM = 1024
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenLowering:
     """Which lowering was picked, and why."""
 
     name: str
@@ -73,7 +73,7 @@ def lower(
 
 def choose_lowering(
     device_type: str, image_tokens: int, instances: int, text_tokens: int = 0
-) -> Choice:
+) -> ChosenLowering:
     """Pick the lowering for ``auto``.
 
     On a CPU segments and dense take turns at about ``SEGMENTS_FROM`` tokens (measured by
@@ -88,13 +88,19 @@ def choose_lowering(
     """
     tokens = image_tokens + text_tokens
     if instances == 0:
-        return Choice("dense", "no instances: at most padding is masked")
+        return ChosenLowering("dense", "no instances: at most padding is masked")
     if device_type == "cpu" and tokens >= SEGMENTS_FROM:
-        return Choice("segments", f"the faster one on a CPU with {tokens} tokens")
+        return ChosenLowering("segments", f"the faster one on a CPU with {tokens} tokens")
     if device_type == "cuda" and tokens >= BLOCK_MASK_FROM:
         if find_spec("triton") is None:
-            return Choice("dense", "a block mask needs triton, which is not installed")
-        return Choice("block_mask", f"skips what is forbidden; worth compiling at {tokens} tokens")
+            return ChosenLowering("dense", "a block mask needs triton, which is not installed")
+        return ChosenLowering(
+            "block_mask", f"skips what is forbidden; worth compiling at {tokens} tokens"
+        )
     if device_type in ("cpu", "cuda"):
-        return Choice("dense", f"the faster one on {device_type} with as few as {tokens} tokens")
-    return Choice("dense", f"the one that any device has, and {device_type} was not measured")
+        return ChosenLowering(
+            "dense", f"the faster one on {device_type} with as few as {tokens} tokens"
+        )
+    return ChosenLowering(
+        "dense", f"the one that any device has, and {device_type} was not measured"
+    )

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from threedis_core.cli.depth import depth_app
+from threedis_core.cli.depth.group import depth_app
 from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
 from threedis_core.cli.plugin_commands import add_plugin_commands
@@ -17,7 +17,7 @@ from threedis_core.cli.plugins import plugins_command
 from threedis_core.cli.render import EXAMPLES, render_command
 from threedis_core.cli.state import CliState, state_of
 from threedis_core.errors import InputError, ThreeDISError
-from threedis_core.plugins import PluginRegistry, load_plugins
+from threedis_core.plugin.registry import PluginRegistry, load_plugins
 from threedis_core.version import __version__
 
 EXIT_FAILED = 1

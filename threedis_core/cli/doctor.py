@@ -36,9 +36,9 @@ def doctor_command(
     Loads no weights and needs no network. With --renderer or --config it ends with 1 unless
     everything that these need is there.
     """
-    from threedis_core.atomic import check_writable
-    from threedis_core.config import RunConfig
     from threedis_core.doctor import examine, first_obstacle
+    from threedis_core.files.atomic import check_writable
+    from threedis_core.run.config import RunConfig
 
     if json_file not in (None, "-"):
         check_writable(json_file)
@@ -55,7 +55,7 @@ def doctor_command(
 
 
 def _write_json(report: Report, file: str) -> None:
-    from threedis_core.atomic import write_atomically
+    from threedis_core.files.atomic import write_atomically
 
     text = json.dumps(report.document(), indent=2)
     if file == "-":

@@ -29,7 +29,7 @@ def check_command(
     ] = False,
 ) -> None:
     """Say whether a layout file is right, and if not, what is wrong with it."""
-    from threedis_core.layout_files import read_layout
+    from threedis_core.formats.layout_files import read_layout
 
     layout = read_layout(file, image_id)
     if as_json:
@@ -51,11 +51,11 @@ def draw_command(
     ] = None,
 ) -> None:
     """Draw a layout's boxes and prompts into a PNG."""
-    from threedis_core.atomic import check_writable
-    from threedis_core.draw import draw_layout
+    from threedis_core.drawing.layout import draw_layout
     from threedis_core.errors import OptionError
-    from threedis_core.layout_files import read_layout
-    from threedis_core.run_folder import write_png
+    from threedis_core.files.atomic import check_writable
+    from threedis_core.formats.layout_files import read_layout
+    from threedis_core.run.folder import write_png
 
     out = out or Path(f"{file.stem}-layout.png")
     if out.suffix.lower() != ".png":

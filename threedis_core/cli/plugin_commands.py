@@ -6,7 +6,7 @@ import typer
 from typer.main import get_group
 
 from threedis_core.errors import PluginError
-from threedis_core.plugins import PluginRegistry
+from threedis_core.plugin.registry import PluginRegistry
 
 
 def add_plugin_commands(registry: PluginRegistry, app: typer.Typer, bench: typer.Typer) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from threedis_core.cli.arguments import AsJson
 from threedis_core.cli.state import state_of
-from threedis_core.plugins import PluginRegistry
+from threedis_core.plugin.registry import PluginRegistry
 
 HEADINGS = {
     "renderer": "Renderers",

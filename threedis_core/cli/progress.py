@@ -6,7 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.progress import Progress, silent
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 
 if TYPE_CHECKING:
-    from threedis_core.config import RunConfig
-    from threedis_core.run_result import Run
+    from threedis_core.run.config import RunConfig
+    from threedis_core.run.result import Run
 
 EXAMPLES = """Examples:
 
@@ -50,10 +50,10 @@ def render_command(
     as_json: arguments.AsJson = False,
 ) -> None:
     """Render a layout: one picture per renderer and seed, all from one depth map."""
-    from threedis_core.config import RunConfig
-    from threedis_core.run import render_config
-    from threedis_core.run_folder import default_run_folder
-    from threedis_core.run_plan import with_default_renderer
+    from threedis_core.run.config import RunConfig
+    from threedis_core.run.folder import default_run_folder
+    from threedis_core.run.loop import render_config
+    from threedis_core.run.plan import with_default_renderer
 
     registry = state_of(context).registry
     fields = RunConfig.model_fields.keys()

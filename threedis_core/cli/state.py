@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import typer
 
-from threedis_core.plugins import PluginRegistry
+from threedis_core.plugin.registry import PluginRegistry
 
 
 @dataclass

@@ -8,15 +8,15 @@ import sys
 
 from pydantic import ValidationError
 
-from threedis_core.interfaces import BackendOptions
+from threedis_core.plugin.interfaces import BackendOptions
 
 HEAVY = frozenset({"torch", "diffusers", "transformers"})
 
 SCRIPT = """
 import importlib, sys
-from threedis_core.plugins import PluginRegistry
-from threedis_core.registrations import Source
-PluginRegistry().add(importlib.import_module(sys.argv[1]), Source("conformance"))
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.plugin.registrations import PluginSource
+PluginRegistry().add(importlib.import_module(sys.argv[1]), PluginSource("conformance"))
 print("\\n".join(sys.modules))
 """
 

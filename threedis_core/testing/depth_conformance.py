@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import InputError
-from threedis_core.interfaces import DepthModel, DepthRequest
-from threedis_core.layout import Layout
+from threedis_core.plugin.interfaces import DepthModel, DepthRequest
 from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
 from threedis_core.testing.samples import sample_layout
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
 
 
 class DepthModelConformance:

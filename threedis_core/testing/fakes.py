@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import (
+from threedis_core.plugin.interfaces import (
     BackendOptions,
     Capabilities,
     DepthModel,
@@ -19,9 +18,10 @@ from threedis_core.interfaces import (
     RenderRequest,
     RenderResult,
 )
-from threedis_core.progress import Progress, silent
-from threedis_core.requests import check_request
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.request_checks import check_request
 from threedis_core.testing.samples import sample_depth
+from threedis_core.values.depth import DepthMap
 
 CONTROL = "regions"
 

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from threedis_core.errors import InputError
-from threedis_core.inspection import Inspection
-from threedis_core.interfaces import Capabilities, RenderBackend, RenderRequest
-from threedis_core.schedule import ControlSchedule, StepRange
+from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.interfaces import Capabilities, RenderBackend, RenderRequest
 from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
 from threedis_core.testing.samples import sample_request
+from threedis_core.values.schedule import ControlSchedule, StepRange
 
 
 class MidRunError(Exception):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import RenderRequest
-from threedis_core.layout import Box, Instance, Layout
-from threedis_core.regions import Regions
-from threedis_core.schedule import ControlSchedule
+from threedis_core.plugin.interfaces import RenderRequest
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Box, Instance, Layout
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule
 
 COLOURS = ("red", "blue", "green", "yellow", "white", "purple", "orange", "cyan")
 SHAPES = ("sphere", "cube", "cylinder", "cone")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from threedis_core.atomic import write_atomically
 from threedis_core.errors import DataError
-from threedis_ldm3d.training.found import BadExample, Found
+from threedis_core.files.atomic import write_atomically
+from threedis_ldm3d.training.example import BadExample, FoundExamples
 
 SHOWN = 5
 """Names that the table gives of a kind; the file has all of them."""
@@ -23,7 +23,7 @@ class BadDataReport:
         unusable: Examples among those found that turned out bad when they were opened.
     """
 
-    def __init__(self, found: Found, unusable: Sequence[BadExample] = ()) -> None:
+    def __init__(self, found: FoundExamples, unusable: Sequence[BadExample] = ()) -> None:
         self.bad = (*found.bad, *unusable)
         self.total = len(found.examples) + len(found.bad)
         """Examples that the data has, good and bad."""

@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from threedis_core.coco_records import (
+from threedis_core.errors import DataError, LayoutError
+from threedis_core.files.documents import read_document
+from threedis_core.files.limits import MAX_DATASET_BYTES
+from threedis_core.formats.coco_records import (
     Record,
     category_names,
     category_of,
@@ -18,12 +21,15 @@ from threedis_core.coco_records import (
     read_box,
     records,
 )
-from threedis_core.documents import read_document
-from threedis_core.errors import DataError, LayoutError
-from threedis_core.layout import Instance, Layout
-from threedis_core.layout_problems import shown
-from threedis_core.limits import MAX_DATASET_BYTES
-from threedis_ldm3d.training.found import BadExample, BadExampleError, Example, Found, check_there
+from threedis_core.values.layout import Instance, Layout
+from threedis_core.values.problems import shown
+from threedis_ldm3d.training.example import (
+    BadExample,
+    BadExampleError,
+    Example,
+    FoundExamples,
+    check_there,
+)
 
 
 class CocoData(BaseModel):
@@ -46,7 +52,7 @@ class CocoData(BaseModel):
     )
 
 
-def read_coco_data(data: CocoData) -> Found:
+def read_coco_data(data: CocoData) -> FoundExamples:
     """Read every picture's annotations; a picture with a wrong one is counted and skipped.
 
     Crowd annotations are left out.
@@ -73,7 +79,7 @@ def read_coco_data(data: CocoData) -> Found:
             examples[name] = _example(data, image, caption, instances)
         except BadExampleError as problem:
             bad.append(problem.named(name))
-    return Found(tuple(examples.values()), tuple(bad))
+    return FoundExamples(tuple(examples.values()), tuple(bad))
 
 
 @contextmanager

@@ -8,15 +8,15 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from threedis_core.config import Choice
-from threedis_core.documents import read_document
 from threedis_core.errors import OptionError
-from threedis_core.options import validate_options
-from threedis_core.plain_yaml import PlainYamlError, parse_yaml
+from threedis_core.files.documents import read_document
+from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
+from threedis_core.plugin.options import validate_options
+from threedis_core.run.config import Choice
+from threedis_diffusers.weight_files import PICKLES, SAFETENSORS
 from threedis_ldm3d.options import PUBLISHED
-from threedis_ldm3d.training.engine import Settings
 from threedis_ldm3d.training.examples import DataSource
-from threedis_ldm3d.weights import PICKLES, SAFETENSORS
+from threedis_train.engine import Settings
 
 MODEL_OPTIONS = ("model", "unet", "adapter")
 

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import RenderError
-from threedis_core.interfaces import DepthEstimator
+from threedis_core.plugin.interfaces import DepthEstimator
+from threedis_core.values.depth import DepthMap
+from threedis_ldm3d.training.example import BadExample, Example
 from threedis_ldm3d.training.example_files import make_in_batches, open_image
-from threedis_ldm3d.training.found import BadExample, Example
-from threedis_ldm3d.training.shards import Made, Shards
+from threedis_ldm3d.training.shards import MadeExample, Shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class DepthLabels:
         rows = shard.read(range(len(shard.kept))) if shard.kept else ()
         return dict(zip(shard.kept, rows, strict=True)), shard.bad
 
-    def _estimate(self, number: int, examples: Sequence[Example]) -> Made:
+    def _estimate(self, number: int, examples: Sequence[Example]) -> MadeExample:
         def estimate(pictures: list[Image.Image]) -> Tensor:
             maps = self.estimator.estimate(pictures)
             if len(maps) != len(pictures):

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import DataError, DepthError
-from threedis_core.safe_image import open_picture
-from threedis_ldm3d.training.found import BadExample, BadExampleError, Example, check_there
-from threedis_ldm3d.training.shards import Made
+from threedis_core.files.pictures import open_picture
+from threedis_core.values.depth import DepthMap
+from threedis_ldm3d.training.example import BadExample, BadExampleError, Example, check_there
+from threedis_ldm3d.training.shards import MadeExample
 
 BATCH = 16
 """Pictures that go through an estimator or a VAE together."""
@@ -58,7 +58,7 @@ def make_in_batches(
     places: Sequence[int],
     load: Callable[[int], Opened],
     make: Callable[[list[Opened]], Tensor],
-) -> Made:
+) -> MadeExample:
     """Load some examples in threads, and make rows of them a batch at a time.
 
     Args:
@@ -89,4 +89,4 @@ def make_in_batches(
                     kept.append(place)
             if batch:
                 rows.append(make(batch))
-    return Made(torch.cat(rows) if rows else torch.zeros(0), kept, bad)
+    return MadeExample(torch.cat(rows) if rows else torch.zeros(0), kept, bad)

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from threedis_ldm3d.training.coco_data import CocoData, read_coco_data
+from threedis_ldm3d.training.example import BadExample, Example, FoundExamples
 from threedis_ldm3d.training.folder_data import FolderData, read_folder
-from threedis_ldm3d.training.found import BadExample, Example, Found
 
 __all__ = [
     "BadExample",
@@ -16,14 +16,14 @@ __all__ = [
     "DataSource",
     "Example",
     "FolderData",
-    "Found",
+    "FoundExamples",
     "read_examples",
 ]
 
 DataSource = Annotated[CocoData | FolderData, Field(discriminator="format")]
 
 
-def read_examples(source: CocoData | FolderData) -> Found:
+def read_examples(source: CocoData | FolderData) -> FoundExamples:
     """Read what the data holds, without opening a picture.
 
     What is wrong with single examples is counted, never fatal.

@@ -10,11 +10,17 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from threedis_core.errors import DataError, LayoutError, OptionError
-from threedis_core.layout import Layout
-from threedis_core.layout_problems import shown
-from threedis_core.options import validate_options
-from threedis_core.safe_image import check_file
-from threedis_ldm3d.training.found import BadExample, BadExampleError, Example, Found, check_there
+from threedis_core.files.pictures import check_file
+from threedis_core.plugin.options import validate_options
+from threedis_core.values.layout import Layout
+from threedis_core.values.problems import shown
+from threedis_ldm3d.training.example import (
+    BadExample,
+    BadExampleError,
+    Example,
+    FoundExamples,
+    check_there,
+)
 
 EXAMPLES = "examples.jsonl"
 
@@ -39,7 +45,7 @@ class _Record(BaseModel):
     layout: dict[str, Any]
 
 
-def read_folder(data: FolderData) -> Found:
+def read_folder(data: FolderData) -> FoundExamples:
     """Read every line of ``examples.jsonl``; a line that cannot be used is counted and skipped.
 
     Raises:
@@ -58,7 +64,7 @@ def read_folder(data: FolderData) -> Found:
             examples[name] = _example(record, data.path)
         except BadExampleError as problem:
             bad.append(problem.named(name))
-    return Found(tuple(examples.values()), tuple(bad))
+    return FoundExamples(tuple(examples.values()), tuple(bad))
 
 
 def example_line(example: Example, folder: Path) -> str:

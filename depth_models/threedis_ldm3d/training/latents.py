@@ -18,20 +18,20 @@ from PIL import Image
 from torch import Tensor
 
 from threedis_core.errors import OptionError, WeightsError
-from threedis_core.interfaces import DepthEstimator
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.interfaces import DepthEstimator
+from threedis_core.plugin.progress import Progress, silent
 from threedis_diffusers.quiet import quiet
 from threedis_ldm3d.training.depth_labels import DepthLabels, stretched
+from threedis_ldm3d.training.example import BadExampleError, Example, FoundExamples
 from threedis_ldm3d.training.example_files import make_in_batches, open_depth, open_image
-from threedis_ldm3d.training.found import BadExampleError, Example, Found
-from threedis_ldm3d.training.shards import Made, Shards
+from threedis_ldm3d.training.shards import MadeExample, Shards
 
 VERSION = 1
 """Of what is in the caches; another one makes them anew."""
 
 
 def cached_latents(
-    found: Found,
+    found: FoundExamples,
     vae: Any,
     *,
     size: int,
@@ -105,7 +105,7 @@ class LatentEncoder:
         self._size = size
         self._labels = labels
 
-    def __call__(self, number: int, examples: Sequence[Example]) -> Made:
+    def __call__(self, number: int, examples: Sequence[Example]) -> MadeExample:
         """The latents of one shard's examples."""
         labels, bad = ({}, ()) if self._labels is None else self._labels.of(number, examples)
         spoilt = {example.name for example in bad}

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from threedis_core.atomic import write_atomically
 from threedis_core.errors import DataError
-from threedis_core.progress import Progress, silent
-from threedis_ldm3d.training.found import BadExample, Example
+from threedis_core.files.atomic import write_atomically
+from threedis_core.plugin.progress import Progress, silent
+from threedis_ldm3d.training.example import BadExample, Example
 
 ROWS = "rows"
 """The name of the tensor in each file."""
@@ -27,7 +27,7 @@ HEADER = "threedis"
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class MadeExample:
     """What was made of some examples.
 
     Args:
@@ -41,7 +41,7 @@ class Made:
     bad: Sequence[BadExample] = ()
 
 
-Make = Callable[[int, Sequence[Example]], Made]
+Make = Callable[[int, Sequence[Example]], MadeExample]
 """Makes the rows of the shard of that number from its examples."""
 
 
@@ -204,7 +204,7 @@ class Shards:
             raise DataError(f"{file}: not built; build it, and wait for every process that does")
         return shard
 
-    def _write(self, number: int, inputs: str, made: Made) -> Shard:
+    def _write(self, number: int, inputs: str, made: MadeExample) -> Shard:
         header = {
             "fingerprint": self.fingerprint,
             "inputs": inputs,

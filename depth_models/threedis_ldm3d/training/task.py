@@ -13,17 +13,17 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from threedis_core.errors import WeightsError
-from threedis_core.layout import Layout
+from threedis_core.values.layout import Layout
+from threedis_diffusers.unet.attention import attached
+from threedis_diffusers.unet.prompts import encode_batch
 from threedis_ldm3d.batch import DepthBatch, encode_texts, layout_hook, read_as_nouns
 from threedis_ldm3d.hook import ADAPTER, FUSION
-from threedis_ldm3d.loading import LoadedModel
+from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.config import TrainingConfig
-from threedis_ldm3d.training.engine import Task
 from threedis_ldm3d.training.noise import pyramid_noise
 from threedis_ldm3d.training.shards import Shards
-from threedis_sd.attention import attached
-from threedis_sd.prompts import encode_batch
+from threedis_train.engine import Task
 
 
 class DepthTask(Task):
@@ -41,7 +41,7 @@ class DepthTask(Task):
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        loaded: LoadedDepthPipeline,
         options: LDM3DOptions,
         examples: Shards,
         numbers: Sequence[int],
@@ -135,5 +135,5 @@ class AdapterTask(DepthTask):
 class _Frozen:
     """Holds the model without making it a module of the task."""
 
-    def __init__(self, loaded: LoadedModel, options: LDM3DOptions) -> None:
+    def __init__(self, loaded: LoadedDepthPipeline, options: LDM3DOptions) -> None:
         self.loaded, self.options = loaded, options

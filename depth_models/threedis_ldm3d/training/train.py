@@ -13,25 +13,25 @@ import torch
 from accelerate.utils import set_seed
 from torch import nn
 
-from threedis_core.atomic import check_writable
 from threedis_core.errors import DataError, OptionError, RenderError
-from threedis_core.interfaces import DepthEstimator
-from threedis_core.plugins import PluginRegistry
-from threedis_core.progress import Progress, silent
+from threedis_core.files.atomic import check_writable
+from threedis_core.plugin.interfaces import DepthEstimator
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.registry import PluginRegistry
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.weight_files import save_weights
 from threedis_ldm3d.checkpoint import save_adapter
 from threedis_ldm3d.layout_adapter import LayoutAdapter
-from threedis_ldm3d.loading import LoadedModel, load_model
+from threedis_ldm3d.loading import LoadedDepthPipeline, load_model
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.bad_data import BadDataReport
 from threedis_ldm3d.training.config import TrainingConfig
-from threedis_ldm3d.training.engine import check_precision, fit, processes
-from threedis_ldm3d.training.examples import Found, read_examples
+from threedis_ldm3d.training.examples import FoundExamples, read_examples
 from threedis_ldm3d.training.latents import cached_latents
 from threedis_ldm3d.training.shards import Shards
 from threedis_ldm3d.training.task import AdapterTask, DepthTask
 from threedis_ldm3d.training.validation import Validation
-from threedis_ldm3d.weights import save_weights
+from threedis_train.engine import check_precision, fit, processes
 
 ADAPTER_FILE = "layout_adapter.safetensors"
 UNET_FILE = "unet.safetensors"
@@ -102,7 +102,7 @@ def train_layout_depth(
 def _train(
     config: TrainingConfig,
     options: LDM3DOptions,
-    loaded: LoadedModel,
+    loaded: LoadedDepthPipeline,
     examples: Shards,
     progress: Progress,
     tell: Callable[[str], None],
@@ -172,7 +172,7 @@ def _options(config: TrainingConfig, device: str) -> LDM3DOptions:
     )
 
 
-def _load(config: TrainingConfig, options: LDM3DOptions) -> LoadedModel:
+def _load(config: TrainingConfig, options: LDM3DOptions) -> LoadedDepthPipeline:
     """The model, with a new adapter if one is trained and none is there to start from."""
     loaded = load_model(options)
     if config.train == "unet" or loaded.adapter is not None:
@@ -183,7 +183,7 @@ def _load(config: TrainingConfig, options: LDM3DOptions) -> LoadedModel:
 
 
 def _estimator(
-    config: TrainingConfig, found: Found, registry: PluginRegistry
+    config: TrainingConfig, found: FoundExamples, registry: PluginRegistry
 ) -> DepthEstimator | None:
     """What makes depth from pictures; None if every example has its depth map."""
     lacking = sum(example.depth is None for example in found.examples)
@@ -203,7 +203,9 @@ def _estimator_id(config: TrainingConfig) -> str:
     return "" if chosen is None else json.dumps(chosen.model_dump(), sort_keys=True)
 
 
-def _identity(config: TrainingConfig, loaded: LoadedModel, examples: Shards) -> dict[str, Any]:
+def _identity(
+    config: TrainingConfig, loaded: LoadedDepthPipeline, examples: Shards
+) -> dict[str, Any]:
     """What a training must keep to be the same one, beside its settings; no folders."""
     told = "\n".join(json.dumps(one.layout.to_dict()) for one in examples.examples)
     fields = ("train", "box_width", "size", "pyramid_noise", "most_instances", "caption_dropout")
@@ -234,7 +236,7 @@ def _result(config: TrainingConfig) -> Path:
     return config.out / (ADAPTER_FILE if config.train == "adapter" else UNET_FILE)
 
 
-def _save(config: TrainingConfig, loaded: LoadedModel, identity: dict[str, Any]) -> None:
+def _save(config: TrainingConfig, loaded: LoadedDepthPipeline, identity: dict[str, Any]) -> None:
     """Write the trained weights; their header says how they were made."""
     training = {**identity, **asdict(config.settings())}
     header = {"training": json.dumps(training, sort_keys=True)}

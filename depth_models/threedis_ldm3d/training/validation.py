@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from threedis_core.draw import draw_layout
-from threedis_core.layout import Layout
-from threedis_ldm3d.batch import DepthBatch, read_as_nouns, run_batch
-from threedis_ldm3d.loading import LoadedModel
+from threedis_core.drawing.layout import draw_layout
+from threedis_core.values.layout import Layout
+from threedis_ldm3d.batch import DepthBatch, generate_depth, read_as_nouns
+from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.config import TrainingConfig
 from threedis_ldm3d.training.shards import Shards
@@ -37,7 +37,7 @@ class Validation:
     def __init__(
         self,
         task: DepthTask,
-        loaded: LoadedModel,
+        loaded: LoadedDepthPipeline,
         options: LDM3DOptions,
         examples: Shards,
         numbers: Sequence[int],
@@ -93,7 +93,7 @@ class Validation:
             some = [self._told(layout) for layout in layouts[start : start + most]]
             seeds = [self._config.validation.seed] * len(some)
             batch = DepthBatch(some, seeds, (side, side))
-            made += run_batch(self._loaded, batch, self._options, lambda *_: None)
+            made += generate_depth(self._loaded, batch, self._options, lambda *_: None)
         return made
 
     def _told(self, layout: Layout) -> Layout:

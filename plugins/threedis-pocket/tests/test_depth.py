@@ -12,20 +12,20 @@ from PIL import Image
 
 from threedis_core.cli import main
 from threedis_core.errors import LayoutError, OptionError
-from threedis_core.interfaces import DepthRequest
-from threedis_core.layout import Box, Instance, Layout
-from threedis_core.plugins import load_plugins
-from threedis_core.run import render
+from threedis_core.plugin.interfaces import DepthRequest
+from threedis_core.plugin.registry import load_plugins
+from threedis_core.run.loop import render
 from threedis_core.testing import DepthModelConformance
 from threedis_core.testing.samples import sample_layout
+from threedis_core.values.layout import Box, Instance, Layout
 from threedis_ldm3d.hook import LayoutHook
 from threedis_ldm3d.layout_adapter import LayoutAdapter
 from threedis_ldm3d.training.config import TrainingConfig
-from threedis_pocket.bench import bench_pocket, make_maps
-from threedis_pocket.bench_depth import TEXT_ONLY, bench_depth, placed, print_depth_table
+from threedis_pocket.bench.depth_maps import TEXT_ONLY, bench_depth, placed, print_depth_table
+from threedis_pocket.bench.pictures import bench_pocket, make_maps
+from threedis_pocket.bench.silhouettes import find_silhouettes
 from threedis_pocket.depth_model import PocketDepth, PocketDepthOptions
 from threedis_pocket.layouts import layout_scene, sample_layouts
-from threedis_pocket.silhouettes import find_silhouettes
 from threedis_pocket.training.depth_base import CONFIGS, make_depth_base
 from threedis_pocket.world import draw, floor_depth
 

@@ -10,8 +10,7 @@ import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from threedis_core.errors import OptionError
-from threedis_ldm3d.training.engine import Task
-from threedis_pocket.commands import Exported, Recipe
+from threedis_pocket.commands import Exported, RecipeName
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
     build_controlnet,
@@ -38,6 +37,7 @@ from threedis_pocket.training.export import EXPORTS, export
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.recipes import RECIPES, run_recipe
 from threedis_pocket.training.text import OpenClipTask, T5Task
+from threedis_train.engine import Task
 
 TOKENIZER = build_tokenizer()
 T5_TOKENIZER = build_t5_tokenizer()
@@ -176,11 +176,11 @@ def test_depth_is_encoded_apart_from_the_picture(data: Pictures, tmp_path: Path)
 
 
 def test_the_commands_offer_what_there_is() -> None:
-    assert [recipe.value for recipe in Recipe] == list(RECIPES)
+    assert [recipe.value for recipe in RecipeName] == list(RECIPES)
     assert [name.value for name in Exported] == list(EXPORTS)
 
 
-@pytest.mark.parametrize("name", [recipe.value for recipe in Recipe])
+@pytest.mark.parametrize("name", [recipe.value for recipe in RecipeName])
 def test_a_recipe_comes_after_what_it_needs(name: str, tmp_path: Path) -> None:
     order = list(RECIPES)
     needed = [part.split("/")[0] for part in RECIPES[name].needs]

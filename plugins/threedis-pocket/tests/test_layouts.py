@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from threedis_core.errors import LayoutError
-from threedis_core.layout import Box, Instance, Layout
+from threedis_core.values.layout import Box, Instance, Layout
 from threedis_pocket.layouts import layout_scene, sample_layouts, scene_layout
 from threedis_pocket.scenes import sample_scenes
 

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError
-from threedis_core.interfaces import RenderBackend
-from threedis_core.layout import Layout
-from threedis_core.plugins import load_plugins
-from threedis_core.run import render
-from threedis_core.schedule import ControlSchedule
+from threedis_core.plugin.interfaces import RenderBackend
+from threedis_core.plugin.registry import load_plugins
+from threedis_core.run.loop import render
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.schedule import ControlSchedule
 from threedis_pocket import WEIGHTS
-from threedis_pocket.bench import (
+from threedis_pocket.bench.measure import GROUPS, METRICS
+from threedis_pocket.bench.pictures import (
     BASE_MODEL,
     bench_pocket,
     measure_backend,
@@ -27,7 +28,6 @@ from threedis_pocket.bench import (
 )
 from threedis_pocket.demo import make_demo
 from threedis_pocket.layouts import sample_layouts
-from threedis_pocket.measure import GROUPS, METRICS
 from threedis_pocket.training.data import pictures
 from threedis_pocket.training.vae import load_vae, psnr
 

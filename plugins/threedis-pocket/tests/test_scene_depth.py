@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from threedis_core.interfaces import DepthRequest
-from threedis_core.layout import Box, Instance, Layout
+from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.testing import DepthModelConformance
+from threedis_core.values.layout import Box, Instance, Layout
 from threedis_pocket.layouts import layout_scene, sample_layouts
 from threedis_pocket.scene_depth import PocketScene, PocketSceneOptions
 from threedis_pocket.world import draw

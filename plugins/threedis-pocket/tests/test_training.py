@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from threedis_core.errors import OptionError
-from threedis_ldm3d.training.engine import Settings, fit
 from threedis_pocket.models import build_text_encoder, build_unet, build_vae
 from threedis_pocket.scenes import sample_scenes
 from threedis_pocket.tokenizer import build_tokenizer
@@ -20,6 +19,7 @@ from threedis_pocket.training.recipes import run_recipe
 from threedis_pocket.training.text import TextTask
 from threedis_pocket.training.vae import VaeTask, normalise_latents
 from threedis_pocket.world import COLOURS, SHAPES
+from threedis_train.engine import Settings, fit
 
 
 class KilledError(Exception):

@@ -12,8 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import threedis_pocket
-from threedis_core.depth import DepthMap
 from threedis_core.errors import DataError
+from threedis_core.values.depth import DepthMap
 from threedis_ldm3d.training.examples import FolderData, read_examples
 from threedis_pocket.layouts import scene_layout
 from threedis_pocket.scenes import sample_scenes

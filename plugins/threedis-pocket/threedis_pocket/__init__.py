@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from threedis_core.hookspecs import Register, RegisterPreset, hookimpl
+from threedis_core.plugin.hookspecs import Register, RegisterPreset, hookimpl
 
 if TYPE_CHECKING:
     import typer

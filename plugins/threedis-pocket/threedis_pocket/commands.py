@@ -11,19 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
-from threedis_core.atomic import check_writable, write_atomically
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
+from threedis_core.files.atomic import check_writable, write_atomically
 from threedis_diffusers.quiet import quiet
-from threedis_ldm3d.training.launch import launch_again
+from threedis_train.launch import launch_again
 
 WORK = Path("runs/pocket-training")
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 WorkFolder = Annotated[Path, typer.Option(help="Folder for data, checkpoints and models.")]
 
 
-class Recipe(StrEnum):
+class RecipeName(StrEnum):
     """What ``threedis pocket train`` can train, in an order in which every part has its needs."""
 
     vae = "vae"
@@ -87,7 +87,7 @@ def demo(
     All base models render the same depth map, with their hook off and on. Takes about two minutes
     on a laptop; needs no download.
     """
-    from threedis_pocket.bench import pocket_presets
+    from threedis_pocket.bench.pictures import pocket_presets
     from threedis_pocket.demo import make_demo
 
     check_writable(out, folder=True)
@@ -131,9 +131,9 @@ def bench_pocket(
 
     Shared instances share their shape with another one, so the prompt alone cannot tell them apart.
     """
-    from threedis_pocket.bench import bench_pocket as measure
-    from threedis_pocket.bench import pocket_presets
-    from threedis_pocket.tables import print_table
+    from threedis_pocket.bench.pictures import bench_pocket as measure
+    from threedis_pocket.bench.pictures import pocket_presets
+    from threedis_pocket.bench.tables import print_table
 
     _check(json_file)
     registry = state_of(context).registry
@@ -156,8 +156,8 @@ def bench_depth(
     An instance is found if the box around a silhouette in the depth map has IoU >= 0.5 with the
     instance's box. Silhouettes are found without knowing the layout; exact depth tells how well.
     """
-    from threedis_pocket.bench_depth import bench_depth as measure
-    from threedis_pocket.bench_depth import print_depth_table
+    from threedis_pocket.bench.depth_maps import bench_depth as measure
+    from threedis_pocket.bench.depth_maps import print_depth_table
 
     _check(json_file)
     with quiet(), progress_bars() as progress:
@@ -218,7 +218,7 @@ def bench_regions(
 
     The depth is exact, and again blurred as a learned one is.
     """
-    from threedis_pocket.region_bench import BLURS, draw_regions, held_out, mean_iou
+    from threedis_pocket.bench.regions import BLURS, draw_regions, held_out, mean_iou
 
     if picture is not None:
         check_writable(picture)
@@ -238,7 +238,7 @@ def bench_regions(
 
 def train(
     recipe: Annotated[
-        Recipe, typer.Argument(help="What to train; it says which other part it needs first.")
+        RecipeName, typer.Argument(help="What to train; it says which other part it needs first.")
     ],
     work: WorkFolder = WORK,
     processes: Annotated[

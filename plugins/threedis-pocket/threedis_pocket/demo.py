@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from threedis_core.depth import DepthMap
-from threedis_core.draw import draw_layout
-from threedis_core.interfaces import RenderBackend
-from threedis_core.layout import Layout
-from threedis_core.palette import Color
-from threedis_core.plugins import PluginRegistry
-from threedis_core.progress import Progress, silent
-from threedis_pocket.bench import BASE_MODEL, SIZE, make_maps, scene_request
+from threedis_core.drawing.layout import draw_layout
+from threedis_core.plugin.interfaces import RenderBackend
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.palette import Color
+from threedis_pocket.bench.detector import Detector
+from threedis_pocket.bench.measure import judge
+from threedis_pocket.bench.pictures import BASE_MODEL, SIZE, make_maps, scene_request
 from threedis_pocket.contact_sheet import contact_sheet
-from threedis_pocket.detector import Detector
 from threedis_pocket.layouts import colour_index, sample_layouts
-from threedis_pocket.measure import judge
 from threedis_pocket.world import COLOURS, PALETTE
 
 LAYOUTS = 4

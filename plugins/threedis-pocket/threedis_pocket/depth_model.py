@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import DepthRequest
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.interfaces import DepthRequest
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.values.depth import DepthMap
 from threedis_diffusers.options import Dtype
 from threedis_ldm3d.depth_model import LDM3D
 from threedis_ldm3d.options import LDM3DOptions

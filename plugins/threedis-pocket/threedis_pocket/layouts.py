@@ -7,7 +7,7 @@ import re
 import torch
 
 from threedis_core.errors import LayoutError
-from threedis_core.layout import Box, Instance, Layout
+from threedis_core.values.layout import Box, Instance, Layout
 from threedis_pocket.scenes import Split, join_phrases, phrase, sample_scenes
 from threedis_pocket.world import COLOURS, SHAPES, Scenes
 

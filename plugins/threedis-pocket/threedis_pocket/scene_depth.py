@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from threedis_core.depth import DepthMap
-from threedis_core.interfaces import BackendOptions, DepthModel, DepthRequest
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.interfaces import BackendOptions, DepthModel, DepthRequest
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.values.depth import DepthMap
 from threedis_pocket.layouts import layout_scene
 from threedis_pocket.world import draw
 

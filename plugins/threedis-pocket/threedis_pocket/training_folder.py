@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import DataError
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.values.depth import DepthMap
+from threedis_ldm3d.training.example import Example
 from threedis_ldm3d.training.folder_data import EXAMPLES, example_line
-from threedis_ldm3d.training.found import Example
 from threedis_pocket.layouts import scene_layout
 from threedis_pocket.scenes import CHUNK, Split, sample_scenes
 from threedis_pocket.world import draw

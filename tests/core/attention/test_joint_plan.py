@@ -9,8 +9,8 @@ import torch
 from threedis_core.attention import Cell, JointPlan, lower
 from threedis_core.attention.joint import CONTROLS
 from threedis_core.errors import OptionError, RenderError
-from threedis_core.layout import Box
-from threedis_core.regions import Regions
+from threedis_core.values.layout import Box
+from threedis_core.values.regions import Regions
 
 CPU = torch.device("cpu")
 ALL = frozenset(CONTROLS)

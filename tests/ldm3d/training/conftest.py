@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from threedis_core.depth import DepthMap
-from threedis_core.layout import Layout
-from threedis_ldm3d.training.found import Example
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_ldm3d.training.example import Example
 
 torch.set_num_threads(1)
 

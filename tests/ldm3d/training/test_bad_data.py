@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from threedis_core.errors import DataError
-from threedis_core.layout import Layout
+from threedis_core.values.layout import Layout
 from threedis_ldm3d.training.bad_data import BadDataReport
-from threedis_ldm3d.training.found import BadExample, Example, Found
+from threedis_ldm3d.training.example import BadExample, Example, FoundExamples
 
 
 def report(good: int, missing: int, broken: int = 0) -> BadDataReport:
@@ -20,7 +20,7 @@ def report(good: int, missing: int, broken: int = 0) -> BadDataReport:
         BadExample(f"lost {i}", "missing image", f"{i}.png: no such file") for i in range(missing)
     ]
     spoilt = [BadExample(f"good {i}", "broken image", "damaged") for i in range(broken)]
-    return BadDataReport(Found(tuple(examples), tuple(bad)), spoilt)
+    return BadDataReport(FoundExamples(tuple(examples), tuple(bad)), spoilt)
 
 
 def test_the_table_counts_kinds_and_names_some() -> None:

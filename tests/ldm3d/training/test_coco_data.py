@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from threedis_core.errors import DataError
-from threedis_core.layout import Box
-from threedis_ldm3d.training.examples import CocoData, Found, read_examples
+from threedis_core.values.layout import Box
+from threedis_ldm3d.training.examples import CocoData, FoundExamples, read_examples
 
 
 def box(number: int, image: int, bbox: list[float], category: int = 1, **more: Any) -> Any:
@@ -51,10 +51,10 @@ def captions(blank: int = 4) -> dict[str, Any]:
 
 
 @pytest.fixture
-def coco(tmp_path: Path) -> Callable[..., Found]:
+def coco(tmp_path: Path) -> Callable[..., FoundExamples]:
     """Write a data set and read it."""
 
-    def read(document: Any = None, captioned: bool = True, **options: Any) -> Found:
+    def read(document: Any = None, captioned: bool = True, **options: Any) -> FoundExamples:
         document = instances() if document is None else document
         (tmp_path / "instances.json").write_text(json.dumps(document))
         (tmp_path / "captions.json").write_text(json.dumps(captions()))
@@ -73,11 +73,11 @@ def coco(tmp_path: Path) -> Callable[..., Found]:
     return read
 
 
-def kinds(found: Found) -> dict[str, str]:
+def kinds(found: FoundExamples) -> dict[str, str]:
     return {example.name: example.kind for example in found.bad}
 
 
-def test_a_picture_becomes_an_example(coco: Callable[..., Found], tmp_path: Path) -> None:
+def test_a_picture_becomes_an_example(coco: Callable[..., FoundExamples], tmp_path: Path) -> None:
     example = coco().examples[0]
     assert (example.name, example.image, example.depth) == ("0", tmp_path / "park.png", None)
     assert example.layout.prompt == "caption 0"
@@ -87,7 +87,7 @@ def test_a_picture_becomes_an_example(coco: Callable[..., Found], tmp_path: Path
     assert kite.box == Box.from_xyxy((0.8, 0.8, 1, 1))
 
 
-def test_bad_pictures_are_counted_and_skipped(coco: Callable[..., Found]) -> None:
+def test_bad_pictures_are_counted_and_skipped(coco: Callable[..., FoundExamples]) -> None:
     found = coco()
     assert [example.name for example in found.examples] == ["0", "1", "6", "7"]
     assert kinds(found) == {
@@ -102,23 +102,25 @@ def test_bad_pictures_are_counted_and_skipped(coco: Callable[..., Found]) -> Non
     assert details["wrong category"].startswith("annotation 19: category_id 2 is not in")
 
 
-def test_crowds_are_left_out(coco: Callable[..., Found]) -> None:
+def test_crowds_are_left_out(coco: Callable[..., FoundExamples]) -> None:
     boxes = [instance.box for instance in coco().examples[1].layout.instances]
     assert boxes == [Box.from_xyxy((0.2, 0, 0.8, 1))]
 
 
-def test_small_boxes_are_left_out(coco: Callable[..., Found]) -> None:
+def test_small_boxes_are_left_out(coco: Callable[..., FoundExamples]) -> None:
     assert len(coco(least_area=0).examples[0].layout.instances) == 3
     assert len(coco(least_area=0.05).examples[0].layout.instances) == 1
 
 
-def test_the_largest_instances_are_taken_in_the_files_order(coco: Callable[..., Found]) -> None:
+def test_the_largest_instances_are_taken_in_the_files_order(
+    coco: Callable[..., FoundExamples],
+) -> None:
     layout = coco(most_instances=4).examples[-1].layout
     assert [round(one.box.x1 * 100) for one in layout.instances] == [52, 53, 54, 53]
     assert len(coco().examples[-1].layout.instances) == 7
 
 
-def test_without_captions_the_names_are_the_caption(coco: Callable[..., Found]) -> None:
+def test_without_captions_the_names_are_the_caption(coco: Callable[..., FoundExamples]) -> None:
     found = coco(captioned=False)
     assert found.examples[0].layout.prompt == "dog, kite"
     assert kinds(found)["6"] == "nothing to say"
@@ -137,7 +139,7 @@ def test_without_captions_the_names_are_the_caption(coco: Callable[..., Found]) 
     ],
 )
 def test_a_bad_record_of_a_picture_is_no_more_than_that(
-    coco: Callable[..., Found], index: int, changes: dict[str, Any], kind: str
+    coco: Callable[..., FoundExamples], index: int, changes: dict[str, Any], kind: str
 ) -> None:
     document = instances()
     document["images"][index] |= changes
@@ -146,7 +148,7 @@ def test_a_bad_record_of_a_picture_is_no_more_than_that(
     assert len(found.examples) == 3
 
 
-def test_a_file_that_is_not_cocos_is_refused_by_name(coco: Callable[..., Found]) -> None:
+def test_a_file_that_is_not_cocos_is_refused_by_name(coco: Callable[..., FoundExamples]) -> None:
     with pytest.raises(DataError, match=r"instances\.json: no list 'annotations'; expected a COCO"):
         coco({"images": []})
 

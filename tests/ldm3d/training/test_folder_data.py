@@ -12,14 +12,14 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from threedis_core.errors import DataError
-from threedis_core.layout import Box, Instance, Layout
-from threedis_core.mask import Mask
+from threedis_core.values.layout import Box, Instance, Layout
+from threedis_core.values.mask import Mask
 from threedis_ldm3d.training.examples import (
     CocoData,
     DataSource,
     Example,
     FolderData,
-    Found,
+    FoundExamples,
     read_examples,
 )
 from threedis_ldm3d.training.folder_data import EXAMPLES, example_line
@@ -31,11 +31,11 @@ LAYOUT: dict[str, Any] = {
 }
 
 
-def read(folder: Path) -> Found:
+def read(folder: Path) -> FoundExamples:
     return read_examples(FolderData(format="folder", path=folder))
 
 
-def read_line(folder: Path, line: str | dict[str, Any]) -> Found:
+def read_line(folder: Path, line: str | dict[str, Any]) -> FoundExamples:
     """Read one line after a good one."""
     (folder / "a.png").write_bytes(b"opened later")
     good = {"name": "good", "image": "a.png", "layout": LAYOUT}
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_again(examples: Examples, tmp_path: Path) -> No
     ]
     lines = [example_line(example, folder) for example in written]
     (folder / EXAMPLES).write_text("".join(lines), "utf-8")
-    assert read(folder) == Found(tuple(written))
+    assert read(folder) == FoundExamples(tuple(written))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from threedis_core.depth import DepthMap
 from threedis_core.errors import OptionError, RenderError, WeightsError
-from threedis_core.interfaces import BackendOptions, DepthEstimator, Progress, silent
-from threedis_ldm3d.training.found import Example, Found
+from threedis_core.plugin.interfaces import BackendOptions, DepthEstimator, Progress, silent
+from threedis_core.values.depth import DepthMap
+from threedis_ldm3d.training.example import Example, FoundExamples
 from threedis_ldm3d.training.latents import cached_latents
 from threedis_ldm3d.training.shards import Shards
 
@@ -42,7 +42,7 @@ class Brightness(DepthEstimator):
 
 
 def latents(examples: Sequence[Example], vae: AutoencoderKL, folder: Path, **more: Any) -> Shards:
-    shards = cached_latents(Found(tuple(examples)), vae, size=SIZE, folder=folder, **more)
+    shards = cached_latents(FoundExamples(tuple(examples)), vae, size=SIZE, folder=folder, **more)
     shards.open()
     return shards
 
@@ -164,7 +164,7 @@ def test_two_processes_make_the_latents_of_one(
     some = examples(130, depth=False)
     for rank in (1, 0):
         parts = cached_latents(
-            Found(tuple(some)),
+            FoundExamples(tuple(some)),
             tiny_vae(1),
             size=SIZE,
             folder=tmp_path / "two",

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from threedis_core.errors import DataError
-from threedis_ldm3d.training.found import BadExample, Example
-from threedis_ldm3d.training.shards import Made, Shards
+from threedis_ldm3d.training.example import BadExample, Example
+from threedis_ldm3d.training.shards import MadeExample, Shards
 
 Examples = Callable[..., list[Example]]
 
@@ -30,14 +30,14 @@ class MeanColour:
         self.bad, self.fails_at = bad, fails_at
         self.asked: list[int] = []
 
-    def __call__(self, number: int, examples: Sequence[Example]) -> Made:
+    def __call__(self, number: int, examples: Sequence[Example]) -> MadeExample:
         self.asked.append(number)
         if number == self.fails_at:
             raise KeyboardInterrupt
         kept = [place for place, one in enumerate(examples) if one.name not in self.bad]
         rows = [np.asarray(Image.open(examples[place].image)).mean((0, 1)) for place in kept]
         bad = [BadExample(one.name, "ugly", "so it is") for one in examples if one.name in self.bad]
-        return Made(torch.tensor(np.array(rows)).reshape(-1, 3), kept, bad)
+        return MadeExample(torch.tensor(np.array(rows)).reshape(-1, 3), kept, bad)
 
 
 def built(folder: Path, examples: Sequence[Example], make: MeanColour | None = None) -> Shards:
@@ -80,7 +80,7 @@ def test_building_goes_on_where_it_broke(tmp_path: Path, examples: Examples) -> 
 def test_building_goes_on_after_a_kill(tmp_path: Path, examples: Examples) -> None:
     some, rest = examples(14), MeanColour()
 
-    def killed(number: int, examples: Sequence[Example]) -> Made:
+    def killed(number: int, examples: Sequence[Example]) -> MadeExample:
         if number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return MeanColour()(number, examples)

@@ -22,19 +22,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from threedis_core.cli import main
-from threedis_core.depth import DepthMap
 from threedis_core.errors import DataError, OptionError
-from threedis_core.layout import Box, Instance, Layout
-from threedis_core.plugins import load_plugins
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.registry import load_plugins
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Box, Instance, Layout
 from threedis_ldm3d.checkpoint import load_adapter
 from threedis_ldm3d.loading import load_model
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.config import TrainingConfig
+from threedis_ldm3d.training.example import Example
 from threedis_ldm3d.training.folder_data import EXAMPLES, example_line
-from threedis_ldm3d.training.found import Example
-from threedis_ldm3d.training.log import read_log
 from threedis_ldm3d.training.train import train_layout_depth
+from threedis_train.log import read_log
 
 COUNT = 10
 SETTINGS: dict[str, Any] = {

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
-from threedis_core.progress import Progress, silent
+from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.scenes import CHUNK, Split, sample_scenes
 from threedis_pocket.world import Scenes, draw
 

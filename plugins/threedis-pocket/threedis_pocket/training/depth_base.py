@@ -7,7 +7,7 @@ from pathlib import Path
 from accelerate.utils import set_seed
 from diffusers import StableDiffusionPipeline
 
-from threedis_core.atomic import write_atomically
+from threedis_core.files.atomic import write_atomically
 from threedis_pocket.models import build_depth_unet
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.recipes import load_text, require

@@ -16,13 +16,13 @@ from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from threedis_core.progress import Progress, silent
-from threedis_ldm3d.training.engine import Task
+from threedis_core.plugin.progress import Progress, silent
+from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.training.data import Pictures, to_model
 from threedis_pocket.training.text import pad_to
 from threedis_pocket.world import Scenes
-from threedis_sd.options import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
+from threedis_train.engine import Task
 
 
 def build_scheduler() -> DDIMScheduler:

@@ -18,8 +18,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from threedis_diffusers.weight_files import read_header, read_weights, save_weights
 from threedis_ldm3d.training.train import ADAPTER_FILE, UNET_FILE
-from threedis_ldm3d.weights import read_header, read_weights, save_weights
 from threedis_pocket.flux_models import build_flux_scheduler
 from threedis_pocket.models import penultimate
 from threedis_pocket.training.depth_base import ADAPTER, BASE, UNET

@@ -18,10 +18,10 @@ from transformers import (
     T5EncoderModel,
 )
 
-from threedis_ldm3d.training.engine import Task
 from threedis_pocket.training.diffusion import caption
 from threedis_pocket.training.text import pad_to
 from threedis_pocket.world import Scenes
+from threedis_train.engine import Task
 
 KEPT_TOKENS = (32, 32, 40, 48, 64)
 """Text tokens the transformer sees; the longest caption has 28."""

@@ -26,8 +26,7 @@ from transformers import (
 )
 
 from threedis_core.errors import OptionError
-from threedis_core.progress import Progress, silent
-from threedis_ldm3d.training.engine import Settings, fit, processes
+from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
     build_controlnet,
@@ -54,6 +53,7 @@ from threedis_pocket.training.diffusion import (
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
+from threedis_train.engine import Settings, fit, processes
 
 PICTURES = 12288
 VAE = Settings(steps=2400, batch=8, lr=2e-3, ema=0.995)

@@ -19,9 +19,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from threedis_ldm3d.training.engine import Task
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.world import COLOURS, SHAPES
+from threedis_train.engine import Task
 
 
 def random_objects(size: int, rng: torch.Generator) -> list[list[tuple[int, int]]]:

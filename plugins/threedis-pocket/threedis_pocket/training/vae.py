@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from threedis_ldm3d.training.engine import Task
 from threedis_pocket.training.data import Pictures, to_model
+from threedis_train.engine import Task
 
 CROP = 64
 

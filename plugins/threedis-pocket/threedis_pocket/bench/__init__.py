@@ -1,0 +1,1 @@
+"""What measures the pocket models: detectors, figures, benchmarks and their tables."""

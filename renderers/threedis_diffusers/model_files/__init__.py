@@ -1,0 +1,1 @@
+"""A model's files: where they are, whether all are there, what they will take; before loading."""

@@ -1,0 +1,227 @@
+"""What a pipeline needs: its files, which of them are here, and the memory its weights will take.
+
+The checks that every model passes before it is loaded are run on a ``LocalSource``. Nothing is
+loaded and no network is asked.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from threedis_core.errors import WeightsError
+from threedis_core.plugin.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
+from threedis_diffusers.loras import only_file
+from threedis_diffusers.memory import (
+    BASIS,
+    VAE_CHANNELS,
+    PartSize,
+    memory_needs,
+    size_in_files,
+    working_memory,
+)
+from threedis_diffusers.model_files.checks import TOKENIZERS
+from threedis_diffusers.model_files.local_source import LocalSource
+from threedis_diffusers.model_files.published import PUBLISHED
+from threedis_diffusers.model_files.sources import HUB_ID, ModelSource
+from threedis_diffusers.options import LoRA
+
+WHOLE = "pipeline"
+"""The part that a pipeline's files at the top belong to."""
+
+
+@dataclass(frozen=True)
+class NeededModel:
+    """A model, or a part of one, that a backend loads.
+
+    Args:
+        source: Where it is.
+        check: The check that it passes before it is loaded.
+        part: The part's name; "" for a pipeline, whose folders are its parts.
+        pipeline: The pipeline's class in diffusers, which says what parts it has.
+    """
+
+    source: ModelSource
+    check: Callable[[ModelSource], object]
+    part: str = ""
+    pipeline: str = ""
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """A part of a model: its name, its source, and where each file is (None: missing)."""
+
+    name: str
+    source: LocalSource
+    files: dict[str, Path | None]
+
+
+def needed_lora(lora: LoRA, name: str) -> NeededModel:
+    """The LoRA as something wanted, under ``name``."""
+    path = Path(lora.path).expanduser()
+    if path.is_file():
+        return NeededModel(
+            ModelSource(str(path.parent)), lambda source: source.require(path.name), name
+        )
+    return NeededModel(ModelSource(lora.path), partial(_check_lora, lora), name)
+
+
+def inspect_model(
+    wanted: Sequence[NeededModel],
+    device: torch.device,
+    dtype: torch.dtype,
+    size: tuple[int, int],
+    upcasts_vae: bool = False,
+) -> Inspection:
+    """Look for everything that is wanted, and compute what memory it takes.
+
+    Args:
+        wanted: What the backend loads.
+        device: Where it would run.
+        dtype: The number format it would use.
+        size: (width, height) of a picture, in pixels.
+        upcasts_vae: True for a pipeline that decodes in float32 if it computes in float16.
+    """
+    found: list[PartFiles] = []
+    problems: list[str] = []
+    for one in wanted:
+        source = LocalSource(one.source.name, one.source.subfolder, _stand_in(one.pipeline))
+        try:
+            one.check(source)
+            if "scheduler" in source.stand_in:
+                source.read("scheduler/scheduler_config.json")
+        except WeightsError as error:
+            if None not in source.seen.values():  # else it only follows from what is missing
+                problems.append(str(error))
+        found += _parts(source, one.part)
+    memory: tuple[MemoryNeed, ...] = ()
+    try:
+        if sizes := _part_sizes(found):
+            working = _working_memory(found, dtype, size[0] * size[1], upcasts_vae)
+            memory = memory_needs(sizes, dtype.itemsize, working, device.type == "cpu")
+    except WeightsError as error:
+        problems.append(str(error))
+    return Inspection(
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        parts=tuple(_model_part(part) for part in found),
+        memory=memory,
+        memory_basis=BASIS,
+        commands=tuple(_commands(found)),
+        notes=tuple(_notes(found)),
+        problems=tuple(problems),
+    )
+
+
+def _check_lora(lora: LoRA, source: ModelSource) -> None:
+    if lora.file is not None:
+        source.require(lora.file)
+    elif source.is_local or source.safetensors():
+        source.require(only_file(source))
+    else:
+        source.require("*.safetensors")
+
+
+def _stand_in(pipeline: str) -> dict[str, Any]:
+    """What a pipeline's ``model_index.json`` says, from the class's own signature."""
+    if not pipeline:
+        return {}
+    import diffusers
+
+    parts = inspect.signature(getattr(diffusers, pipeline).__init__).parameters.values()
+    kinds = {part.name: getattr(part.annotation, "__name__", "") for part in parts}
+    return {"_class_name": pipeline, **{name: ["", kind] for name, kind in kinds.items()}}
+
+
+def _parts(source: LocalSource, name: str) -> list[PartFiles]:
+    grouped: dict[str, dict[str, Path | None]] = {}
+    for path, here in source.seen.items():
+        folder, slash, _ = path.partition("/")
+        grouped.setdefault(name or (folder if slash else WHOLE), {})[path] = here
+    return [PartFiles(part, source, files) for part, files in grouped.items()]
+
+
+def _model_part(part: PartFiles) -> ModelPart:
+    published = _published(part)
+    weights = [path for path in part.files if path.endswith(".safetensors")]
+    files: list[NeededFile] = []
+    for path, here in part.files.items():
+        size = here.stat().st_size if here is not None else None
+        if here is None and published is not None and weights == [path]:
+            size = published.parameters * PUBLISHED[part.source.name].stored_bytes
+        files.append(NeededFile(path, size, here is not None))
+    return ModelPart(part.name, part.source.name, tuple(files))
+
+
+def _published(part: PartFiles) -> PartSize | None:
+    """The published size of a part of a known model."""
+    known = PUBLISHED.get(part.source.name)
+    if known is None:
+        return None
+    return known.parts.get(part.name) or known.parts.get("")
+
+
+def _commands(found: Sequence[PartFiles]) -> Iterator[str]:
+    """What to type to fetch what is missing from the hub, one line for each repository."""
+    patterns: dict[str, list[str]] = {}
+    for part in found:
+        if part.source.is_local:
+            continue
+        missing = [path for path, here in part.files.items() if here is None]
+        if missing and part.name in TOKENIZERS:
+            missing = [f"{part.name}/*"]  # which of the files there are differs from model to model
+        patterns.setdefault(part.source.name, []).extend(missing)
+    for name, wanted in patterns.items():
+        if wanted and HUB_ID.fullmatch(name):
+            asked = " ".join(f"--include {shlex.quote(pattern)}" for pattern in wanted)
+            yield f"hf download {name} {asked}"
+
+
+def _notes(found: Sequence[PartFiles]) -> Iterator[str]:
+    """Licences, and where one must log in."""
+    for name in dict.fromkeys(part.source.name for part in found if not part.source.is_local):
+        known, page = PUBLISHED.get(name), f"https://huggingface.co/{name}"
+        licence = known.licence if known is not None else "see its page"
+        yield f"Licence of {name}: {licence} ({page})"
+        if known is not None and known.gated:
+            yield f"{name} is gated: accept its licence on its page, then log in: hf auth login"
+
+
+def _part_sizes(found: Sequence[PartFiles]) -> dict[str, PartSize]:
+    """The size of each part that has weights; nothing if that of one is not known."""
+    sizes: dict[str, PartSize] = {}
+    for part in found:
+        weights = {path: here for path, here in part.files.items() if ".safetensors" in path}
+        if not weights:
+            continue
+        if None in weights.values():
+            size = _published(part)
+        else:
+            size = size_in_files([here for here in weights.values() if here is not None])
+        if size is None:
+            return {}
+        sizes[part.name] = size
+    return sizes
+
+
+def _working_memory(
+    found: Sequence[PartFiles], dtype: torch.dtype, pixels: int, upcasts_vae: bool
+) -> int:
+    """What decoding a picture needs, by the VAE's configuration as far as it is here."""
+    config: dict[str, Any] = {}
+    for part in found:
+        here = [path for file, path in part.files.items() if file.endswith("config.json")]
+        if part.name == "vae" and here and here[0] is not None:  # the last one replaces the others
+            config = json.loads(here[0].read_text("utf-8"))
+    upcast = upcasts_vae and dtype == torch.float16 and config.get("force_upcast", True)
+    blocks = config.get("block_out_channels", [VAE_CHANNELS])
+    channels = blocks[min(1, len(blocks) - 1)]
+    return working_memory(pixels, 4 if upcast else dtype.itemsize, channels)

@@ -1,0 +1,133 @@
+"""Files of weights: safetensors, or a torch pickle that holds tensors and nothing else."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from threedis_core.errors import WeightsError
+from threedis_core.files.atomic import write_atomically
+from threedis_core.version import __version__
+
+SAFETENSORS = ".safetensors"
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+MOST_NAMED = 5
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors in ``file``, by name, on the CPU.
+
+    A torch pickle is read with ``weights_only=True``, so that no code in it can run. Weights that
+    lie under one key ``state_dict`` are found there.
+
+    Raises:
+        WeightsError: It is missing, damaged, of another kind, or holds more than tensors.
+    """
+    if not file.is_file():
+        raise WeightsError(f"weights file '{file}' is not there; name a file that is")
+    if file.suffix not in (SAFETENSORS, *PICKLES):
+        raise WeightsError(
+            f"weights file '{file}' ends with '{file.suffix}'; expected one of "
+            f"{', '.join((SAFETENSORS, *PICKLES))}"
+        )
+    content = _read_safetensors(file) if file.suffix == SAFETENSORS else _read_pickle(file)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
+        raise WeightsError(
+            f"weights file '{file}' holds no table of tensors by name; get another file"
+        )
+    return dict(content)
+
+
+def read_header(file: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            return dict(opened.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"weights file '{file}' is damaged ({error}); get it again") from error
+
+
+def save_weights(weights: Mapping[str, Tensor], file: Path, header: Mapping[str, str]) -> None:
+    """Write safetensors, complete or not at all; the header also says the version of ThreeDIS.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from safetensors.torch import save
+
+    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    write_atomically(file, save(plain, {"threedis": __version__, **header}))
+
+
+def check_weights(
+    found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], owner: str
+) -> None:
+    """Refuse weights that are not exactly those of a model.
+
+    Args:
+        found: The weights by name.
+        wanted: The shape of each weight of the model.
+        owner: What the weights are of, and where they are, for the message.
+    Raises:
+        WeightsError: Weights are missing, there are others, or a shape differs.
+    """
+    missing, extra = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    if missing or extra:
+        parts = [f"missing: {_named(missing)}"] if missing else []
+        parts += [f"not expected: {_named(extra)}"] if extra else []
+        raise WeightsError(
+            f"{owner} does not fit, {'; '.join(parts)}. Get the file again, or name one that was "
+            "made for this U-Net"
+        )
+    for name, shape in wanted.items():
+        if tuple(found[name].shape) != shape:
+            raise WeightsError(
+                f"{owner} does not fit: {name} has shape {tuple(found[name].shape)}, expected "
+                f"{shape}. Name a file that was made for this U-Net"
+            )
+
+
+def _named(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - MOST_NAMED} more" if len(ordered) > MOST_NAMED else ""
+    return ", ".join(ordered[:MOST_NAMED]) + more
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"weights file '{file}' is damaged ({error}); get it again") from error
+
+
+def _read_pickle(file: Path) -> Any:
+    try:
+        # Only torch's newer format, a zip file, can be mapped instead of read as a whole.
+        mapped = zipfile.is_zipfile(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise WeightsError(
+            f"weights file '{file}' cannot be read as tensors only ({reason}); a torch pickle with "
+            "anything else in it is never read: get the file again, or convert it where you "
+            "trust it"
+        ) from error

@@ -1,0 +1,114 @@
+"""Load a model of transformers and its picture processor, after all files were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from threedis_core.errors import RenderError, WeightsError
+from threedis_diffusers.devices import find_device, resolve_dtype
+from threedis_diffusers.loading import readable, variant
+from threedis_diffusers.model_files.checks import check_part
+from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.options import ModelOptions
+from threedis_diffusers.quiet import quiet
+
+PROCESSOR = "preprocessor_config.json"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedVisionModel:
+    """A loaded model.
+
+    Args:
+        name: What the options call it.
+        model: It, in evaluation mode, on ``device``.
+        processor: Makes its input from pictures, and something useful from its output.
+        device: Where it is.
+        dtype: The number format of its weights and its input.
+    """
+
+    name: str
+    model: Any
+    processor: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    def check_finite(self, values: Tensor) -> None:
+        """Refuse what the model made if it is no numbers.
+
+        Raises:
+            RenderError: Some of ``values`` are not finite.
+        """
+        if values.isfinite().all():
+            return
+        reason = {
+            torch.float16: "use dtype=bfloat16 or dtype=float32",
+            torch.bfloat16: "use dtype=float32",
+        }.get(self.dtype, "the weights are damaged: get the files again")
+        dtype = str(self.dtype).removeprefix("torch.")
+        raise RenderError(
+            f"'{self.name}' makes numbers that are not finite in dtype {dtype}; {reason}"
+        )
+
+
+def load_model(
+    options: ModelOptions,
+    kind: str,
+    model_class: str,
+    processor_class: str,
+    unused: tuple[str, ...] = (),
+) -> LoadedVisionModel:
+    """Check device and files, then load.
+
+    Args:
+        options: Which model, and where it runs.
+        kind: What config.json must call it: "dpt".
+        model_class: Its class in transformers.
+        processor_class: Its picture processor's; one that does without torchvision.
+        unused: Beginnings of the names of weights that the model never uses; these may be missing.
+    Raises:
+        OptionError: The device is not there.
+        WeightsError: A file is missing or damaged, or it is another kind of model.
+    """
+    import transformers
+
+    device = find_device(options.device)
+    dtype = resolve_dtype(options, device)
+    source = ModelSource(options.model, library="transformers")
+    ending = check_files(source, kind)
+    with readable(source), quiet():
+        processor = getattr(transformers, processor_class).from_pretrained(source.location)
+        model, report = getattr(transformers, model_class).from_pretrained(
+            source.location,
+            dtype=dtype,
+            use_safetensors=True,
+            variant=variant([ending]),
+            output_loading_info=True,
+        )
+    if missing := sorted(key for key in report["missing_keys"] if not key.startswith(unused)):
+        raise WeightsError(
+            f"the weights of '{source.name}' lack {missing[0]} and {len(missing) - 1} more that "
+            f"its configuration asks for; get the files again, or name another model"
+        )
+    return LoadedVisionModel(source.name, model.eval().to(device), processor, device, dtype)
+
+
+def check_files(source: ModelSource, kind: str) -> str:
+    """See that all files of a model are there and that it is of ``kind``.
+
+    Returns:
+        The ending of the weights file.
+    Raises:
+        WeightsError: They are not, or it is not.
+    """
+    found = source.read("config.json").get("model_type")
+    if found != kind:
+        raise WeightsError(
+            f"'{source.name}' is a model of type {found!r}; expected {kind!r}: name another model"
+        )
+    source.read(PROCESSOR)
+    return check_part(source, "", "model")

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import io
+import sys
+
+from threedis_core.cli.progress import progress_bars
+from threedis_core.plugin.progress import silent
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bars_show_stage_and_step_on_a_terminal(monkeypatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress_bars() as progress:
+        for batch in range(2):
+            for step in range(3):
+                progress("sd15: render", step + 1, 3)
+            progress("depth", batch + 1, 2)
+    text = terminal.getvalue()
+    assert "sd15: render" in text
+    assert "3/3" in text
+    assert "2/2" in text
+
+
+def test_nothing_is_shown_off_a_terminal(monkeypatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bars() as progress:
+        assert progress is silent
+    assert stream.getvalue() == ""

@@ -1,0 +1,91 @@
+"""The drawing of a layout: sizes, labels that fit, letters of every script."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from threedis_core.drawing.layout import PAPER, draw_layout
+from threedis_core.drawing.lettering import Lettering, wrap
+from threedis_core.values.layout import Layout
+
+
+def layout(*instances: tuple[str, list[float]]) -> Layout:
+    return Layout.from_dict(
+        {"prompt": "p", "instances": [{"prompt": text, "box": box} for text, box in instances]}
+    )
+
+
+ONE = layout(("a red cube", [0.25, 0.25, 0.75, 0.75]))
+
+
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        ((512, 512), (512, 512)),
+        ((128, 128), (512, 512)),
+        ((128, 64), (512, 256)),
+        ((1000, 700), (1000, 700)),
+        ((4096, 2048), (2048, 1024)),
+        ((16384, 1), (2048, 1)),
+        ((1, 1), (512, 512)),
+    ],
+)
+def test_the_drawing_keeps_the_proportions(size: tuple[int, int], drawn: tuple[int, int]) -> None:
+    image = draw_layout(ONE, *size)
+    assert (image.mode, image.size) == ("RGB", drawn)
+
+
+def test_the_box_stands_where_the_layout_says() -> None:
+    image = draw_layout(ONE, 512, 512)
+    changed = ImageChops.difference(image, Image.new("RGB", image.size, PAPER)).getbbox()
+    assert changed is not None
+    assert np.abs(np.array(changed) - [128, 128, 384, 384]).max() <= 2
+
+
+def test_no_instances_leave_the_paper_or_the_background() -> None:
+    plain = draw_layout(layout(), 512, 512)
+    assert plain.getcolors() == [(512 * 512, PAPER)]
+    blue = draw_layout(layout(), 512, 512, Image.new("L", (8, 8), 70))
+    assert blue.getcolors() == [(512 * 512, (70, 70, 70))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 10_000, "word " * 2000, "赤い立方体", "مكعب أحمر", "แมว", "🐱🐱", "a\nb\tc", "ﷺ" * 50],
+)
+def test_any_prompt_in_any_corner_is_drawn(text: str) -> None:
+    corners = [[0, 0, 0.02, 0.02], [0.98, 0, 1, 0.02], [0, 0.98, 1, 1], [0.999, 0.999, 1, 1]]
+    drawing = draw_layout(layout(*((text, corner) for corner in corners)), 512, 300)
+    assert drawing.size == (512, 300)
+    assert drawing.tobytes() != draw_layout(layout(), 512, 300).tobytes()
+
+
+def test_the_drawing_is_the_same_every_time() -> None:
+    assert draw_layout(ONE, 300, 200).tobytes() == draw_layout(ONE, 300, 200).tobytes()
+
+
+@pytest.mark.parametrize("width", [30, 80, 200, 1000])
+@pytest.mark.parametrize("text", ["a red cube", "x" * 300, "some words " * 40])
+def test_lines_fit_their_width_and_a_cut_shows(text: str, width: int) -> None:
+    font = Lettering(16).plain
+    lines = wrap(text, font, width, max_lines=3)
+    assert 1 <= len(lines) <= 3
+    assert all(font.getlength(line) <= width for line in lines)
+    whole = "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert whole != lines[-1].endswith("…")
+
+
+def test_words_stay_whole_where_they_fit() -> None:
+    font = Lettering(16).plain
+    assert wrap("a red cube", font, font.getlength("a red c"), 2) == ("a red", "cube")
+    assert wrap("wide", font, 1, 2) == ()
+
+
+def test_letters_that_no_font_has_are_left_out_or_replaced() -> None:
+    lettering = Lettering(16)
+    lettering.others = ()  # type: ignore[misc]
+    assert lettering.readable("a cat 赤 smiles", "#0")[0] == "a cat smiles"
+    assert lettering.readable("赤い立方体", "#3")[0] == "#3"
+    assert lettering.readable("two\nlines", "#0")[0] == "two lines"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from threedis_core.errors import LayoutError, OptionError
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.plugin.request_checks import check_request
+from threedis_core.testing import sample_depth, sample_layout, sample_request
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule, StepRange
+
+LIMITS = Capabilities(size_multiple=16, max_instances=3, controls=frozenset({"regions"}))
+
+
+def request(instances: int = 2, **changes: object) -> RenderRequest:
+    fields = vars(sample_request(instances)) | changes
+    return RenderRequest(**fields)
+
+
+def test_a_request_that_fits_passes() -> None:
+    check_request(request(), LIMITS, "fake")
+    control = ControlSchedule({"regions": StepRange.first(3)})
+    check_request(request(3, steps=1, guidance=0.0, control=control), LIMITS, "fake")
+    check_request(request(0), LIMITS, "fake")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 70}, "width is 70, but renderer 'fake' needs multiples of 16; use 64"),
+        ({"height": 3}, "height is 3, .*; use 16"),
+        ({"height": 0}, r"height is 0; expected 1\.\.16384"),
+        ({"width": 32768}, "width is 32768"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed is 9223372036854775808"),
+        ({"steps": 0}, "steps is 0; expected at least 1"),
+        ({"guidance": -1.0}, "guidance is -1.0"),
+        ({"guidance": math.nan}, "guidance is nan"),
+        ({"guidance": math.inf}, "guidance is inf"),
+        (
+            {"control": ControlSchedule({"region": StepRange()})},
+            r"Unknown control 'region' for renderer 'fake'. .* Did you mean 'regions'\?",
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused(changes, message) -> None:
+    with pytest.raises(OptionError, match=message):
+        check_request(request(**changes), LIMITS, "fake")
+
+
+def test_too_many_instances_are_refused() -> None:
+    with pytest.raises(LayoutError, match="4 instances, but renderer 'fake' takes at most 3"):
+        check_request(request(4), LIMITS, "fake")
+
+
+def test_regions_of_another_layout_are_refused() -> None:
+    regions = Regions.from_layout(sample_layout(1), 64, 64)
+    with pytest.raises(LayoutError, match="1 regions for 2 instances"):
+        check_request(request(regions=regions), LIMITS, "fake")
+
+
+def test_depth_of_another_size_is_fine() -> None:
+    check_request(request(depth=sample_depth(sample_layout(2), 9, 7)), LIMITS, "fake")

@@ -1,0 +1,29 @@
+"""Words that a model does not read are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import CLIPTokenizer
+
+from threedis_diffusers.cut_prompts import cut_warnings
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(GOLDEN / "sd15_pipe" / "tokenizer")
+
+
+@pytest.mark.parametrize(("window", "lines"), [(None, 0), (9, 0), (8, 1), (1, 1)])
+def test_a_prompt_is_told_when_it_is_longer_than_the_window(
+    window: int | None, lines: int, tokenizer: CLIPTokenizer
+) -> None:
+    prompt = "a red cat"
+    tokens = len(tokenizer(prompt, add_special_tokens=False).input_ids)
+    given = None if window is None else window - 9 + tokens
+    made = cut_warnings(tokenizer, [("the prompt", prompt)], given)
+    assert len(made) == lines
+    assert all(line.startswith("the prompt ('a red cat') has") for line in made)

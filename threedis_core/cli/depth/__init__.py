@@ -1,0 +1,1 @@
+"""``threedis depth``: make depth maps."""

@@ -1,0 +1,59 @@
+"""``threedis depth generate``: a depth map from a layout."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from threedis_core.cli import arguments
+from threedis_core.cli.depth import output
+from threedis_core.cli.progress import progress_bars
+from threedis_core.cli.state import state_of
+
+ModelName = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="Depth model; see 'threedis plugins'.")
+]
+Seed = Annotated[int, typer.Option(help="Seed: the same one gives the same map.")]
+
+
+def generate_command(
+    context: typer.Context,
+    layout: arguments.LayoutFile,
+    model: ModelName,
+    settings: output.Settings = None,
+    seed: Seed = 0,
+    width: arguments.Width = None,
+    height: arguments.Height = None,
+    image_id: arguments.ImageId = None,
+    depth_cache: arguments.DepthCached = None,
+    out: output.Out = None,
+) -> None:
+    """Make a depth map from a layout; bright is near. Size: the layout's, or 512 x 512."""
+    from threedis_core.run.config import RunConfig
+    from threedis_core.run.depth_cache import DepthCache
+    from threedis_core.run.depth_stage import make_depth
+    from threedis_core.run.plan import plan_depth
+
+    out = output.output_file(out, layout)
+    given = {
+        "layout": layout,
+        "image_id": image_id,
+        "depth_model": model,
+        "depth_seed": seed,
+        "width": width,
+        "height": height,
+    }
+    # An option alone is meant for the model: there is nothing else here.
+    named = [
+        text if "." in text.partition("=")[0] else f"{model}.{text}" for text in settings or []
+    ]
+    config = RunConfig().overridden(given).with_settings(named)
+    read = config.read_layout()
+    planned = plan_depth(config, read, state_of(context).registry)
+    cache = None if depth_cache is False else DepthCache.default()
+    with progress_bars() as progress:
+        made = make_depth(planned, read, seed, cache, progress)
+    for warning in made.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    output.write_depth(made.depth, out)

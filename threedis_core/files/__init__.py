@@ -1,0 +1,1 @@
+"""Reading and writing files: documents, pictures, depth maps; bounded, plain, atomic."""

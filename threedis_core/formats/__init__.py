@@ -1,0 +1,1 @@
+"""Layouts in the files that people have: our own, COCO annotations, COCO-MIG."""

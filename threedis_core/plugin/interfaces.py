@@ -1,0 +1,223 @@
+"""The stable interfaces: depth models and estimators, region refiners and renderers.
+
+Importing this module imports neither torch nor diffusers; an implementation imports them
+in its own module, which is loaded only when it is used.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.progress import Progress as Progress
+from threedis_core.plugin.progress import silent as silent
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule
+
+
+class BackendOptions(BaseModel):
+    """Base of every options model: frozen, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a renderer can do, known before any weight is loaded.
+
+    Args:
+        size_multiple: Width and height must be multiples of this, in pixels.
+        default_size: (width, height) in pixels, used when neither layout nor run names one.
+        default_steps: Denoising steps used when nothing else is asked for.
+        default_guidance: Guidance scale used when nothing else is asked for.
+        max_instances: Most instances one layout may have; None means no limit.
+        masks: True if an instance's mask, not only its box, is followed.
+        negative_prompt: True if a negative prompt has an effect.
+        controls: Names of the controls a ``ControlSchedule`` may switch.
+    """
+
+    size_multiple: int = 8
+    default_size: tuple[int, int] = (512, 512)
+    default_steps: int = 50
+    default_guidance: float = 7.5
+    max_instances: int | None = None
+    masks: bool = True
+    negative_prompt: bool = True
+    controls: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class RenderRequest:
+    """One picture to make. None means "as the backend's options say".
+
+    Args:
+        layout: What is where.
+        depth: The scene's depth; a backend resizes it to (height, width).
+        regions: The instances' regions, same order as ``layout.instances``.
+        seed: Seed of the initial noise; the same seed gives the same picture.
+        width: Picture width in pixels.
+        height: Picture height in pixels.
+        steps: Denoising steps.
+        guidance: Classifier-free guidance scale; 1 switches guidance off.
+        control: When each control is on; ``ControlSchedule()`` is the plain base model.
+
+    The prompt and the negative prompt are the layout's.
+    """
+
+    layout: Layout
+    depth: DepthMap
+    regions: Regions
+    seed: int
+    width: int
+    height: int
+    steps: int | None = None
+    guidance: float | None = None
+    control: ControlSchedule | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RenderResult:
+    """A picture and how it came to be.
+
+    Args:
+        image: RGB picture of the request's size.
+        provenance: JSON-ready facts: options, model, versions, steps, seed.
+        warnings: One line each, for a person to read (a prompt that was cut, say).
+    """
+
+    image: Image.Image
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    warnings: tuple[str, ...] = ()
+
+
+class RenderBackend(ABC):
+    """Render depth maps with one base model. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do with these options; must not load weights."""
+        return Capabilities()
+
+    @abstractmethod
+    def render(
+        self, requests: Sequence[RenderRequest], progress: Progress = silent
+    ) -> list[RenderResult]:
+        """Render a batch: one result per request, in order.
+
+        The requests may differ in everything. Each picture is the one the request gives alone.
+
+        Raises:
+            InputError: A request this backend cannot serve, before any weight is loaded.
+            WeightsError: The model is missing or unreadable.
+        """
+
+    def inspect(self) -> Inspection:
+        """What this backend needs with these options, and what of it this machine has.
+
+        Loads nothing and asks no network. Override it if there is anything to need: files, a
+        device, memory.
+
+        Raises:
+            ThreeDISError: The options cannot work on this machine.
+        """
+        return Inspection()
+
+    def close(self) -> None:
+        """Free the model. Rendering again loads it again."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthRequest:
+    """One depth map to make, of ``height`` x ``width`` pixels, from a layout and a seed."""
+
+    layout: Layout
+    seed: int
+    width: int
+    height: int
+
+
+class DepthModel(ABC):
+    """Turn layouts into depth maps. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def generate(
+        self, requests: Sequence[DepthRequest], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Make one depth map per request, in order; same seed, same map.
+
+        Raises:
+            InputError: A layout this model cannot serve, before any weight is loaded.
+            WeightsError: The model is missing or unreadable.
+        """
+
+    def close(self) -> None:
+        """Free the model. Generating again loads it again."""
+
+
+class DepthEstimator(ABC):
+    """Turn pictures into depth maps. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def estimate(
+        self, pictures: Sequence[Image.Image], progress: Progress = silent
+    ) -> list[DepthMap]:
+        """Estimate one depth map per picture, in order, each of its picture's size.
+
+        Pictures may have any mode and differ in size. Each map is the one its picture gives alone.
+
+        Raises:
+            OptionError: An option that this machine cannot serve.
+            WeightsError: The model is missing or unreadable.
+        """
+
+    def close(self) -> None:
+        """Free the model. Estimating again loads it again."""
+
+
+class RegionRefiner(ABC):
+    """Turn a layout and its depth into the regions that a renderer uses."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def refine(self, layout: Layout, depth: DepthMap) -> Regions:
+        """Regions of ``layout``, one per instance, in order, of any size in pixels."""
+
+    def check(self, layout: Layout) -> None:
+        """See that ``refine`` can serve ``layout``; a run asks before it makes a depth map.
+
+        Loads nothing. Override it if there is anything to need: files, a device.
+
+        Raises:
+            InputError: A layout or an option that this refiner cannot serve.
+            WeightsError: The model is missing.
+        """
+
+    def close(self) -> None:
+        """Free what the refiner has loaded. Refining again loads it again."""

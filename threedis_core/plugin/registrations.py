@@ -1,0 +1,124 @@
+"""What plugins register: the values, and the checks each registration passes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from threedis_core.errors import PluginError
+
+Kind = Literal["renderer", "depth model", "depth estimator", "region refiner"]
+
+# No dots: `--set sd15.steps=30` splits at the first one. Names also become file names.
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """Where a plugin comes from: its distribution, that one's version, and its module."""
+
+    distribution: str
+    version: str = ""
+    module: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A class, by the name it is chosen with.
+
+    Args:
+        kind: Which interface the class implements.
+        name: What a person writes to choose it.
+        target: "package.module:ClassName", imported when it is used.
+        summary: One line for the listing.
+        source: The plugin that registered it.
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    summary: str
+    source: PluginSource
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name for a registered backend with options already set."""
+
+    name: str
+    backend: str
+    options: Mapping[str, Any]
+    summary: str
+    source: PluginSource
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """A plugin that does not work, and why, in one line."""
+
+    source: PluginSource
+    reason: str
+
+
+@dataclass
+class Staging:
+    """What one plugin registers, kept apart until all of it has been accepted."""
+
+    source: PluginSource
+    taken: Mapping[str, Registration | Preset]
+    entries: dict[str, Registration | Preset] = field(
+        default_factory=dict[str, "Registration | Preset"]
+    )
+
+    def register(self, kind: Kind, name: str, target: str, summary: str = "") -> None:
+        """Stage a class.
+
+        Raises:
+            PluginError: A bad name or target, or a name that is taken.
+        """
+        self._check_name(name)
+        if not isinstance(target, str) or not TARGET.fullmatch(target):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PluginError(
+                f"{kind} '{name}' has the target {target!r}; expected 'package.module:ClassName'"
+            )
+        self.entries[name] = Registration(kind, name, target, str(summary), self.source)
+
+    def register_preset(
+        self, name: str, backend: str, options: Mapping[str, Any], summary: str = ""
+    ) -> None:
+        """Stage a preset.
+
+        Raises:
+            PluginError: A bad name, a name that is taken, or options that are no mapping.
+        """
+        self._check_name(name)
+        if not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PluginError(f"preset '{name}' has options {options!r}; expected a mapping")
+        self.entries[name] = Preset(
+            name, str(backend), deepcopy(dict(options)), str(summary), self.source
+        )
+
+    def _check_name(self, name: str) -> None:
+        if not isinstance(name, str) or not NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PluginError(
+                f"the name {name!r} is not valid; expected lower-case letters, digits, "
+                "'-' and '_', at most 64"
+            )
+        other = self.entries.get(name) or self.taken.get(name)
+        if other is not None:
+            raise PluginError(
+                f"the name '{name}' of {self.source} is already registered by {other.source}; "
+                "uninstall one of them"
+            )
+
+
+def iterate_presets(entries: Mapping[str, Registration | Preset]) -> Iterator[Preset]:
+    """The presets among ``entries``."""
+    return (entry for entry in entries.values() if isinstance(entry, Preset))

@@ -1,0 +1,289 @@
+"""Find plugins, keep what they register, and make backends by name.
+
+Nothing a plugin registers is imported before it is used; a plugin that does not work is kept
+in ``PluginRegistry.failures`` and stops no other.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import pluggy
+
+from threedis_core.errors import PluginError, ThreeDISError, UnknownPluginError
+from threedis_core.plugin import hookspecs
+from threedis_core.plugin.registrations import (
+    Kind,
+    PluginFailure,
+    PluginSource,
+    Preset,
+    Registration,
+    Staging,
+    iterate_presets,
+)
+from threedis_core.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from threedis_core.plugin.interfaces import (
+        DepthEstimator,
+        DepthModel,
+        RegionRefiner,
+        RenderBackend,
+    )
+
+ENTRY_POINT_GROUP = "threedis"
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+Backend = TypeVar("Backend", "RenderBackend", "DepthModel", "DepthEstimator", "RegionRefiner")
+
+
+class PluginRegistry:
+    """The renderers, depth models and estimators, region refiners and presets of some plugins.
+
+    Names are unique across all of them, so that a preset can name any backend.
+    """
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("threedis")
+        self._manager.add_hookspecs(hookspecs)
+        self._entries: dict[str, Registration | Preset] = {}
+        self._sources: list[tuple[object, PluginSource]] = []
+        self._failures: list[PluginFailure] = []
+
+    @property
+    def failures(self) -> tuple[PluginFailure, ...]:
+        """The plugins that do not work, in the order they were tried."""
+        return tuple(self._failures)
+
+    @property
+    def plugins(self) -> tuple[tuple[object, PluginSource], ...]:
+        """The plugins that work, with where they come from."""
+        return tuple(self._sources)
+
+    def report_failure(self, source: PluginSource, reason: str) -> None:
+        """Keep a plugin's failure for ``threedis plugins`` to show."""
+        self._failures.append(PluginFailure(source, " ".join(reason.split())))
+
+    def add(self, plugin: object, source: PluginSource) -> None:
+        """Add a plugin, a module or any object with hook implementations, all of it or nothing.
+
+        Raises:
+            PluginError: It implements an unknown hook or none, a name it registers is bad or
+                taken, or registering raised.
+        """
+        if self._manager.is_registered(plugin):
+            raise PluginError("the same plugin is already registered under another entry point")
+        staging = Staging(source, self._entries)
+        try:
+            self._manager.register(plugin)
+            self._manager.check_pending()
+            if not self._manager.get_hookcallers(plugin):
+                raise PluginError(
+                    "it implements no hook; mark its functions with "
+                    "threedis_core.plugin.hookspecs.hookimpl"
+                )
+            self._call_registration_hooks(plugin, staging)
+        except Exception as error:
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            raise PluginError(_reason(error)) from error
+        self._entries.update(staging.entries)
+        self._sources.append((plugin, source))
+
+    def call(self, plugin: object, hook: str, **arguments: Any) -> None:
+        """Call one plugin's implementation of ``hook``, if it has one."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        self._manager.subset_hook_caller(hook, others)(**arguments)
+
+    def _call_registration_hooks(self, plugin: object, staging: Staging) -> None:
+        for kind in get_args(Kind):
+            hook = f"threedis_register_{kind.replace(' ', '_')}s"
+            self.call(plugin, hook, register=partial(staging.register, kind))
+        self.call(plugin, "threedis_register_presets", register=staging.register_preset)
+
+    def drop_broken_presets(self) -> None:
+        """Report and forget the presets whose backend is not there.
+
+        Called once all plugins are added, for they may come in any order.
+        """
+        for preset in list(iterate_presets(self._entries)):
+            if not isinstance(self._entries.get(preset.backend), Registration):
+                del self._entries[preset.name]
+                self.report_failure(
+                    preset.source,
+                    f"preset '{preset.name}' names the backend '{preset.backend}', "
+                    "which is not registered",
+                )
+
+    def presets(self) -> tuple[Preset, ...]:
+        """All presets, by name."""
+        return tuple(sorted(iterate_presets(self._entries), key=lambda preset: preset.name))
+
+    def registrations(self, kind: Kind | None = None) -> tuple[Registration, ...]:
+        """All registered classes, or those of one kind, by name."""
+        found = [entry for entry in self._entries.values() if isinstance(entry, Registration)]
+        return tuple(
+            sorted(
+                (entry for entry in found if kind in (None, entry.kind)),
+                key=lambda entry: (entry.kind, entry.name),
+            )
+        )
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """Every name of a kind that can be chosen, presets included, in order."""
+        return tuple(sorted(name for name in self._entries if self._resolve(name).kind == kind))
+
+    def source_of(self, name: str) -> PluginSource:
+        """The plugin whose code runs when ``name`` is chosen; for a preset its backend's."""
+        return self._resolve(name).source
+
+    def sources_of(self, name: str) -> tuple[PluginSource, ...]:
+        """Every plugin that has a part in ``name``: a preset's own, and its backend's."""
+        return (self._entries[name].source, self.source_of(name))
+
+    def renderer(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> RenderBackend:
+        """Make a renderer; loads no weights.
+
+        Args:
+            name: A renderer's or a preset's name.
+            options: Its options; they override a preset's.
+        Raises:
+            UnknownPluginError: Nothing of that name is registered.
+            OptionError: An unknown option, or a value that does not fit.
+            PluginError: The class cannot be imported, is no ``RenderBackend``, or cannot be made.
+        """
+        from threedis_core.plugin.interfaces import RenderBackend
+
+        return self._make("renderer", RenderBackend, name, options)
+
+    def depth_model(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> DepthModel:
+        """Make a depth model; arguments and errors as for ``renderer``."""
+        from threedis_core.plugin.interfaces import DepthModel
+
+        return self._make("depth model", DepthModel, name, options)
+
+    def depth_estimator(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> DepthEstimator:
+        """Make a depth estimator; arguments and errors as for ``renderer``."""
+        from threedis_core.plugin.interfaces import DepthEstimator
+
+        return self._make("depth estimator", DepthEstimator, name, options)
+
+    def region_refiner(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> RegionRefiner:
+        """Make a region refiner; arguments and errors as for ``renderer``."""
+        from threedis_core.plugin.interfaces import RegionRefiner
+
+        return self._make("region refiner", RegionRefiner, name, options)
+
+    def _resolve(self, name: str) -> Registration:
+        entry = self._entries[name]
+        if isinstance(entry, Preset):
+            backend = self._entries.get(entry.backend)
+            if not isinstance(backend, Registration):
+                raise PluginError(
+                    f"preset '{name}' of {entry.source} names the backend '{entry.backend}', "
+                    "which is not registered"
+                )
+            return backend
+        return entry
+
+    def _make(
+        self, kind: Kind, interface: type[Backend], name: str, options: Mapping[str, Any]
+    ) -> Backend:
+        if name not in self._entries or self._resolve(name).kind != kind:
+            raise UnknownPluginError(self._unknown(kind, name))
+        from threedis_core.plugin.options import (
+            validate_options,  # pydantic: not needed for listing
+        )
+
+        entry, registration = self._entries[name], self._resolve(name)
+        backend_class = _load_class(registration, interface)
+        preset_options = entry.options if isinstance(entry, Preset) else NO_OPTIONS
+        who = f"{kind} '{name}'"
+        valid = validate_options(backend_class.Options, {**preset_options, **options}, who)
+        try:
+            return backend_class(valid)
+        except ThreeDISError:
+            raise
+        except Exception as error:  # making it runs the plugin's code, which may raise anything
+            raise PluginError(
+                f"{who} of {registration.source} cannot be made: {_reason(error)}"
+            ) from error
+
+    def _unknown(self, kind: Kind, name: str) -> str:
+        known = self.names(kind)
+        message = f"Unknown {kind} '{name}'. Installed: {', '.join(known) or 'none'}."
+        message += did_you_mean(name, known)
+        if self._failures:
+            message += f" ({len(self._failures)} plugin(s) failed to load: see 'threedis plugins')"
+        return message
+
+
+def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginRegistry:
+    """Make a registry of every installed plugin, the built-in ones included.
+
+    Args:
+        found: Entry points to load; None means those of the group ``threedis``.
+    Returns:
+        The registry; plugins that do not work are in its ``failures``.
+    """
+    registry = PluginRegistry()
+    points = entry_points(group=ENTRY_POINT_GROUP) if found is None else found
+    for point in sorted(points, key=_built_ins_first):
+        source = _source(point)
+        try:
+            plugin: object = point.load()
+        except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
+            registry.report_failure(source, f"cannot be imported: {_reason(error)}")
+            continue
+        try:
+            registry.add(plugin, source)
+        except PluginError as error:
+            registry.report_failure(source, str(error))
+    registry.drop_broken_presets()
+    return registry
+
+
+def _built_ins_first(point: EntryPoint) -> tuple[bool, str, str]:
+    source = _source(point)
+    return source.distribution != "threedis", source.distribution, point.name
+
+
+def _source(point: EntryPoint) -> PluginSource:
+    if point.dist is None:
+        return PluginSource(point.name, "", point.value)
+    return PluginSource(point.dist.name, point.dist.version, point.value)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ThreeDISError | pluggy.PluginValidationError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _load_class(registration: Registration, interface: type[Backend]) -> type[Backend]:
+    """Import a registration's class and check that it is what it was registered as."""
+    from threedis_core.plugin.interfaces import BackendOptions
+
+    what = f"{registration.kind} '{registration.name}' of {registration.source}"
+    module_name, _, class_name = registration.target.partition(":")
+    try:
+        found: object = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:  # importing runs the plugin's code, which may raise anything
+        raise PluginError(f"{what} cannot be imported: {_reason(error)}") from error
+    if not (isinstance(found, type) and issubclass(found, interface)):
+        raise PluginError(
+            f"{what} is registered as {registration.target}, which is no {interface.__name__}; "
+            f"make it a subclass of threedis_core.plugin.interfaces.{interface.__name__}"
+        )
+    options: object = getattr(found, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, BackendOptions)):
+        raise PluginError(
+            f"{what} has no options model; give {class_name} a class attribute Options, "
+            "a subclass of threedis_core.plugin.interfaces.BackendOptions"
+        )
+    return found

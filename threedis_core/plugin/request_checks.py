@@ -1,0 +1,91 @@
+"""The checks that every render request passes before any model is loaded."""
+
+from __future__ import annotations
+
+from threedis_core.errors import LayoutError, OptionError
+from threedis_core.files.limits import MAX_SIDE
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.suggest import did_you_mean
+
+MAX_SEED = 2**63 - 1
+
+
+def check_request(request: RenderRequest, capabilities: Capabilities, renderer: str) -> None:
+    """Refuse a request that a backend with ``capabilities`` cannot serve.
+
+    Args:
+        request: The request to check.
+        capabilities: What the backend can do.
+        renderer: The renderer's name, for the message.
+    Raises:
+        LayoutError: Too many instances, or regions that do not belong to the layout.
+        OptionError: A wrong size, seed, step count, guidance or control name.
+    """
+    check_size(request.width, request.height, capabilities, renderer)
+    check_instance_count(len(request.layout.instances), capabilities, renderer)
+    check_seed(request.seed)
+    if len(request.regions) != len(request.layout.instances):
+        raise LayoutError(
+            f"the request has {len(request.regions)} regions for "
+            f"{len(request.layout.instances)} instances; expected one region per instance: "
+            "make them with Regions.from_layout(layout, width, height)"
+        )
+    if request.steps is not None and request.steps < 1:
+        raise OptionError(f"steps is {request.steps}; expected at least 1")
+    if request.guidance is not None and not 0 <= request.guidance < float("inf"):
+        raise OptionError(f"guidance is {request.guidance}; expected a finite number >= 0")
+    _check_controls(request, capabilities, renderer)
+
+
+def check_size(width: int, height: int, capabilities: Capabilities, renderer: str) -> None:
+    """Refuse a picture size that is out of range or not a multiple of the backend's.
+
+    Raises:
+        OptionError: The size does not fit.
+    """
+    multiple = capabilities.size_multiple
+    for side, value in (("width", width), ("height", height)):
+        if not 1 <= value <= MAX_SIDE:
+            raise OptionError(f"{side} is {value}; expected 1..{MAX_SIDE} pixels")
+        if value % multiple:
+            nearest = max(multiple, round(value / multiple) * multiple)
+            raise OptionError(
+                f"{side} is {value}, but renderer '{renderer}' needs multiples of {multiple}; "
+                f"use {nearest}"
+            )
+
+
+def check_instance_count(count: int, capabilities: Capabilities, renderer: str) -> None:
+    """Refuse a layout with more instances than the backend can take.
+
+    Raises:
+        LayoutError: Too many instances.
+    """
+    limit = capabilities.max_instances
+    if limit is not None and count > limit:
+        raise LayoutError(
+            f"the layout has {count} instances, but renderer '{renderer}' takes at most {limit}; "
+            "remove some or choose another renderer"
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no random generator takes.
+
+    Raises:
+        OptionError: The seed is negative or above 2**63 - 1.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise OptionError(f"seed is {seed}; expected 0..{MAX_SEED}")
+
+
+def _check_controls(request: RenderRequest, capabilities: Capabilities, renderer: str) -> None:
+    if request.control is None:
+        return
+    for name in request.control.ranges:
+        if name not in capabilities.controls:
+            known = sorted(capabilities.controls)
+            raise OptionError(
+                f"Unknown control '{name}' for renderer '{renderer}'. "
+                f"It knows: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
+            )

@@ -1,0 +1,116 @@
+"""Depth maps on disk, found again by everything that went into them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from threedis_core.errors import DepthError
+from threedis_core.plugin.interfaces import BackendOptions, DepthRequest
+from threedis_core.values.depth import DepthMap
+
+CHECKSUM = "threedis-checksum"
+"""The keyword of the checksum that is stored with a map."""
+
+
+class DepthCache:
+    """A folder of depth maps, one 16-bit PNG for each key.
+
+    Args:
+        folder: Where they are; made when the first one is stored.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def default(cls) -> DepthCache:
+        """``depth`` in $THREEDIS_CACHE, else in $XDG_CACHE_HOME/threedis or ~/.cache/threedis."""
+        own = os.environ.get("THREEDIS_CACHE")
+        shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return cls((Path(own) if own else Path(shared) / "threedis") / "depth")
+
+    def file(self, key: str) -> Path:
+        """Where the map of ``key`` is, or would be."""
+        return self.folder / f"{key}.png"
+
+    def load(self, key: str) -> DepthMap | None:
+        """The map of ``key``, exact to 1/65535; None if there is none.
+
+        Raises:
+            DepthError: There is one, but it is damaged.
+        """
+        file = self.file(key)
+        if not file.exists():
+            return None
+        depth = DepthMap.load(file)
+        if DepthMap.stored_text(file, CHECKSUM) != depth.checksum():
+            raise DepthError(f"{file}: its values are not those that were stored")
+        return depth
+
+    def store(self, key: str, depth: DepthMap) -> None:
+        """Keep ``depth``, rounded to 16 bits, complete or not at all.
+
+        Raises:
+            DepthError: It cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DepthError(f"{self.folder}: cannot be made: {error.strerror}") from error
+        depth.save(self.file(key), {CHECKSUM: depth.rounded().checksum()})
+
+
+def depth_key(
+    name: str, options: BackendOptions, request: DepthRequest, versions: Mapping[str, str]
+) -> str:
+    """A name for the map that a depth model makes, 64 hexadecimal digits.
+
+    It changes with the layout (its ``id`` aside), the seed, the size, the model's name and options,
+    the size and time of every local file that an option names, and the versions.
+    """
+    chosen = options.model_dump(mode="json")
+    content = {
+        "layout": {key: value for key, value in request.layout.to_dict().items() if key != "id"},
+        "seed": request.seed,
+        "size": [request.width, request.height],
+        "model": name,
+        "options": chosen,
+        "files": [_state(path) for text in _texts(chosen) for path in _files(text)],
+        "versions": dict(versions),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in plain data, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[str, Any]", value).values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _texts(item)
+
+
+def _files(text: str) -> list[Path]:
+    """The files that ``text`` names: itself, or all files in the folder that it is."""
+    if not text:  # as a path it would be the whole working folder
+        return []
+    try:
+        path = Path(text).expanduser().resolve()
+        if path.is_dir():
+            return sorted(found for found in path.rglob("*") if found.is_file())
+        return [path] if path.is_file() else []
+    except (OSError, RuntimeError, ValueError):  # most texts are no paths at all
+        return []
+
+
+def _state(path: Path) -> list[Any]:
+    stat = path.stat()
+    return [str(path), stat.st_size, stat.st_mtime_ns]

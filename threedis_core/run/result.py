@@ -1,0 +1,74 @@
+"""What a run made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
+
+
+@dataclass(frozen=True, eq=False)
+class StageDepth:
+    """A depth map and where it comes from.
+
+    Args:
+        depth: The map, rounded to the 16 bits of its file.
+        cached: True if it was found in the cache, False if it was made now; None: neither, it was
+            given.
+        warnings: One line each.
+    """
+
+    depth: DepthMap
+    cached: bool | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RunImage:
+    """One picture of a run.
+
+    Args:
+        renderer: The renderer's name.
+        seed: The picture's seed.
+        image: RGB picture.
+        provenance: How it came to be, JSON-ready.
+        warnings: One line each.
+        file: Where it was written; None if nothing was.
+    """
+
+    renderer: str
+    seed: int
+    image: Image.Image
+    provenance: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    file: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run made.
+
+    Args:
+        layout: The layout.
+        depth: The depth map every picture was rendered from, exactly as in ``depth.png``.
+        regions: The instances' regions.
+        images: The pictures, renderer by renderer, seeds in the order asked for.
+        warnings: One line each, those of the pictures included.
+        record: What ``run.json`` holds.
+        folder: The run's folder; None if nothing was written.
+    """
+
+    layout: Layout
+    depth: DepthMap
+    regions: Regions
+    images: tuple[RunImage, ...]
+    warnings: tuple[str, ...]
+    record: Mapping[str, Any]
+    folder: Path | None = None

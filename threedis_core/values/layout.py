@@ -1,0 +1,218 @@
+"""Layout: a global prompt, and what is where."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from threedis_core.errors import LayoutError
+from threedis_core.files.atomic import write_atomically
+from threedis_core.files.documents import read_document
+from threedis_core.files.limits import MAX_INSTANCES, MAX_SIDE, MAX_TEXT
+from threedis_core.files.plain_yaml import dump_yaml
+from threedis_core.values.box import Box, LayoutValue
+from threedis_core.values.mask import Mask
+from threedis_core.values.problems import one_line, shown
+
+__all__ = ["Box", "Instance", "Layout"]
+
+FORMAT_VERSION = 1
+
+
+def _visible(text: str) -> str:
+    if not any(letter.isprintable() and not letter.isspace() for letter in text):
+        raise ValueError(f"got {shown(text)}; expected text that is not blank")
+    return text
+
+
+def _printable(text: str) -> str:
+    control = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\u2028\u2029\ufeff]", text)
+    if control:
+        raise ValueError(f"has the control character {control.group()!r}; remove it")
+    return text
+
+
+Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT), AfterValidator(_printable)]
+Prompt = Annotated[Text, AfterValidator(_visible)]
+Pixels = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
+_TEXT = f"text of at most {MAX_TEXT} characters (in YAML, put it in quotes)"
+
+
+class Instance(LayoutValue):
+    """One thing in the picture: what it is and where.
+
+    Args:
+        prompt: Its full description, "a red cube".
+        box: Where it is.
+        label: Its bare noun, "cube", for the depth stage; None means the prompt.
+        mask: Its exact pixels, finer than the box. Besides a ``Mask``, a path of a PNG file, a
+            COCO run-length code or an array (height, width) is accepted and turned into one.
+        depth_order: Place in the order from near to far: 0 is nearest. Ties are allowed.
+    """
+
+    prompt: Prompt = Field(description=_TEXT)
+    box: Box = Field(description="four numbers [x0, y0, x1, y1]")
+    label: Prompt | None = Field(default=None, description=_TEXT)
+    mask: Mask | None = Field(
+        default=None, description="the path of a PNG file or a COCO run-length code"
+    )
+    depth_order: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = Field(
+        default=None, description="a whole number from 0 (nearest) to 1000000"
+    )
+
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _read_mask(cls, mask: Any, info: ValidationInfo) -> Any:
+        if isinstance(mask, str | Path):
+            context: dict[str, Path] = info.context or {}
+            return Mask.load(context.get("folder", Path()) / mask)
+        return Mask.encode(cast(Any, mask)) if isinstance(mask, np.ndarray) else mask
+
+    @property
+    def noun(self) -> str:
+        """The label, or the prompt if there is none."""
+        return self.prompt if self.label is None else self.label
+
+
+class Layout(LayoutValue):
+    """A picture to be made: a global prompt and the instances in it.
+
+    Args:
+        version: Version of the format; 1.
+        id: Name of the layout in the data set it comes from.
+        prompt: Description of the whole picture.
+        negative_prompt: What the picture should not show.
+        width: Picture width in pixels; None leaves it to the run.
+        height: Picture height in pixels; None leaves it to the run.
+        instances: At most 1000; masks all have the layout's size, or one size if it has none.
+    """
+
+    version: Literal[1] = 1
+    id: Text | None = Field(default=None, description=_TEXT)
+    prompt: Prompt = Field(description=_TEXT)
+    negative_prompt: Text = Field(default="", description=_TEXT)
+    width: Pixels | None = Field(
+        default=None, description=f"a whole number of pixels, 1 to {MAX_SIDE}"
+    )
+    height: Pixels | None = Field(
+        default=None, description=f"a whole number of pixels, 1 to {MAX_SIDE}"
+    )
+    instances: tuple[Instance, ...] = Field(
+        default=(),
+        max_length=MAX_INSTANCES,
+        description=f"a list of at most {MAX_INSTANCES} instances",
+    )
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _check_version(cls, version: Any) -> Any:
+        if type(version) is not int or version != FORMAT_VERSION:
+            raise ValueError(
+                f"got {shown(version)}; expected {FORMAT_VERSION}, the one this ThreeDIS reads"
+            )
+        return version
+
+    @field_validator("instances", mode="before")
+    @classmethod
+    def _check_list(cls, instances: Any) -> Any:
+        if not isinstance(instances, list | tuple):
+            raise ValueError(f"got {shown(instances)}; expected a list of instances")
+        count = len(cast("Sequence[Any]", instances))
+        if count > MAX_INSTANCES:
+            raise ValueError(f"got {count} instances; expected at most {MAX_INSTANCES}")
+        return cast(Any, instances)
+
+    @model_validator(mode="after")
+    def _masks_fit(self) -> Layout:
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height belong together; give both or neither")
+        size = None if self.width is None else (self.width, self.height)
+        source = "the layout"
+        for index, instance in enumerate(self.instances):
+            if instance.mask is None:
+                continue
+            found = (instance.mask.width, instance.mask.height)
+            if size is None:
+                size, source = found, f"the mask of instances[{index}]"
+            if found != size:
+                raise ValueError(
+                    f"instances[{index}] ({instance.prompt[:40]!r}).mask: it is "
+                    f"{found[0]}x{found[1]} pixels; expected {size[0]}x{size[1]} like {source}"
+                )
+        return self
+
+    @classmethod
+    def from_dict(cls, data: Any, folder: str | Path = ".") -> Layout:
+        """Make a layout from plain data, as a file holds it.
+
+        Args:
+            data: A mapping with the fields of a layout.
+            folder: Where relative paths of mask pictures start.
+        Raises:
+            LayoutError: The data is no layout, or a mask cannot be read.
+        """
+        if not isinstance(data, Mapping):
+            kind = type(data).__name__
+            raise LayoutError(f"got a {kind}; expected a mapping with prompt and instances")
+        try:
+            return cls.model_validate(data, context={"folder": Path(folder)})
+        except ValidationError as error:
+            raise LayoutError(one_line(error, cls, data)) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Layout:
+        """Read a layout from a JSON or YAML file.
+
+        Mask pictures are read now, from paths relative to the file's folder, so that the layout
+        no longer depends on them.
+
+        Raises:
+            LayoutError: One line that names the file, the instance and the field.
+        """
+        data = read_document(path, LayoutError)
+        try:
+            return cls.from_dict(data, Path(path).parent)
+        except LayoutError as error:
+            raise LayoutError(f"{path}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that ``from_dict`` reads back: masks as run-length codes, no None."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write the layout as JSON (.json) or YAML (.yaml, .yml), masks included.
+
+        Raises:
+            LayoutError: Another suffix, or the file cannot be written.
+        """
+        suffix = Path(path).suffix.lower()
+        if suffix not in (".json", ".yaml", ".yml"):
+            raise LayoutError(f"{path}: name the file *.json or *.yaml")
+        text = _json_text(self.to_dict()) if suffix == ".json" else dump_yaml(self.to_dict())
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            raise LayoutError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _json_text(data: dict[str, Any]) -> str:
+    text = json.dumps(data, ensure_ascii=False, indent=2)
+    # Lists of numbers on one line. Line breaks inside texts are escaped, so none match.
+    return re.sub(r"\[\n[^\[\]{}\"]*\]", _on_one_line, text) + "\n"
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return re.sub(r"\n *", " ", found.group()).replace("[ ", "[").replace(" ]", "]")
