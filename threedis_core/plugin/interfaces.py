@@ -124,6 +124,16 @@ class RenderBackend(ABC):
             WeightsError: The model is missing or unreadable.
         """
 
+    def check(self) -> None:
+        """See that these options can work on this machine; a run asks all its renderers first.
+
+        Loads no weights. Override it if there is anything to need: a device, a package, files.
+
+        Raises:
+            OptionError: An option that this machine cannot serve.
+            WeightsError: The model, or a part of it, is missing or of another kind.
+        """
+
     def inspect(self) -> Inspection:
         """What this backend needs with these options, and what of it this machine has.
 
