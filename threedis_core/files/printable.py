@@ -1,4 +1,4 @@
-"""Make any text fit to stand in one line of a terminal: nothing hidden, nothing acting, not long."""
+"""Make any text fit for one line of a terminal: nothing hidden, nothing acting, not long."""
 
 from __future__ import annotations
 
