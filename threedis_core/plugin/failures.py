@@ -1,21 +1,67 @@
-"""Say which backend failed."""
+"""The gate around a plugin's code: whatever it raises becomes one error that names it.
+
+A plugin may raise anything, ``SystemExit`` too, which would end the program without a word. Only
+Ctrl-C passes as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Protocol
 
 from threedis_core.errors import RenderError, ThreeDISError
+
+LONGEST_REASON = 2000
+
+
+class Closable(Protocol):
+    """A backend of any kind: it can free what it has loaded."""
+
+    def close(self) -> None: ...
 
 
 @contextmanager
 def failures_named(who: str) -> Generator[None]:
-    """Name ``who`` in what fails inside; errors that are not ours become a ``RenderError``."""
+    """Name ``who`` in what fails inside; errors that are not ours become a ``RenderError``.
+
+    Do not yield from within: closing the outer generator would count as a failure.
+    """
     try:
         yield
     except RenderError as error:
         raise RenderError(f"{who} failed: {error}") from error
-    except ThreeDISError:
+    except (ThreeDISError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise RenderError(f"{who} failed: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise RenderError(f"{who} failed: {reason_of(error)}") from error
+
+
+@contextmanager
+def closing_named(backend: Closable, who: str, warn: Callable[[str], None]) -> Generator[None]:
+    """Close ``backend`` at the end; if that fails, tell ``warn`` and go on.
+
+    What was made is worth more than what could not be freed, and an error inside the block more
+    than one that follows from it.
+    """
+    try:
+        yield
+    finally:
+        try:
+            backend.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            warn(f"{who} could not be closed: {reason_of(error)}")
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line: our own words alone, others with the error's type."""
+    try:
+        said = str(error)[:LONGEST_REASON]
+    except Exception:  # a plugin's error may fail to say what it is
+        said = ""
+    words = " ".join(said.split())
+    if isinstance(error, ThreeDISError) and words:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -1,0 +1,86 @@
+"""Whatever a plugin raises gets a name; only Ctrl-C passes as it is."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from threedis_core.errors import OptionError, RenderError
+from threedis_core.plugin.failures import closing_named, failures_named, reason_of
+
+
+class OwnError(BaseException):
+    """An error that ``except Exception`` does not catch."""
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no words")
+
+
+class Stubborn:
+    """A backend that cannot be closed."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def close(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("two\nlines"), "renderer 'x' failed: ValueError: two lines"),
+        (SystemExit(3), "renderer 'x' failed: SystemExit: 3"),
+        (SystemExit(), "renderer 'x' failed: SystemExit"),
+        (GeneratorExit(), "renderer 'x' failed: GeneratorExit"),
+        (StopIteration(4), "renderer 'x' failed: StopIteration: 4"),
+        (OwnError("mine"), "renderer 'x' failed: OwnError: mine"),
+        (UnspeakableError(), "renderer 'x' failed: UnspeakableError"),
+        (RenderError("ours"), "renderer 'x' failed: ours"),
+    ],
+)
+def test_whatever_is_raised_becomes_an_error_that_names_who(error, message) -> None:
+    with pytest.raises(RenderError) as caught, failures_named("renderer 'x'"):
+        raise error
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OptionError("a wrong option")])
+def test_ctrl_c_and_our_own_words_pass(error) -> None:
+    with pytest.raises(type(error)) as caught, failures_named("renderer 'x'"):
+        raise error
+    assert caught.value is error
+
+
+def test_an_endless_reason_is_cut() -> None:
+    assert len(reason_of(ValueError("x" * 10**6))) < 3000
+
+
+@pytest.mark.parametrize("error", [OSError("stuck"), SystemExit(0), OwnError("mine")])
+def test_what_cannot_be_closed_is_told_and_the_work_stays(error) -> None:
+    told: list[str] = []
+    with closing_named(Stubborn(error), "renderer 'x'", told.append):
+        made = "a picture"
+    assert made
+    assert told == [f"renderer 'x' could not be closed: {type(error).__name__}: {error}"]
+
+
+def test_an_error_inside_is_not_hidden_by_one_while_closing() -> None:
+    told: list[str] = []
+    with (
+        pytest.raises(RenderError, match="first"),
+        closing_named(Stubborn(OSError("second")), "renderer 'x'", told.append),
+    ):
+        raise RenderError("first")
+    assert len(told) == 1
+
+
+def test_ctrl_c_while_closing_stays_ctrl_c() -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        closing_named(Stubborn(KeyboardInterrupt()), "renderer 'x'", sys.exit),
+    ):
+        pass
