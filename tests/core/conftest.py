@@ -51,12 +51,7 @@ class PluginFolder:
 
     def load(self) -> PluginRegistry:
         """Load the plugins of this folder and no others."""
-        found = [
-            point
-            for distribution in distributions(path=[str(self.path)])
-            for point in distribution.entry_points
-        ]
-        return load_plugins(found)
+        return load_plugins(distributions(path=[str(self.path)]))
 
 
 @pytest.fixture

@@ -22,19 +22,28 @@ class Closable(Protocol):
 
 
 @contextmanager
-def failures_named(who: str) -> Generator[None]:
-    """Name ``who`` in what fails inside; errors that are not ours become a ``RenderError``.
+def failures_named(
+    who: str, how: str = "failed", kind: type[ThreeDISError] = RenderError
+) -> Generator[None]:
+    """Name ``who`` in what fails inside; errors that are not ours become a ``kind``.
 
     Do not yield from within: closing the outer generator would count as a failure.
+
+    Args:
+        who: Whose code runs inside: "renderer 'sd15'".
+        how: What to say of it when it raises.
+        kind: The error to raise; another one of ours passes as it is.
+    Raises:
+        ThreeDISError: Something failed.
     """
     try:
         yield
-    except RenderError as error:
-        raise RenderError(f"{who} failed: {error}") from error
+    except kind as error:
+        raise kind(f"{who} {how}: {error}") from error
     except (ThreeDISError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise RenderError(f"{who} failed: {reason_of(error)}") from error
+        raise kind(f"{who} {how}: {reason_of(error)}") from error
 
 
 @contextmanager

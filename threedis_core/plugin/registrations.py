@@ -28,6 +28,11 @@ class PluginSource:
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}".strip()
 
+    @property
+    def package(self) -> str:
+        """The import package that the module is in."""
+        return self.module.partition(".")[0]
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -61,62 +66,83 @@ class Preset:
 
 @dataclass(frozen=True)
 class PluginFailure:
-    """A plugin that does not work, and why, in one line."""
+    """A plugin that does not work, or a part of it, and why.
+
+    Args:
+        source: The plugin.
+        reason: One line.
+        name: The one name that it lost to another plugin; "" if something else is wrong.
+    """
 
     source: PluginSource
     reason: str
+    name: str = ""
 
 
 @dataclass
 class Staging:
-    """What one plugin registers, kept apart until all of it has been accepted."""
+    """What one plugin registers, kept apart until all of it has been accepted.
+
+    ``lost`` has the names that somebody else has already, each with what to say about it.
+    """
 
     source: PluginSource
     taken: Mapping[str, Registration | Preset]
     entries: dict[str, Registration | Preset] = field(
         default_factory=dict[str, "Registration | Preset"]
     )
+    lost: dict[str, str] = field(default_factory=dict[str, str])
 
     def register(self, kind: Kind, name: str, target: str, summary: str = "") -> None:
-        """Stage a class.
+        """Stage a class; not if its name is taken.
 
         Raises:
-            PluginError: A bad name or target, or a name that is taken.
+            PluginError: A bad name or target.
         """
-        self._check_name(name)
+        _check_name(name)
         if not isinstance(target, str) or not TARGET.fullmatch(target):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise PluginError(
                 f"{kind} '{name}' has the target {target!r}; expected 'package.module:ClassName'"
             )
-        self.entries[name] = Registration(kind, name, target, str(summary), self.source)
+        self._stage(Registration(kind, name, target, str(summary), self.source))
 
     def register_preset(
         self, name: str, backend: str, options: Mapping[str, Any], summary: str = ""
     ) -> None:
-        """Stage a preset.
+        """Stage a preset; not if its name is taken, or the name of its backend was.
 
         Raises:
-            PluginError: A bad name, a name that is taken, or options that are no mapping.
+            PluginError: A bad name, or options that are no mapping.
         """
-        self._check_name(name)
+        _check_name(name)
         if not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise PluginError(f"preset '{name}' has options {options!r}; expected a mapping")
-        self.entries[name] = Preset(
-            name, str(backend), deepcopy(dict(options)), str(summary), self.source
+        if backend in self.lost:  # what has that name is not what the options were meant for
+            self.lost[name] = f"its preset '{name}' is left out with it: {self.lost[backend]}"
+            return
+        chosen = deepcopy(dict(options))
+        self._stage(Preset(name, str(backend), chosen, str(summary), self.source))
+
+    def _stage(self, entry: Registration | Preset) -> None:
+        other = self.entries.get(entry.name) or self.taken.get(entry.name)
+        if other is None:
+            self.entries[entry.name] = entry
+            return
+        if other.source == self.source:
+            self.lost[entry.name] = f"it registers the name '{entry.name}' twice; the first stays"
+            return
+        self.lost[entry.name] = (
+            f"the name '{entry.name}' of {self.source} is already registered by {other.source}, "
+            "which keeps it; uninstall one of them"
         )
 
-    def _check_name(self, name: str) -> None:
-        if not isinstance(name, str) or not NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PluginError(
-                f"the name {name!r} is not valid; expected lower-case letters, digits, "
-                "'-' and '_', at most 64"
-            )
-        other = self.entries.get(name) or self.taken.get(name)
-        if other is not None:
-            raise PluginError(
-                f"the name '{name}' of {self.source} is already registered by {other.source}; "
-                "uninstall one of them"
-            )
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PluginError(
+            f"the name {name!r} is not valid; expected lower-case letters, digits, "
+            "'-' and '_', at most 64"
+        )
 
 
 def iterate_presets(entries: Mapping[str, Registration | Preset]) -> Iterator[Preset]:

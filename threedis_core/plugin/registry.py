@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pluggy
 
-from threedis_core.errors import PluginError, ThreeDISError, UnknownPluginError
+from threedis_core.errors import PluginError, UnknownPluginError
 from threedis_core.plugin import hookspecs
+from threedis_core.plugin.discovery import find_plugins
+from threedis_core.plugin.failures import failures_named, reason_of
 from threedis_core.plugin.registrations import (
     Kind,
     PluginFailure,
@@ -26,6 +28,7 @@ from threedis_core.plugin.registrations import (
     Staging,
     iterate_presets,
 )
+from threedis_core.plugin.waiting import BACKEND_PATIENCE, PLUGIN_PATIENCE, waiting_named
 from threedis_core.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
         RenderBackend,
     )
 
-ENTRY_POINT_GROUP = "threedis"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 Backend = TypeVar("Backend", "RenderBackend", "DepthModel", "DepthEstimator", "RegionRefiner")
@@ -65,18 +67,26 @@ class PluginRegistry:
         """The plugins that work, with where they come from."""
         return tuple(self._sources)
 
-    def report_failure(self, source: PluginSource, reason: str) -> None:
-        """Keep a plugin's failure for ``threedis plugins`` to show."""
-        self._failures.append(PluginFailure(source, " ".join(reason.split())))
+    def report_failure(self, source: PluginSource, reason: str, name: str = "") -> None:
+        """Keep a plugin's failure for ``threedis plugins`` to show.
+
+        Args:
+            source: The plugin.
+            reason: What is wrong.
+            name: The name that it lost to another plugin, if that is what is wrong.
+        """
+        self._failures.append(PluginFailure(source, " ".join(reason.split()), name))
 
     def add(self, plugin: object, source: PluginSource) -> None:
-        """Add a plugin, a module or any object with hook implementations, all of it or nothing.
+        """Add a plugin: a module, or any object with hook implementations.
+
+        A name that is taken is left out and reported; an error leaves the whole plugin out.
 
         Raises:
-            PluginError: It implements an unknown hook or none, a name it registers is bad or
-                taken, or registering raised.
+            PluginError: It implements an unknown hook or none, a name it registers is bad, or
+                registering raised.
         """
-        if self._manager.is_registered(plugin):
+        if any(plugin is other for other, _ in self._sources):
             raise PluginError("the same plugin is already registered under another entry point")
         staging = Staging(source, self._entries)
         try:
@@ -88,12 +98,16 @@ class PluginRegistry:
                     "threedis_core.plugin.hookspecs.hookimpl"
                 )
             self._call_registration_hooks(plugin, staging)
-        except Exception as error:
+        except BaseException as error:  # a plugin may raise anything
             if self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise PluginError(_reason(error)) from error
         self._entries.update(staging.entries)
         self._sources.append((plugin, source))
+        for name, reason in staging.lost.items():
+            self.report_failure(source, reason, name)
 
     def call(self, plugin: object, hook: str, **arguments: Any) -> None:
         """Call one plugin's implementation of ``hook``, if it has one."""
@@ -204,15 +218,10 @@ class PluginRegistry:
         backend_class = _load_class(registration, interface)
         preset_options = entry.options if isinstance(entry, Preset) else NO_OPTIONS
         who = f"{kind} '{name}'"
-        valid = validate_options(backend_class.Options, {**preset_options, **options}, who)
-        try:
+        # Checking the options and making it run the plugin's code.
+        with failures_named(f"{who} of {registration.source}", "cannot be made", PluginError):
+            valid = validate_options(backend_class.Options, {**preset_options, **options}, who)
             return backend_class(valid)
-        except ThreeDISError:
-            raise
-        except Exception as error:  # making it runs the plugin's code, which may raise anything
-            raise PluginError(
-                f"{who} of {registration.source} cannot be made: {_reason(error)}"
-            ) from error
 
     def _unknown(self, kind: Kind, name: str) -> str:
         known = self.names(kind)
@@ -223,46 +232,42 @@ class PluginRegistry:
         return message
 
 
-def load_plugins(found: Iterable[EntryPoint] | None = None) -> PluginRegistry:
+def load_plugins(installed: Iterable[Distribution] | None = None) -> PluginRegistry:
     """Make a registry of every installed plugin, the built-in ones included.
 
     Args:
-        found: Entry points to load; None means those of the group ``threedis``.
+        installed: Distributions to look for plugins in; None means all that are installed.
     Returns:
         The registry; plugins that do not work are in its ``failures``.
     """
     registry = PluginRegistry()
-    points = entry_points(group=ENTRY_POINT_GROUP) if found is None else found
-    for point in sorted(points, key=_built_ins_first):
-        source = _source(point)
+    found, unreadable = find_plugins(installed)
+    for failure in unreadable:
+        registry.report_failure(failure.source, failure.reason)
+    for source, point in found:
         try:
-            plugin: object = point.load()
-        except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
-            registry.report_failure(source, f"cannot be imported: {_reason(error)}")
-            continue
-        try:
-            registry.add(plugin, source)
+            _load(registry, source, point)
         except PluginError as error:
             registry.report_failure(source, str(error))
     registry.drop_broken_presets()
     return registry
 
 
-def _built_ins_first(point: EntryPoint) -> tuple[bool, str, str]:
-    source = _source(point)
-    return source.distribution != "threedis", source.distribution, point.name
-
-
-def _source(point: EntryPoint) -> PluginSource:
-    if point.dist is None:
-        return PluginSource(point.name, "", point.value)
-    return PluginSource(point.dist.name, point.dist.version, point.value)
+def _load(registry: PluginRegistry, source: PluginSource, point: EntryPoint) -> None:
+    who = f"plugin {source} ({source.module})"
+    try:
+        with waiting_named(f"{who} to be imported", PLUGIN_PATIENCE):
+            plugin: object = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything while it is imported
+        raise PluginError(f"cannot be imported: {_reason(error)}") from error
+    with waiting_named(f"{who} to register what it has", PLUGIN_PATIENCE):
+        registry.add(plugin, source)
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, ThreeDISError | pluggy.PluginValidationError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, pluggy.PluginValidationError) else reason_of(error)
 
 
 def _load_class(registration: Registration, interface: type[Backend]) -> type[Backend]:
@@ -271,10 +276,11 @@ def _load_class(registration: Registration, interface: type[Backend]) -> type[Ba
 
     what = f"{registration.kind} '{registration.name}' of {registration.source}"
     module_name, _, class_name = registration.target.partition(":")
-    try:
+    with (
+        failures_named(what, "cannot be imported", PluginError),
+        waiting_named(f"{what} ({module_name}) to be imported", BACKEND_PATIENCE),
+    ):
         found: object = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # importing runs the plugin's code, which may raise anything
-        raise PluginError(f"{what} cannot be imported: {_reason(error)}") from error
     if not (isinstance(found, type) and issubclass(found, interface)):
         raise PluginError(
             f"{what} is registered as {registration.target}, which is no {interface.__name__}; "

@@ -87,12 +87,18 @@ def test_a_name_of_another_kind_is_unknown(registry) -> None:
 def test_a_plugin_that_fails_to_import_stops_nothing_else(plugins) -> None:
     plugins.install("broken", "raise RuntimeError('no luck')")
     plugins.install("exits", "import sys; sys.exit(3)")
+    plugins.install("gone", "raise GeneratorExit")
+    plugins.install("own", "class OwnError(BaseException): pass\nraise OwnError('mine')")
     plugins.install("works", renderer_plugin("one"))
     registry = plugins.load()
     assert registry.names("renderer") == ("one",)
-    assert [str(failure.source) for failure in registry.failures] == ["broken 1.0", "exits 1.0"]
-    assert registry.failures[0].reason == "cannot be imported: RuntimeError: no luck"
-    with pytest.raises(UnknownPluginError, match=r"2 plugin\(s\) failed to load"):
+    assert {str(failure.source): failure.reason for failure in registry.failures} == {
+        "broken 1.0": "cannot be imported: RuntimeError: no luck",
+        "exits 1.0": "cannot be imported: SystemExit: 3",
+        "gone 1.0": "cannot be imported: GeneratorExit",
+        "own 1.0": "cannot be imported: OwnError: mine",
+    }
+    with pytest.raises(UnknownPluginError, match=r"4 plugin\(s\) failed to load"):
         registry.renderer("two")
 
 
@@ -116,20 +122,70 @@ def test_a_plugin_without_any_hook_is_reported(plugins) -> None:
     assert "implements no hook" in plugins.load().failures[0].reason
 
 
-def test_a_plugin_that_raises_halfway_registers_nothing(plugins) -> None:
-    plugins.install("halfway", renderer_plugin("one") + "    raise KeyError('oops')\n")
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("raise KeyError('oops')", "KeyError: 'oops'"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise type('OwnError', (BaseException,), {})('mine')", "OwnError: mine"),
+    ],
+)
+def test_a_plugin_that_raises_halfway_registers_nothing(plugins, statement, reason) -> None:
+    plugins.install("halfway", renderer_plugin("one") + f"    {statement}\n")
+    plugins.install("works", renderer_plugin("two"))
     registry = plugins.load()
-    assert registry.registrations() == ()
-    assert registry.failures[0].reason == "KeyError: 'oops'"
+    assert registry.names("renderer") == ("two",)
+    assert [failure.reason for failure in registry.failures] == [reason]
 
 
-def test_a_name_that_is_taken_is_refused_naming_both(plugins) -> None:
+@pytest.mark.parametrize("where", ["", "    "])
+def test_ctrl_c_while_plugins_load_stays_ctrl_c(plugins, where) -> None:
+    plugins.install("slow", renderer_plugin("one") + f"{where}raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        plugins.load()
+
+
+def test_a_name_that_is_taken_costs_that_name_only_and_names_both(plugins) -> None:
     plugins.install("aaa", renderer_plugin("one"))
-    plugins.install("bbb", renderer_plugin("two", "one"), version="2.0")
+    plugins.install("bbb", renderer_plugin("one", "two"), version="2.0")
     registry = plugins.load()
-    assert registry.names("renderer") == ("one",)
+    assert registry.names("renderer") == ("one", "two")
+    assert registry.source_of("one").distribution == "aaa"
+    assert registry.source_of("two").distribution == "bbb"
     (failure,) = registry.failures
-    assert "'one' of bbb 2.0 is already registered by aaa 1.0" in failure.reason
+    assert failure.reason == (
+        "the name 'one' of bbb 2.0 is already registered by aaa 1.0, which keeps it; "
+        "uninstall one of them"
+    )
+    assert (failure.source.distribution, failure.name) == ("bbb", "one")
+
+
+def test_a_name_that_is_taken_by_another_kind_costs_that_name_only(plugins) -> None:
+    depth = "@hookimpl\ndef threedis_register_depth_models(register):\n"
+    depth += "    register('one', 'threedis_core.testing.fakes:FakeDepthModel')\n"
+    plugins.install("aaa", HOOK + depth)
+    plugins.install("bbb", renderer_plugin("one", "two"))
+    registry = plugins.load()
+    assert (registry.names("depth model"), registry.names("renderer")) == (("one",), ("two",))
+
+
+def test_a_preset_of_a_name_that_was_lost_is_lost_with_it(plugins) -> None:
+    preset = "@hookimpl\ndef threedis_register_presets(register):\n"
+    preset += "    register('mine', 'one', {'tint': 0.1})\n    register('kept', 'two', {})\n"
+    plugins.install("aaa", renderer_plugin("one"))
+    plugins.install("bbb", renderer_plugin("one", "two") + preset)
+    registry = plugins.load()
+    assert registry.names("renderer") == ("kept", "one", "two")
+    assert [failure.name for failure in registry.failures] == ["one", "mine"]
+
+
+def test_a_name_that_a_plugin_registers_twice_stays_the_first(plugins) -> None:
+    twice = renderer_plugin("one") + "    register('one', 'elsewhere:Thing')\n"
+    plugins.install("aaa", twice)
+    registry = plugins.load()
+    assert isinstance(registry.renderer("one"), FakeRenderer)
+    assert registry.failures[0].reason == "it registers the name 'one' twice; the first stays"
 
 
 def test_built_ins_win_over_outsiders(plugins) -> None:
@@ -170,6 +226,48 @@ def test_a_class_that_cannot_be_used_is_refused_when_it_is_used(plugins, target,
         message = "which " + message
     with pytest.raises(PluginError, match=message):
         registry.renderer("one")
+
+
+LATE = """
+from threedis_core.testing.fakes import FakeRenderer, FakeRendererOptions
+from pydantic import field_validator
+{at_import}
+
+class Options(FakeRendererOptions):
+    @field_validator("steps")
+    @classmethod
+    def _check(cls, value):
+        {in_options}
+        return value
+
+class Late(FakeRenderer):
+    Options = Options
+
+    def __init__(self, options):
+        {at_birth}
+"""
+PASS = {"at_import": "", "in_options": "pass", "at_birth": "pass"}
+
+
+@pytest.mark.parametrize("where", PASS)
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise type('OwnError', (BaseException,), {})('mine')", "OwnError: mine"),
+        ("raise KeyError('oops')", "KeyError: 'oops'"),
+    ],
+)
+def test_a_backend_that_raises_anything_before_it_is_there_is_named(
+    plugins, where, statement, reason
+) -> None:
+    (plugins.path / "late_backend.py").write_text(LATE.format(**PASS | {where: statement}))
+    plugins.install("late", renderer_plugin("one", target="late_backend:Late"))
+    how = "cannot be imported" if where == "at_import" else "cannot be made"
+    with pytest.raises(PluginError) as caught:
+        plugins.load().renderer("one", {"steps": 2})
+    assert str(caught.value) == f"renderer 'one' of late 1.0 {how}: {reason}"
 
 
 def test_a_preset_without_its_backend_is_dropped_alone(plugins) -> None:

@@ -1,0 +1,71 @@
+"""Find the entry points of installed plugins; broken metadata costs its own plugin, no other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
+
+from threedis_core.errors import PluginError
+from threedis_core.plugin.failures import reason_of
+from threedis_core.plugin.registrations import PluginFailure, PluginSource
+
+ENTRY_POINT_GROUP = "threedis"
+CORE = "threedis"
+
+Found = tuple[PluginSource, EntryPoint]
+
+
+def find_plugins(
+    installed: Iterable[Distribution] | None = None,
+) -> tuple[list[Found], list[PluginFailure]]:
+    """The entry points of the group ``threedis``: our own first, then by distribution and name.
+
+    Args:
+        installed: Distributions to look into; None means those on ``sys.path``.
+    Returns:
+        The entry points with where they come from, and the distributions that cannot be read.
+    """
+    found: dict[str, list[Found]] = {}
+    failures: list[PluginFailure] = []
+    for distribution in distributions() if installed is None else installed:
+        try:
+            own = list(_entry_points(distribution))
+        except Exception as error:  # importlib.metadata raises many kinds on files that are no text
+            reason = f"its metadata cannot be read: {reason_of(error)}; install it again"
+            failures.append(PluginFailure(PluginSource(_folder(distribution)), reason))
+            continue
+        for source, _ in own[:1]:
+            # The same one may be there twice; the first on the path is the one that is imported.
+            found.setdefault(_normalised(source.distribution), own)
+    return sorted((one for own in found.values() for one in own), key=_ours_first), failures
+
+
+def _entry_points(distribution: Distribution) -> Iterator[Found]:
+    text = distribution.read_text("entry_points.txt")
+    if text is None or f"[{ENTRY_POINT_GROUP}]" not in text:
+        return  # most installed distributions: nothing of theirs is read any further
+    points = [point for point in distribution.entry_points if point.group == ENTRY_POINT_GROUP]
+    metadata = distribution.metadata
+    name, version = metadata["Name"], metadata["Version"]
+    if not name or not version:
+        raise PluginError("METADATA is missing, or names no distribution and version")
+    for point in points:
+        yield PluginSource(name, version, point.value), point
+
+
+def _ours_first(found: Found) -> tuple[bool, str, str]:
+    source, point = found
+    name = _normalised(source.distribution)
+    return name != CORE, name, point.name
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _folder(distribution: Distribution) -> str:
+    """The name of the folder with the metadata; what it should say itself is not to be had."""
+    path = getattr(distribution, "_path", None)
+    return Path(str(path)).name if path is not None else "a distribution without a name"
