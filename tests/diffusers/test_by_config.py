@@ -47,7 +47,7 @@ def no_loading(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
 def plan(registry: PluginRegistry, text: str, tmp_path: Path, *settings: str) -> RunPlan:
     (tmp_path / "run.yaml").write_text(text)
     config = RunConfig.load(tmp_path / "run.yaml").with_settings(settings)
-    return plan_run(config, LAYOUT, DEPTH, registry)
+    return plan_run(config, registry, LAYOUT, DEPTH)
 
 
 ALL = "renderers: {sd15: {alpha: 5}, sd21: , sdxl: {crop: [8, 0]}, flux: {attention: dense}}"

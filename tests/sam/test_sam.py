@@ -101,7 +101,7 @@ def test_a_run_looks_for_the_model_before_it_makes_a_depth_map(
             depth_model=Choice(name="ldm3d"),
             region_refiner=Choice(name="sam", options={"model": str(model), **options}),
         )
-        plan_run(config, layout, None, load_plugins())
+        plan_run(config, load_plugins(), layout)
 
     planned(sam_folder, layout)
     with pytest.raises(WeightsError, match="nowhere"):

@@ -52,8 +52,8 @@ def render_command(
     """Render a layout: one picture per renderer and seed, all from one depth map."""
     from threedis_core.run.config import RunConfig
     from threedis_core.run.folder import default_run_folder
-    from threedis_core.run.loop import render_config
-    from threedis_core.run.plan import with_default_renderer
+    from threedis_core.run.loop import carry_out
+    from threedis_core.run.plan import plan_run, with_default_renderer
 
     registry = state_of(context).registry
     fields = RunConfig.model_fields.keys()
@@ -67,7 +67,7 @@ def render_command(
             folder = stack.enter_context(default_run_folder(read.prompt, datetime.now()))
             asked = asked.model_copy(update={"out": folder})
         progress = stack.enter_context(progress_bars())
-        run = render_config(asked, layout=read, registry=registry, progress=progress)
+        run = carry_out(plan_run(asked, registry, read), progress)
     _report(run, asked, as_json)
 
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypedDict, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from threedis_core.errors import OptionError
 from threedis_core.files.documents import read_document
+from threedis_core.files.limits import MAX_SIDE
 from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
 from threedis_core.formats.layout_files import read_layout
 from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.registrations import NAME
+from threedis_core.run.portable_paths import at_home
 from threedis_core.suggest import did_you_mean
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
-Pixels = Annotated[int, Field(ge=1)]
-
-
 LABEL_SIGN = "@"
+RUN_SIGN = "threedis_run"
+"""The key that tells a run.json from a config that a person wrote."""
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 def registered_name(name: str) -> str:
@@ -34,8 +36,10 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    name: str = Field(description="As 'threedis plugins' lists it.")
+    options: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="Its options by name."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -44,46 +48,56 @@ class Choice(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """Everything a run can be told.
+    """Everything a run can be told: a field here is an argument of ``render`` and of the commands.
 
     In a file, ``layout``, ``depth`` and ``out`` are relative to that file. Paths among the options
-    of a backend are the backend's own affair, relative to the working directory: repeat a run with
-    a local model from the folder it was made in, or give such paths in full.
-
-    Args:
-        layout: Layout file; not needed where a layout is at hand.
-        image_id: Which picture of a COCO file, or which layout (0, 1, ...) of a COCO-MIG file.
-        depth: Depth map file. Give this or ``depth_model``.
-        depth_model: Depth model and its options.
-        depth_seed: Seed of the depth model.
-        depth_cache: Use a depth map that was made before from the same, and keep new ones.
-        region_refiner: Region refiner and its options.
-        renderers: Options of each renderer by its name; a list of names will do. ``sd15@plain``
-            is ``sd15`` once more, under the label ``plain``, with options of its own.
-        seeds: One picture per renderer and seed.
-        width: Picture width in pixels; None: the layout's, or the renderer's default area in
-            the depth map's proportions.
-        height: Picture height in pixels.
-        batch_size: Most pictures a renderer works on at once.
-        out: Folder of the run; None: nothing is written from Python, and the command line uses
-            ``runs/<timestamp>-<prompt>``.
+    of a backend are relative to the working directory; in a ``run.json`` they are relative to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layout: Path | None = None
-    image_id: int | None = None
-    depth: Path | None = None
-    depth_model: Choice | None = None
-    depth_seed: int = 0
-    depth_cache: bool = True
-    region_refiner: Choice = Choice(name="boxes")
-    renderers: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    width: Pixels | None = None
-    height: Pixels | None = None
-    batch_size: int = Field(default=4, ge=1)
-    out: Path | None = None
+    layout: Path | None = Field(
+        None, description="Layout file, JSON or YAML; COCO with an image id."
+    )
+    image_id: int | None = Field(
+        None, ge=0, description="Picture of a COCO file, or layout number in a COCO-MIG file."
+    )
+    depth: Path | None = Field(
+        None, description="Depth map: PNG, other picture, or .npy; bright is near."
+    )
+    depth_model: Choice | None = Field(
+        None, description="Model that makes the depth map; see 'threedis plugins'."
+    )
+    depth_seed: int = Field(0, description="Seed of the depth model.")
+    depth_cache: bool = Field(
+        True, description="Use a depth map that was made before from the same, and keep new ones."
+    )
+    region_refiner: Choice = Field(
+        Choice(name="boxes"), description="What turns boxes into regions; see 'threedis plugins'."
+    )
+    renderers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict[str, dict[str, Any]],
+        description=(
+            "Options of each renderer or preset by its name; a list of names will do. A label, as "
+            "in sd15@plain, tells the same one with other options apart."
+        ),
+    )
+    seeds: tuple[int, ...] = Field(
+        (0,), min_length=1, description="One picture per renderer and seed."
+    )
+    width: Side | None = Field(
+        None,
+        description=(
+            "Picture width in pixels. Default: the layout's, or the renderer's default area in the "
+            "depth map's proportions."
+        ),
+    )
+    height: Side | None = Field(None, description="Picture height in pixels.")
+    batch_size: int = Field(4, ge=1, description="Most pictures a renderer works on at once.")
+    out: Path | None = Field(
+        None,
+        description="New or empty folder of the run. Without one, Python writes nothing.",
+    )
 
     @field_validator("renderers", mode="before")
     @classmethod
@@ -129,8 +143,8 @@ class RunConfig(BaseModel):
         """
         path = Path(path)
         document: Any = read_document(path, OptionError)
-        if isinstance(document, Mapping) and "threedis_run" in document:
-            document = cast("Mapping[str, Any]", document).get("config")
+        if isinstance(document, Mapping) and RUN_SIGN in document:
+            document = at_home(cast("Mapping[str, Any]", document).get("config"), path.parent)
         if not isinstance(document, Mapping):
             raise OptionError(f"{path}: expected a mapping of run settings")
         config = validate_options(cls, cast("Mapping[str, Any]", document), f"config {path}")
@@ -212,6 +226,21 @@ class RunConfig(BaseModel):
             for options in targets:
                 options[option] = value
         return RunConfig.model_validate(document)
+
+
+class RunSettings(TypedDict, total=False):
+    """The fields of ``RunConfig`` that ``render`` takes as arguments, in the types that will do."""
+
+    depth_model: str | Choice | None
+    depth_seed: int
+    depth_cache: bool
+    region_refiner: str | Choice
+    renderers: str | Sequence[str] | Mapping[str, Mapping[str, Any]]
+    seeds: Sequence[int]
+    width: int | None
+    height: int | None
+    batch_size: int
+    out: str | Path | None
 
 
 def parse_setting(setting: str) -> tuple[str | None, str, Any]:

@@ -13,56 +13,82 @@ from threedis_core.errors import DepthError
 from threedis_core.plugin.interfaces import BackendOptions, DepthRequest
 from threedis_core.values.depth import DepthMap
 
-CHECKSUM = "threedis-checksum"
-"""The keyword of the checksum that is stored with a map."""
+STAMP = "threedis-depth"
+"""The keyword of what is stored with a map: its key and its checksum."""
 
 
 class DepthCache:
     """A folder of depth maps, one 16-bit PNG for each key.
 
     Args:
-        folder: Where they are; made when the first one is stored.
+        folder: Where they are; made when the first one is stored. None: there is no such place.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path | None) -> None:
+        self.folder = None if folder is None else Path(folder)
 
     @classmethod
     def default(cls) -> DepthCache:
         """``depth`` in $THREEDIS_CACHE, else in $XDG_CACHE_HOME/threedis or ~/.cache/threedis."""
         own = os.environ.get("THREEDIS_CACHE")
-        shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return cls((Path(own) if own else Path(shared) / "threedis") / "depth")
+        shared = os.environ.get("XDG_CACHE_HOME")
+        try:
+            home = Path(own) if own else Path(shared or Path.home() / ".cache") / "threedis"
+        except RuntimeError:  # there is no home
+            return cls(None)
+        return cls(home / "depth")
 
     def file(self, key: str) -> Path:
-        """Where the map of ``key`` is, or would be."""
-        return self.folder / f"{key}.png"
-
-    def load(self, key: str) -> DepthMap | None:
-        """The map of ``key``, exact to 1/65535; None if there is none.
+        """Where the map of ``key`` is, or would be.
 
         Raises:
-            DepthError: There is one, but it is damaged.
+            DepthError: There is no place for a cache.
+        """
+        if self.folder is None:
+            raise DepthError("there is no home folder for a cache; set THREEDIS_CACHE to a folder")
+        return self.folder / f"{key}.png"
+
+    def load(self, key: str, size: tuple[int, int]) -> DepthMap | None:
+        """The map of ``key``, exact to 1/65535; None if there is none.
+
+        Args:
+            key: What ``depth_key`` gave.
+            size: The (width, height) that the map must have.
+        Raises:
+            DepthError: It cannot be read, or is damaged, or is another key's.
         """
         file = self.file(key)
-        if not file.exists():
-            return None
+        try:
+            if not file.exists():
+                return None
+        except OSError as error:
+            raise DepthError(f"{file}: cannot be read: {error.strerror}") from error
         depth = DepthMap.load(file)
-        if DepthMap.stored_text(file, CHECKSUM) != depth.checksum():
-            raise DepthError(f"{file}: its values are not those that were stored")
+        if DepthMap.stored_text(file, STAMP) != _stamp(key, depth):
+            raise DepthError(f"{file}: it is not the map that was stored under this name")
+        if (depth.width, depth.height) != size:
+            raise DepthError(
+                f"{file}: {depth.width} x {depth.height} pixels; expected {size[0]} x {size[1]}"
+            )
         return depth
 
     def store(self, key: str, depth: DepthMap) -> None:
-        """Keep ``depth``, rounded to 16 bits, complete or not at all.
+        """Keep ``depth``, which is rounded to 16 bits already, complete or not at all.
 
         Raises:
             DepthError: It cannot be written.
         """
+        file = self.file(key)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DepthError(f"{self.folder}: cannot be made: {error.strerror}") from error
-        depth.save(self.file(key), {CHECKSUM: depth.rounded().checksum()})
+            raise DepthError(f"{file.parent}: cannot be made: {error.strerror}") from error
+        depth.save(file, {STAMP: _stamp(key, depth)})
+
+
+def _stamp(key: str, depth: DepthMap) -> str:
+    """What proves that a file holds the map of ``key``, and all of it."""
+    return f"{key} {depth.checksum()}"
 
 
 def depth_key(
@@ -112,5 +138,8 @@ def _files(text: str) -> list[Path]:
 
 
 def _state(path: Path) -> list[Any]:
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError:  # a dangling link in a model's folder
+        return [str(path)]
     return [str(path), stat.st_size, stat.st_mtime_ns]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
-from threedis_core.errors import DepthError, InputError, OptionError, RenderError
-from threedis_core.plugin.failures import failures_named
+from threedis_core.errors import DepthError, InputError, OptionError
+from threedis_core.plugin.failures import closing_named, failures_named
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress
+from threedis_core.plugin.result_checks import checked_depth
 from threedis_core.run.depth_cache import DepthCache, depth_key
 from threedis_core.run.plan import PlannedDepthModel
-from threedis_core.run.provenance import software_versions
 from threedis_core.run.result import StageDepth
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
@@ -39,17 +37,17 @@ def make_depth(
         RenderError: The model failed.
     """
     request = DepthRequest(layout, seed, *planned.size)
-    if cache is None:
-        return StageDepth(_generate(planned, request, progress).rounded(), cached=False)
-    versions = software_versions(planned.sources)
-    key = depth_key(planned.name, planned.model.options, request, versions)
     warnings: list[str] = []
+    if cache is None:
+        made = _generate(planned, request, progress, warnings)
+        return StageDepth(made, cached=False, warnings=tuple(warnings))
+    key = depth_key(planned.name, planned.model.options, request, planned.versions)
     try:
-        if found := cache.load(key):
+        if found := cache.load(key, planned.size):
             return StageDepth(found, cached=True)
     except DepthError as error:
-        warnings.append(f"a depth map in the cache is damaged and is made again ({error})")
-    made = _generate(planned, request, progress).rounded()
+        warnings.append(f"a depth map in the cache cannot be used and is made again ({error})")
+    made = _generate(planned, request, progress, warnings)
     try:
         cache.store(key, made)
     except DepthError as error:
@@ -57,13 +55,15 @@ def make_depth(
     return StageDepth(made, cached=False, warnings=tuple(warnings))
 
 
-def _generate(planned: PlannedDepthModel, request: DepthRequest, progress: Progress) -> DepthMap:
+def _generate(
+    planned: PlannedDepthModel, request: DepthRequest, progress: Progress, warnings: list[str]
+) -> DepthMap:
+    """One depth map, rounded to the 16 bits of its file."""
+    who = f"depth model '{planned.name}'"
     try:
-        with closing(planned.model), failures_named(f"depth model '{planned.name}'"):
-            maps = planned.model.generate([request], progress)
-            if len(maps) != 1:
-                raise RenderError(f"it returned {len(maps)} depth maps for one request")
-            return maps[0]
+        with closing_named(planned.model, who, warnings.append), failures_named(who):
+            (depth,) = checked_depth(planned.model.generate([request], progress), [request])
+            return depth.rounded()
     except InputError as error:
         if planned.chosen:
             raise

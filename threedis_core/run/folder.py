@@ -1,12 +1,14 @@
-"""The folder of a run: a killed run leaves no half file in it."""
+"""The folder of a run: one run at a time in it, and a killed one leaves no half file."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -16,14 +18,19 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from threedis_core.drawing.layout import draw_layout
-from threedis_core.errors import OptionError
+from threedis_core.errors import InputError, OptionError, RenderError
 from threedis_core.files.atomic import check_writable, write_atomically
+from threedis_core.run.result import RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
 
 RUNS = Path("runs")
 SLUG_LENGTH = 40
+CLAIM = ".threedis-run"
+"""A file that is in a run's folder while the run is at work."""
+ATTEMPTS = 100
+"""How often a folder is made again that others keep taking away."""
 
 
 @contextmanager
@@ -38,7 +45,8 @@ def default_run_folder(prompt: str, now: datetime) -> Generator[Path]:
     """
     slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:SLUG_LENGTH].strip("-")
     name = f"{now:%Y%m%d-%H%M%S}-{slug or 'layout'}"
-    check_writable(RUNS, folder=True)
+    if RUNS.is_file():
+        raise OptionError(f"{RUNS} is a file; expected a folder: name one with --out")
     folder = next(filter(_made, _numbered(RUNS / name)))
     try:
         yield folder
@@ -56,11 +64,19 @@ def _numbered(folder: Path) -> Iterator[Path]:
 
 def _made(folder: Path) -> bool:
     """Make the folder; False if there is something of its name."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    return True
+    for _ in range(ATTEMPTS):
+        with suppress(FileExistsError, FileNotFoundError):  # a run that ends takes it away
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OptionError(f"{folder} cannot be made: {error.strerror}") from error
+        return True
+    raise OptionError(f"{folder} cannot be made: something keeps removing {folder.parent}")
 
 
 def check_run_folder(folder: Path) -> None:
@@ -70,31 +86,97 @@ def check_run_folder(folder: Path) -> None:
         OptionError: The folder cannot become a run's folder.
     """
     check_writable(folder, folder=True)
-    if folder.is_dir() and any(folder.iterdir()):
+    if not folder.is_dir():
+        return
+    found = sorted(os.listdir(folder))
+    if CLAIM in found:
+        raise OptionError(
+            f"{folder} is taken: another run is writing into it, or was killed in it; choose "
+            "another folder, or remove that one"
+        )
+    if found:
         raise OptionError(f"{folder} is not empty; a run needs a new or an empty folder")
 
 
-def write_inputs(folder: Path, layout: Layout, depth: DepthMap, regions: Regions) -> None:
-    """Make the folder and write what the pictures will be rendered from.
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run writes; without a path it writes nothing.
+
+    Every file is complete or not there.
 
     Raises:
-        OptionError: Another run has written into the folder meanwhile.
+        RenderError: A file cannot be written; the message names it.
     """
-    check_run_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    layout.save(folder / "layout.json")
-    write_png(folder / "layout.png", draw_layout(layout, depth.width, depth.height))
-    depth.save(folder / "depth.png")
-    write_png(folder / "regions.png", regions.to_image())
 
+    path: Path | None
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document, readable by people."""
-    write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())
+    @classmethod
+    @contextmanager
+    def claimed(cls, path: Path | None) -> Generator[RunFolder]:
+        """Keep a folder for this run alone; if nothing is written, it is as before in the end.
+
+        Raises:
+            OptionError: It holds something already, or another run has it.
+        """
+        if path is None:
+            yield cls(None)
+            return
+        check_run_folder(path)
+        made = _missing_folders(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / CLAIM).touch(exist_ok=False)
+        except OSError as error:
+            raise OptionError(f"{path} cannot become a run's folder: {error.strerror}") from error
+        try:
+            # Somebody may have written between the look and the claim.
+            if others := [name for name in os.listdir(path) if name != CLAIM]:
+                raise OptionError(
+                    f"{path} is not empty: {others[0]!r} appeared in it; choose another folder"
+                )
+            yield cls(path)
+        finally:
+            (path / CLAIM).unlink(missing_ok=True)
+            with suppress(OSError):  # they hold something: then they stay
+                for folder in made:
+                    folder.rmdir()
+
+    def write_inputs(self, layout: Layout, depth: DepthMap, regions: Regions) -> None:
+        """Write what the pictures are rendered from."""
+        if self.path is None:
+            return
+        drawn = draw_layout(layout, depth.width, depth.height)
+        with _named_failures(self.path / "layout.json") as file:
+            layout.save(file)
+        with _named_failures(self.path / "layout.png") as file:
+            write_png(file, drawn)
+        with _named_failures(self.path / "depth.png") as file:
+            depth.save(file)
+        with _named_failures(self.path / "regions.png") as file:
+            write_png(file, regions.to_image())
+
+    def write_picture(self, image: RunImage) -> RunImage:
+        """Write a picture with its provenance; returns it with its file named."""
+        if self.path is None:
+            return image
+        with _named_failures(self.path / f"{image.renderer}-seed{image.seed}.png") as file:
+            write_png(file, image.image, image.provenance)
+        return replace(image, file=file)
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write ``run.json``, last of all: a folder without one is a run that did not end."""
+        if self.path is None:
+            return
+        with _named_failures(self.path / "run.json") as file:
+            write_atomically(file, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def write_png(path: Path, image: Image.Image, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write a PNG; ``provenance`` goes into its text chunk ``threedis`` as JSON."""
+    """Write a PNG; ``provenance`` goes into its text chunk ``threedis`` as JSON.
+
+    Raises:
+        OSError: The file cannot be written; nothing is left of it.
+    """
     text = PngInfo()
     if provenance is not None:
         text.add_text("threedis", json.dumps(provenance))
@@ -114,3 +196,22 @@ def read_provenance(path: Path) -> dict[str, Any]:
     if not isinstance(text, str):
         raise OptionError(f"{path} has no ThreeDIS provenance; it was not written by a run")
     return json.loads(text)
+
+
+def _missing_folders(path: Path) -> list[Path]:
+    """``path`` and the folders above it that are not there, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+@contextmanager
+def _named_failures(file: Path) -> Generator[Path]:
+    """Yield ``file``; that it cannot be written becomes an error that names it."""
+    try:
+        yield file
+    except OSError as error:
+        raise RenderError(
+            f"{file} cannot be written: {error.strerror or error}; make room, or choose another "
+            "folder with --out"
+        ) from error
+    except InputError as error:  # what a person wrote is right: it is the place that fails
+        raise RenderError(str(error)) from error

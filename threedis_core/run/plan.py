@@ -11,8 +11,15 @@ from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, RegionRefiner, RenderBackend
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.plugin.request_checks import check_instance_count, check_seed, check_size
+from threedis_core.plugin.request_checks import (
+    check_instance_count,
+    check_pixels,
+    check_seed,
+    check_size,
+)
 from threedis_core.run.config import Choice, RunConfig, registered_name
+from threedis_core.run.folder import check_run_folder
+from threedis_core.run.versions import library_versions, with_plugins
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
@@ -41,70 +48,113 @@ class PlannedRenderer:
 class PlannedDepthModel:
     """A depth model, and the size (width, height) of the map it will make.
 
-    ``chosen`` is False if nobody asked for it: it is tried because there is no depth map.
+    ``versions`` are those of everything that decides the map. ``chosen`` is False if nobody asked
+    for it: it is tried because there is no depth map.
     """
 
     name: str
     model: DepthModel
-    sources: tuple[PluginSource, ...]
+    versions: Mapping[str, str]
     size: Size
     chosen: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class RunPlan:
-    """What a run will do; ``sources`` are the plugins that take part."""
+    """What a run will do: everything that is decided before a model is loaded.
 
-    renderers: tuple[PlannedRenderer, ...]
-    refiner: RegionRefiner
+    Args:
+        config: What was asked, the default renderer named.
+        layout: What is where.
+        depth: The depth map, or what makes it.
+        refiner: What makes the regions.
+        renderers: In the order asked for.
+        versions: Of ThreeDIS, its libraries and the plugins that take part.
+        packages: The import packages of those plugins.
+        warnings: One line each.
+    """
+
+    config: RunConfig
+    layout: Layout
     depth: DepthMap | PlannedDepthModel
+    refiner: RegionRefiner
+    renderers: tuple[PlannedRenderer, ...]
+    versions: Mapping[str, str]
+    packages: tuple[str, ...]
     warnings: tuple[str, ...]
-    sources: tuple[PluginSource, ...]
 
 
 def plan_run(
-    config: RunConfig, layout: Layout, depth: DepthMap | None, registry: PluginRegistry
+    config: RunConfig,
+    registry: PluginRegistry,
+    layout: Layout | None = None,
+    depth: DepthMap | None = None,
 ) -> RunPlan:
     """Make every backend of a run and check that they can serve it; loads no weights.
 
+    Args:
+        config: What is asked.
+        registry: The plugins.
+        layout: The layout; None: the one that ``config`` names.
+        depth: The depth map; None: the one that ``config`` names, if any.
     Raises:
-        InputError: A name, an option, a size or a layout that does not fit.
+        InputError: A name, an option, a size, a file or a layout that does not fit.
         PluginError: A backend's class cannot be used.
-        WeightsError: The region refiner's model is missing.
-        RenderError: The region refiner failed while it was looking.
+        WeightsError: A renderer's or the region refiner's model is missing.
+        RenderError: A backend failed while it was looking.
     """
+    if config.out is not None:
+        check_run_folder(config.out)
+    layout = layout or config.read_layout()
+    depth = depth or config.read_depth()
+    config = with_default_renderer(config, registry)
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)
+    libraries = library_versions()
     refiner = registry.region_refiner(config.region_refiner.name, config.region_refiner.options)
     backends = {
         name: registry.renderer(registered_name(name), options)
         for name, options in config.renderers.items()
     }
+    able = {name: _capabilities(name, backend) for name, backend in backends.items()}
     asked = _asked_size(config, layout)
-    source = _depth_source(config, depth, asked or _largest_default(backends), registry)
+    largest = max((one.default_size for one in able.values()), key=lambda size: size[0] * size[1])
+    source = _depth_source(config, depth, asked or largest, registry, libraries)
     depth_size = (source.width, source.height) if isinstance(source, DepthMap) else source.size
+    check_pixels(*depth_size, "depth")
     planned: list[PlannedRenderer] = []
     warnings: list[str] = []
     for name, backend in backends.items():
-        capabilities = backend.capabilities
-        size = asked or size_like(depth_size, capabilities)
-        check_size(*size, capabilities, name)
-        check_instance_count(len(layout.instances), capabilities, name)
+        size = asked or size_like(depth_size, able[name])
+        check_size(*size, able[name], name)
+        check_instance_count(len(layout.instances), able[name], name)
         source_of = registry.source_of(registered_name(name))
         planned.append(PlannedRenderer(name, backend, source_of, size))
-        warnings += _warnings(name, capabilities, layout, size, depth_size)
-    sources = [
-        *registry.sources_of(config.region_refiner.name),
-        *(
-            part
-            for renderer in planned
-            for part in registry.sources_of(registered_name(renderer.name))
-        ),
-        *(() if isinstance(source, DepthMap) else source.sources),
-    ]
+        warnings += _warnings(name, able[name], layout, size, depth_size)
+    for renderer in planned:
+        with failures_named(f"renderer '{renderer.name}'"):
+            renderer.backend.check()
     with failures_named(f"region refiner '{config.region_refiner.name}'"):
         refiner.check(layout)
-    return RunPlan(tuple(planned), refiner, source, tuple(warnings), tuple(sources))
+    names = [config.region_refiner.name, *map(registered_name, config.renderers)]
+    sources = [part for name in names for part in registry.sources_of(name)]
+    made_by = dict[str, str]() if isinstance(source, DepthMap) else source.versions
+    return RunPlan(
+        config,
+        layout,
+        source,
+        refiner,
+        tuple(planned),
+        {**with_plugins(libraries, sources), **made_by},
+        tuple(dict.fromkeys(part.package for part in sources)),
+        tuple(warnings),
+    )
+
+
+def _capabilities(name: str, backend: RenderBackend) -> Capabilities:
+    """What a renderer says it can do; asked once in a run."""
+    with failures_named(f"renderer '{name}'"):
+        return backend.capabilities
 
 
 def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> PlannedDepthModel:
@@ -118,8 +168,8 @@ def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> P
     """
     check_seed(config.depth_seed)
     size = _asked_size(config, layout) or DEFAULT_DEPTH_SIZE
-    check_size(*size, Capabilities(size_multiple=1), "depth")
-    return _depth_model(config.depth_model, size, registry)
+    check_pixels(*size, "depth")
+    return _depth_model(config.depth_model, size, registry, library_versions())
 
 
 def size_like(shape: Size, capabilities: Capabilities) -> Size:
@@ -157,17 +207,23 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
 
 
 def _depth_source(
-    config: RunConfig, depth: DepthMap | None, size: Size, registry: PluginRegistry
+    config: RunConfig,
+    depth: DepthMap | None,
+    size: Size,
+    registry: PluginRegistry,
+    libraries: Mapping[str, str],
 ) -> DepthMap | PlannedDepthModel:
     choice = config.depth_model
     if depth is not None:
         if choice is not None:
             raise OptionError("a depth map and a depth model were both given; give one of them")
         return depth
-    return _depth_model(choice, size, registry)
+    return _depth_model(choice, size, registry, libraries)
 
 
-def _depth_model(choice: Choice | None, size: Size, registry: PluginRegistry) -> PlannedDepthModel:
+def _depth_model(
+    choice: Choice | None, size: Size, registry: PluginRegistry, libraries: Mapping[str, str]
+) -> PlannedDepthModel:
     known = registry.names("depth model")
     if choice is None and DEFAULT_DEPTH_MODEL not in known:
         raise OptionError(
@@ -176,7 +232,8 @@ def _depth_model(choice: Choice | None, size: Size, registry: PluginRegistry) ->
         )
     name = choice.name if choice else DEFAULT_DEPTH_MODEL
     model = registry.depth_model(name, choice.options if choice else {})
-    return PlannedDepthModel(name, model, registry.sources_of(name), size, choice is not None)
+    versions = with_plugins(libraries, registry.sources_of(name))
+    return PlannedDepthModel(name, model, versions, size, choice is not None)
 
 
 def _asked_size(config: RunConfig, layout: Layout) -> Size | None:
@@ -185,11 +242,6 @@ def _asked_size(config: RunConfig, layout: Layout) -> Size | None:
         raise OptionError(f"{given} was given without {missing}; give both or neither")
     width, height = config.width or layout.width, config.height or layout.height
     return None if width is None or height is None else (width, height)
-
-
-def _largest_default(backends: Mapping[str, RenderBackend]) -> Size:
-    sizes = [backend.capabilities.default_size for backend in backends.values()]
-    return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def _warnings(

@@ -16,7 +16,7 @@ from threedis_core.values.regions import Regions
 
 @dataclass(frozen=True, eq=False)
 class StageDepth:
-    """A depth map and where it comes from.
+    """The depth map of a run and where it comes from.
 
     Args:
         depth: The map, rounded to the 16 bits of its file.

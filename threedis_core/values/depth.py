@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,10 @@ class DepthMap:
 
     def checksum(self) -> str:
         """SHA-256 of the size and the values, as hexadecimal digits."""
+        return self._checksum
+
+    @cached_property
+    def _checksum(self) -> str:
         digest = hashlib.sha256(f"{self.height}x{self.width}:".encode())
         digest.update(self.values.astype("<f4").tobytes())
         return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -119,7 +120,7 @@ def test_a_damaged_map_is_made_again_and_said(registry, made, cache, harm) -> No
     assert len(made) == 2
     assert np.array_equal(first.depth.values, again.depth.values)
     (warning,) = again.warnings
-    assert "damaged and is made again" in warning
+    assert "cannot be used and is made again" in warning
     assert str(file) in warning
     assert run(registry).warnings == ()
 
@@ -130,11 +131,14 @@ def test_a_cache_that_cannot_be_written_is_said(registry, made, cache) -> None:
     assert "not kept for the next run" in warning
 
 
+SIZE = (DEPTH.width, DEPTH.height)
+
+
 def test_what_is_stored_comes_back_exact_to_16_bits(tmp_path) -> None:
     cache = DepthCache(tmp_path / "new" / "folder")
-    assert cache.load("key") is None
-    cache.store("key", DEPTH)
-    found = cache.load("key")
+    assert cache.load("key", SIZE) is None
+    cache.store("key", DEPTH.rounded())
+    found = cache.load("key", SIZE)
     assert np.array_equal(found.values, DEPTH.rounded().values)
     assert np.abs(found.values - DEPTH.values).max() <= 0.5 / 65535 + 1e-7
     assert [file.name for file in cache.folder.iterdir()] == ["key.png"]
@@ -142,9 +146,49 @@ def test_what_is_stored_comes_back_exact_to_16_bits(tmp_path) -> None:
 
 def test_a_map_of_other_values_is_not_believed(tmp_path) -> None:
     cache = DepthCache(tmp_path)
-    DEPTH.save(cache.file("key"), {"threedis-checksum": "0" * 64})
-    with pytest.raises(DepthError, match="not those that were stored"):
-        cache.load("key")
+    DEPTH.save(cache.file("key"), {"threedis-depth": f"key {'0' * 64}"})
+    with pytest.raises(DepthError, match="not the map that was stored under this name"):
+        cache.load("key", SIZE)
+
+
+def test_a_map_that_was_copied_to_another_key_is_not_believed(tmp_path) -> None:
+    cache = DepthCache(tmp_path)
+    cache.store("one", DEPTH.rounded())
+    shutil.copy(cache.file("one"), cache.file("two"))
+    with pytest.raises(DepthError, match="not the map that was stored under this name"):
+        cache.load("two", SIZE)
+
+
+def test_a_map_of_another_size_is_not_believed(tmp_path) -> None:
+    cache = DepthCache(tmp_path)
+    cache.store("key", DEPTH.rounded())
+    with pytest.raises(DepthError, match=rf"{SIZE[0]} x {SIZE[1]} pixels; expected 8 x 8"):
+        cache.load("key", (8, 8))
+
+
+def test_a_run_makes_again_what_another_run_left_under_its_key(registry, made, cache) -> None:
+    first = run(registry)
+    (file,) = cache.folder.iterdir()
+    other = run(registry, depth_seed=1)
+    (other_file,) = set(cache.folder.iterdir()) - {file}
+    shutil.copy(other_file, file)
+    again = run(registry)
+    assert np.array_equal(again.depth.values, first.depth.values)
+    assert not np.array_equal(other.depth.values, first.depth.values)
+    assert "cannot be used and is made again" in again.warnings[0]
+
+
+def test_without_a_home_a_run_goes_on_without_the_cache(registry, made, monkeypatch) -> None:
+    for name in ("THREEDIS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", raise_no_home)
+    done = run(registry)
+    assert len(done.images) == 1
+    assert all("set THREEDIS_CACHE" in line for line in done.warnings)
+
+
+def raise_no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 class FileOptions(BackendOptions):
