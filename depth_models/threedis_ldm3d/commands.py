@@ -69,7 +69,7 @@ def layout_depth_command(
     """
     from threedis_ldm3d.training.config import TrainingConfig
 
-    settings = TrainingConfig.load(config, tuple(changes or ()))
+    training = TrainingConfig.load(config, tuple(changes or ()))
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         from threedis_train.launch import launch_again
 
@@ -84,11 +84,11 @@ def layout_depth_command(
     try:
         with quiet(), progress_bars() as progress:
             weights = train_layout_depth(
-                settings, registry, progress, lambda text: typer.echo(text, err=True)
+                training, registry, progress, lambda text: typer.echo(text, err=True)
             )
     except KeyboardInterrupt:
         typer.echo(
-            f"\nstopped; the same command goes on from the newest checkpoint in {settings.out}, "
+            f"\nstopped; the same command goes on from the newest checkpoint in {training.out}, "
             "if there is one",
             err=True,
         )

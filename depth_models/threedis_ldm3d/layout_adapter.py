@@ -36,6 +36,7 @@ class LayoutAdapter(nn.Module):
                 )
         self.widths = dict(widths)
         self.text_width = text_width
+        self.box_width = box_width
         # A module's name may hold no dot.
         self.layers = nn.ModuleDict(
             {

@@ -7,14 +7,12 @@ killed and goes on takes the very steps of an unbroken one.
 from __future__ import annotations
 
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -28,11 +26,15 @@ from torch import Tensor, nn
 from threedis_core.errors import OptionError, RenderError
 from threedis_core.files.atomic import write_atomically
 from threedis_core.plugin.progress import Progress, silent
+from threedis_train.checkpoints import TrainingState, newest_checkpoint, steps_of
 from threedis_train.log import TrainingLog, draw_curves
+from threedis_train.settings import TrainingSettings
 
-Watch = Callable[[int], Mapping[str, float]]
+SETTINGS = "settings.json"
+Validate = Callable[[int], Mapping[str, float]]
 """Called with the number of finished steps, the averaged weights in place; gives figures to log."""
-_MAY_CHANGE = frozenset({"save_every", "watch_every", "log_every"})
+_REMEDY = "put back the file that the training wrote, or train in another folder"
+_MAY_CHANGE = frozenset({"checkpoint_every", "log_every", "validation"})
 """Settings that change no weight, so that a training may go on with others."""
 
 
@@ -59,49 +61,12 @@ def processes() -> PartialState:
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How long and how fast: everything but the task.
-
-    Args:
-        steps: Optimiser steps.
-        batch: Examples of each process in each forward pass.
-        lr: Greatest learning rate.
-        seed: Seed of weights, batches and noise.
-        warmup: Steps over which the learning rate grows from 0.
-        schedule: What the learning rate does after that.
-        ema: Decay of the averaged weights, which are the result.
-        clip: Greatest norm of the gradient.
-        weight_decay: AdamW's.
-        accumulation: Forward passes of each step.
-        precision: bf16 and fp16 compute in 16 bits and keep weights in 32.
-        save_every: Steps between checkpoints; the newest is kept.
-        watch_every: Steps between calls of ``watch``; None: never.
-        log_every: Steps that a line of the log is the mean of.
-    """
-
-    steps: int
-    batch: int
-    lr: float
-    seed: int = 0
-    warmup: int = 100
-    schedule: Literal["cosine", "constant"] = "cosine"
-    ema: float = 0.999
-    clip: float = 1.0
-    weight_decay: float = 0.01
-    accumulation: int = 1
-    precision: Literal["no", "fp16", "bf16"] = "no"
-    save_every: int = 250
-    watch_every: int | None = None
-    log_every: int = 25
-
-
 def fit(
     task: Task,
-    settings: Settings,
+    settings: TrainingSettings,
     folder: Path,
     progress: Progress = silent,
-    watch: Watch | None = None,
+    validate: Validate | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> Task:
     """Train ``task`` and return it, on the CPU, with its averaged (EMA) weights.
@@ -110,20 +75,21 @@ def fit(
 
     Args:
         task: What to train; its parameters that require a gradient are.
-        settings: How.
+        settings: How; a class that extends them may be given as it is.
         folder: Checkpoints, ``log.jsonl`` and ``settings.json`` go here; a training that it holds
             goes on.
         progress: Told about every step.
-        watch: Called every ``watch_every`` steps and at the end, in the main process.
+        validate: Called every ``validation.every`` steps and at the end, in the main process.
         identity: What else must be the same when a training goes on, JSON-ready.
     Raises:
         OptionError: ``folder`` holds a training with other settings, or one that is at work, or
             this machine cannot compute in that precision.
-        RenderError: The loss or a weight is not finite.
+        WeightsError: The checkpoint in ``folder`` is damaged, or of another model.
+        RenderError: The loss or a weight is not finite, or a checkpoint cannot be written.
     """
     check_precision(settings.precision)
     with _alone(folder):
-        return _fit(_Run(task, settings, folder), progress, watch, identity or {})
+        return _fit(_Run(task, settings, folder), progress, validate, identity or {})
 
 
 def check_precision(precision: str) -> None:
@@ -155,7 +121,9 @@ def _alone(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _fit(run: _Run, progress: Progress, watch: Watch | None, identity: Mapping[str, Any]) -> Task:
+def _fit(
+    run: _Run, progress: Progress, validate: Validate | None, identity: Mapping[str, Any]
+) -> Task:
     settings, task = run.settings, run.task
     run.remember(identity)
     start = run.resume()
@@ -163,14 +131,14 @@ def _fit(run: _Run, progress: Progress, watch: Watch | None, identity: Mapping[s
         losses = run.step(step)
         done = step + 1
         last = done == settings.steps
-        saving = last or done % settings.save_every == 0
+        saving = last or done % settings.checkpoint_every == 0
         run.log.add(done, losses, run.learning_rate, flush=saving)
         if run.main:
             progress("train", done, settings.steps)
-        every = settings.watch_every
-        if watch is not None and (last or (every is not None and done % every == 0)):
-            run.show(watch, done)
-        if saving:  # after the watch, which a kill in between would lose
+        every = settings.validation.every
+        if validate is not None and (last or (every is not None and done % every == 0)):
+            run.show(validate, done)
+        if saving:  # after the validation, which a kill in between would lose
             run.save(done)
     run.ema.copy_to(run.parameters)
     return task.to("cpu").eval()
@@ -179,7 +147,7 @@ def _fit(run: _Run, progress: Progress, watch: Watch | None, identity: Mapping[s
 class _Run:
     """A training at work: the task on its device, and everything a checkpoint holds."""
 
-    def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
+    def __init__(self, task: Task, settings: TrainingSettings, folder: Path) -> None:
         self.task, self.settings, self.folder = task, settings, folder
         on_cpu = processes().device.type == "cpu"
         AcceleratorState._reset_state()  # an earlier training's precision is not this one's
@@ -191,7 +159,10 @@ class _Run:
         set_seed(settings.seed)
         self.parameters = [p for p in task.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            self.parameters, settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+            self.parameters,
+            settings.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=settings.weight_decay,
         )
         name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
         self.schedule = get_scheduler(
@@ -202,7 +173,9 @@ class _Run:
         )
         self.model, self.optimizer = self.accelerator.prepare(task, optimizer)
         self.ema = EMAModel(self.parameters, decay=settings.ema, use_ema_warmup=True, power=0.75)
-        self.accelerator.register_for_checkpointing(self.ema, self.schedule)
+        self.state = TrainingState(
+            task, self.ema, self.optimizer, self.schedule, self.accelerator.scaler
+        )
         self.log = TrainingLog(folder, self.accelerator, settings.log_every)
 
     @property
@@ -223,7 +196,7 @@ class _Run:
                 loss = self.model(**self._batch(step, turn))
                 self.accelerator.backward(loss / passes)
             losses.append(loss.detach())
-        self.accelerator.clip_grad_norm_(self.parameters, settings.clip)
+        self.accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
         self.optimizer.step()
         if not self.accelerator.optimizer_step_was_skipped:  # fp16 feels for its scale
             self.schedule.step()
@@ -235,18 +208,18 @@ class _Run:
         settings, rank = self.settings, self.accelerator.process_index
         number = (settings.seed * 1_000_003 + step) * 64 + rank % 64
         number += turn * 2**40 + rank // 64 * 2**50
-        batch = self.task.batch(settings.batch, torch.Generator().manual_seed(number))
+        batch = self.task.batch(settings.batch_size, torch.Generator().manual_seed(number))
         torch.manual_seed(settings.seed * 7_919 + step + turn * 2**40)
         device = self.accelerator.device
         return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
-    def show(self, watch: Watch, done: int) -> None:
-        """Call ``watch`` with the averaged weights in place."""
+    def show(self, validate: Validate, done: int) -> None:
+        """Call ``validate`` with the averaged weights in place."""
         self.accelerator.wait_for_everyone()
         if self.main:
             self.task.eval()
             with _averaged(self.ema, self.parameters):
-                figures = watch(done)
+                figures = validate(done)
             self.task.train()
             self.log.write(done, figures)
             draw_curves(self.folder)
@@ -254,10 +227,13 @@ class _Run:
 
     def remember(self, identity: Mapping[str, Any]) -> None:
         """Keep what the training was started with; going on with something else is refused."""
-        facts = {**asdict(self.settings), "processes": self.accelerator.num_processes, **identity}
+        facts = {
+            **self.settings.facts(),
+            "processes": self.accelerator.num_processes,
+            **identity,
+        }
         now = json.loads(json.dumps(facts))
-        path = self.folder / "settings.json"
-        before = json.loads(path.read_text()) if path.exists() else now
+        before = _remembered(self.folder) or now
         free = _MAY_CHANGE | ({"steps"} if self.settings.schedule == "constant" else set())
         changed = [k for k in now if k not in free and k in before and now[k] != before[k]]
         if changed:
@@ -269,47 +245,49 @@ class _Run:
         self.accelerator.wait_for_everyone()
         if self.main:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, (json.dumps(now, indent=1) + "\n").encode())
+            text = json.dumps(now, indent=1) + "\n"
+            write_atomically(self.folder / SETTINGS, text.encode())
 
     def resume(self) -> int:
         """Load the newest checkpoint, if there is one; the number of steps it has done."""
-        newest = max(_complete(self.folder), key=_step_of, default=None)
-        start = 0 if newest is None else _step_of(newest)
+        newest = newest_checkpoint(self.folder)
+        start = 0 if newest is None else steps_of(newest)
         if start > self.settings.steps:
             raise OptionError(
                 f"{self.folder} holds a training of {start} steps already; steps is "
                 f"{self.settings.steps}: set it to more, or train in another folder"
             )
-        if newest is not None:
-            self.accelerator.load_state(str(newest))
         self.ema.to(self.accelerator.device)
+        if newest is not None:
+            self.state.load(newest)
         self.log.start(start)
         return start
 
     def save(self, step: int) -> None:
-        """Keep a checkpoint; it counts once its ``complete`` file is there, then others go."""
+        """Keep a checkpoint, in place of the one before; no process goes on before it is there."""
         if not all(bool(p.isfinite().all()) for p in self.parameters):
             raise RenderError(
                 f"a weight is not finite at step {step}; lower the learning rate. The newest "
                 "checkpoint is from before"
             )
         self.accelerator.wait_for_everyone()
-        target = self.folder / f"step-{step}"
-        self.accelerator.save_state(str(target), safe_serialization=False)
-        self.accelerator.wait_for_everyone()
         if self.main:
-            (target / "complete").touch()
-            for old in self.folder.glob("step-*"):
-                if old != target:
-                    shutil.rmtree(old)
+            self.state.save(self.folder, step)
+        self.accelerator.wait_for_everyone()
 
 
-def _complete(folder: Path) -> Sequence[Path]:
-    return [path for path in folder.glob("step-*") if (path / "complete").exists()]
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
+def _remembered(folder: Path) -> dict[str, Any] | None:
+    """What the training in ``folder`` was started with; None: there is none."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{path} is damaged, {error!s:.100}; {_REMEDY}") from None
+    if not isinstance(found, dict):
+        raise OptionError(f"{path} is damaged, it holds no JSON object; {_REMEDY}")
+    return found
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,30 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The rows of a training's log; a last line that was cut off is left out."""
+    """The rows of a training's log; lines that are none, such as one cut off, are left out."""
     path = folder / LOG
     if not path.exists():
         return []
-    rows: list[dict[str, float]] = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    rows = (_row(line) for line in path.read_bytes().splitlines())
+    return [row for row in rows if row is not None]
+
+
+def _row(line: bytes) -> dict[str, float] | None:
+    """Figures by name, a whole step among them; None: the line is something else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    if not all(type(value) is float or _is_small(value) for value in row.values()):
+        return None
+    return row
+
+
+def _is_small(value: Any) -> bool:
+    """True for a whole number that a curve can show."""
+    return type(value) is int and abs(value) < 2**53
 
 
 def draw_curves(folder: Path) -> Path | None:
@@ -104,8 +118,10 @@ def draw_curves(folder: Path) -> Path | None:
     axes.grid(alpha=0.3, which="both")
     if names:
         axes.legend(frameon=False)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
     path = folder / CURVE
-    figure.savefig(path, dpi=120)
+    write_atomically(path, drawn.getvalue())
     return path
 
 

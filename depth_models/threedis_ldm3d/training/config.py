@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from threedis_core.errors import OptionError
 from threedis_core.files.documents import read_document
@@ -16,111 +16,126 @@ from threedis_core.run.config import Choice
 from threedis_diffusers.weight_files import PICKLES, SAFETENSORS
 from threedis_ldm3d.options import PUBLISHED
 from threedis_ldm3d.training.examples import DataSource
-from threedis_train.engine import Settings
+from threedis_train.settings import (
+    Accumulation,
+    BatchSize,
+    CheckpointEvery,
+    Decay,
+    LearningRate,
+    LogEvery,
+    Schedule,
+    Steps,
+    TrainingSettings,
+    ValidateEvery,
+    ValidationSettings,
+    Warmup,
+)
 
 MODEL_OPTIONS = ("model", "unet", "adapter")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+class ValidationConfig(ValidationSettings):
+    """How a training shows what it has learnt."""
+
+    every: ValidateEvery = 1000
+    examples: int = Field(
+        64,
+        ge=0,
+        description="The last so many examples are never trained on: their loss is measured, and "
+        "their layouts are drawn.",
+    )
+    pictures: int = Field(8, ge=0, le=64, description="How many of them are drawn.")
+    steps: int = Field(30, ge=1, le=1000, description="Denoising steps of each depth map.")
+    guidance: float = Field(
+        6.5, ge=0, allow_inf_nan=False, description="Their classifier-free guidance scale."
+    )
+    seed: int = Field(0, ge=0, description="Their seed.")
 
 
-class ValidationConfig(_Part):
-    """How a training shows what it has learnt.
-
-    Args:
-        every: Steps between validations; null: only at the end.
-        examples: The last so many examples are never trained on: their loss is measured, and
-            their layouts are drawn.
-        pictures: How many of them are drawn.
-        steps: Denoising steps of each depth map.
-        guidance: Their classifier-free guidance scale.
-        seed: Their seed.
-    """
-
-    every: int | None = Field(1000, ge=1)
-    examples: int = Field(64, ge=0)
-    pictures: int = Field(8, ge=0, le=64)
-    steps: int = Field(30, ge=1, le=1000)
-    guidance: float = Field(6.5, ge=0, allow_inf_nan=False)
-    seed: int = Field(0, ge=0)
-
-
-class TrainingConfig(_Part):
+class TrainingConfig(TrainingSettings):
     """Everything a training of the depth stage can be told; the defaults are the adapter's.
 
     Paths are relative to the file.
-
-    Args:
-        train: ``adapter``: the layout adapter, the U-Net stays as it is. ``unet``: the U-Net
-            becomes a text-to-depth one, the stage before.
-        model: Folder or hub id of a pipeline whose VAE makes pictures of 4 channels (red, green,
-            blue, depth) or 1 (depth).
-        unet: Weights for its U-Net: a file, a folder or a hub id; null: its own, which is where
-            training the U-Net starts unless this says otherwise.
-        adapter: Layout adapter to start from; null: a new one.
-        box_width: Width of a new adapter's box encoder.
-        data: Where the examples are.
-        depth_estimator: What makes the depth of pictures without a depth map, with its options.
-        size: Side of the training pictures in pixels, a multiple of 8; pictures are stretched to a
-            square.
-        most_bad: Greatest share of examples that may be unusable.
-        steps: Optimiser steps.
-        batch_size: Examples of each process in each forward pass.
-        accumulation: Forward passes of each step.
-        learning_rate: Greatest learning rate.
-        warmup: Steps over which it grows from 0.
-        schedule: What it does after that.
-        weight_decay: AdamW's.
-        max_grad_norm: Greatest norm of the gradient.
-        ema: Decay of the averaged weights, which are the result.
-        precision: bf16 and fp16 compute in 16 bits and keep weights in 32.
-        timesteps: First and last timestep that noise is drawn for; null: 500 to 999 for the
-            adapter, which works while the layout is made, and all of them for the U-Net.
-        pyramid_noise: Strength of the multi-resolution noise; 0: plain noise.
-        most_instances: Phases: the adapter is told of at most so many instances an example.
-        caption_dropout: Share of examples whose caption is left out.
-        fusion: The adapter is trained with the regional fusion in the other layers, as it is used.
-        repeat_prompt: Nouns are repeated as in the published scripts.
-        checkpoint_every: Steps between checkpoints; the newest is kept.
-        log_every: Steps that a point of the loss curve is the mean of.
-        validation: How the training shows what it has learnt.
-        seed: Seed of weights, batches and noise.
-        cache: Folder of labels and latents; null: ``cache`` in ``out``.
-        out: Folder of the training; one that it holds goes on.
     """
 
-    train: Literal["adapter", "unet"] = "adapter"
-    model: str = Field("Intel/ldm3d-4c", min_length=1)
-    unet: str | None = Field(PUBLISHED, min_length=1)
-    adapter: str | None = Field(None, min_length=1)
-    box_width: int = Field(512, ge=8)
-    data: DataSource
-    depth_estimator: Choice | None = Choice(name="depth-anything")
-    size: int = Field(512, ge=32, le=4096, multiple_of=8)
-    most_bad: float = Field(0.05, ge=0, le=1)
-    steps: int = Field(50_000, ge=1)
-    batch_size: int = Field(4, ge=1)
-    accumulation: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
-    warmup: int = Field(2000, ge=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
-    max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=False)
-    ema: float = Field(0.9999, ge=0, lt=1)
-    precision: Literal["no", "fp16", "bf16"] = "no"
-    timesteps: tuple[int, int] | None = None
-    pyramid_noise: float = Field(0.3, ge=0, lt=1)
-    most_instances: int = Field(7, ge=1, le=29)
-    caption_dropout: float = Field(0.1, ge=0, le=1)
-    fusion: bool = True
-    repeat_prompt: bool = False
-    checkpoint_every: int = Field(1000, ge=1)
-    log_every: int = Field(10, ge=1)
-    validation: ValidationConfig = ValidationConfig()
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    cache: Path | None = None
-    out: Path
+    steps: Steps = 50_000
+    batch_size: BatchSize = 4
+    accumulation: Accumulation = 8
+    learning_rate: LearningRate = 1e-4
+    warmup: Warmup = 2000
+    schedule: Schedule = "constant"
+    ema: Decay = 0.9999
+    checkpoint_every: CheckpointEvery = 1000
+    log_every: LogEvery = 10
+    validation: ValidationConfig = Field(
+        ValidationConfig(), description="How the training shows what it has learnt."
+    )
+    train: Literal["adapter", "unet"] = Field(
+        "adapter",
+        description="adapter: the layout adapter, the U-Net stays as it is. unet: the U-Net "
+        "becomes a text-to-depth one, the stage before.",
+    )
+    model: str = Field(
+        "Intel/ldm3d-4c",
+        min_length=1,
+        description="Folder or hub id of a pipeline whose VAE makes pictures of 4 channels (red, "
+        "green, blue, depth) or 1 (depth).",
+    )
+    unet: str | None = Field(
+        PUBLISHED,
+        min_length=1,
+        description="Weights for its U-Net: a file, a folder or a hub id; null: its own, which is "
+        "where training the U-Net starts unless this says otherwise.",
+    )
+    adapter: str | None = Field(
+        None, min_length=1, description="Layout adapter to start from; null: a new one."
+    )
+    box_width: int = Field(512, ge=8, description="Width of a new adapter's box encoder.")
+    data: DataSource = Field(description="Where the examples are.")
+    depth_estimator: Choice | None = Field(
+        Choice(name="depth-anything"),
+        description="What makes the depth of pictures without a depth map, with its options.",
+    )
+    size: int = Field(
+        512,
+        ge=32,
+        le=4096,
+        multiple_of=8,
+        description="Side of the training pictures in pixels, a multiple of 8; pictures are "
+        "stretched to a square.",
+    )
+    most_bad: float = Field(
+        0.05, ge=0, le=1, description="Greatest share of examples that may be unusable."
+    )
+    timesteps: tuple[int, int] | None = Field(
+        None,
+        description="First and last timestep that noise is drawn for; null: 500 to 999 for the "
+        "adapter, which works while the layout is made, and all of them for the U-Net.",
+    )
+    pyramid_noise: float = Field(
+        0.3, ge=0, lt=1, description="Strength of the multi-resolution noise; 0: plain noise."
+    )
+    most_instances: int = Field(
+        7,
+        ge=1,
+        le=29,
+        description="Phases: the adapter is told of at most so many instances an example.",
+    )
+    caption_dropout: float = Field(
+        0.1, ge=0, le=1, description="Share of examples whose caption is left out."
+    )
+    fusion: bool = Field(
+        True,
+        description="The adapter is trained with the regional fusion in the other layers, as it "
+        "is used.",
+    )
+    repeat_prompt: bool = Field(
+        False, description="Nouns are repeated as in the published scripts."
+    )
+    cache: Path | None = Field(
+        None, description="Folder of labels and latents; null: cache in out."
+    )
+    out: Path = Field(description="Folder of the training; one that it holds goes on.")
 
     @model_validator(mode="before")
     @classmethod
@@ -152,25 +167,6 @@ class TrainingConfig(_Part):
     def cache_folder(self) -> Path:
         """Where labels and latents are kept."""
         return self.out / "cache" if self.cache is None else self.cache
-
-    def settings(self) -> Settings:
-        """What the training loop is told."""
-        return Settings(
-            steps=self.steps,
-            batch=self.batch_size,
-            lr=self.learning_rate,
-            seed=self.seed,
-            warmup=self.warmup,
-            schedule=self.schedule,
-            ema=self.ema,
-            clip=self.max_grad_norm,
-            weight_decay=self.weight_decay,
-            accumulation=self.accumulation,
-            precision=self.precision,
-            save_every=self.checkpoint_every,
-            watch_every=self.validation.every,
-            log_every=self.log_every,
-        )
 
     @classmethod
     def load(cls, path: str | Path, changes: tuple[str, ...] = ()) -> TrainingConfig:

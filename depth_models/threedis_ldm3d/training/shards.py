@@ -6,9 +6,8 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -60,10 +59,20 @@ class Shard:
     bad: tuple[BadExample, ...]
 
     def read(self, rows: Sequence[int]) -> Tensor:
-        """Those rows of the file, and no others, from a memory map."""
-        with safe_open(self.file, "pt") as opened:
-            part = opened.get_slice(ROWS)
-            return torch.cat([part[row : row + 1] for row in rows])
+        """Those rows of the file, and no others, from a memory map.
+
+        Raises:
+            DataError: The file is not what it was when the cache was opened.
+        """
+        try:
+            with safe_open(self.file, "pt") as opened:
+                part = opened.get_slice(ROWS)
+                return torch.cat([part[row : row + 1] for row in rows])
+        except (OSError, SafetensorError, IndexError) as error:
+            raise DataError(
+                f"{self.file}: cannot be read any more ({error!s:.100}); start again, and it is "
+                "made again"
+            ) from error
 
 
 class Shards:
@@ -126,7 +135,7 @@ class Shards:
             DataError: It cannot be written.
         """
         inputs = _inputs(examples)
-        if self._is_whole(number) and (shard := self._load(number, inputs)):
+        if self._is_whole(number) and (shard := self._load(number, inputs, len(examples))):
             return shard
         return self._write(number, inputs, make(number, examples))
 
@@ -182,24 +191,30 @@ class Shards:
         warnings.warn(f"{file}: corrupt, its checksum is wrong; it is made again", stacklevel=2)
         return False
 
-    def _load(self, number: int, inputs: str) -> Shard | None:
-        """The shard's header, or None if other things went into it."""
+    def _load(self, number: int, inputs: str, count: int) -> Shard | None:
+        """The shard of ``count`` examples, or None if the file is that of something else."""
         file = self._file(number)
         try:
             with safe_open(file, "pt") as opened:
-                header: dict[str, Any] = json.loads((opened.metadata() or {}).get(HEADER, "{}"))
-        except SafetensorError as error:
-            raise DataError(f"{file}: no safetensors file: {error}; delete it") from error
-        if (header.get("fingerprint"), header.get("inputs")) != (self.fingerprint, inputs):
+                header = json.loads((opened.metadata() or {})[HEADER])
+                rows = opened.get_slice(ROWS).get_shape()[0]
+            if (header["fingerprint"], header["inputs"]) != (self.fingerprint, inputs):
+                return None
+            kept = tuple(header["kept"])
+            bad = tuple(BadExample(**one) for one in header["bad"])
+        except (OSError, SafetensorError, ValueError, LookupError, TypeError, RecursionError):
             return None
-        bad = tuple(BadExample(**one) for one in header["bad"])
-        return Shard(file, tuple(header["kept"]), bad)
+        places = range(count)
+        fits = len(kept) == rows and all(type(place) is int and place in places for place in kept)
+        told = all(isinstance(text, str) for example in bad for text in astuple(example))
+        return Shard(file, kept, bad) if fits and told else None
 
     def _need(self, number: int) -> Shard:
         file = self._file(number)
         shard = None
         if file.is_file() and self._sidecar(number).is_file():
-            shard = self._load(number, _inputs(self._part(number)))
+            part = self._part(number)
+            shard = self._load(number, _inputs(part), len(part))
         if shard is None:
             raise DataError(f"{file}: not built; build it, and wait for every process that does")
         return shard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def _train(
     task = kind(loaded, options, examples, numbers, config)
     validation = Validation(task, loaded, options, examples, held_out, config)
 
-    def watch(step: int) -> dict[str, float]:
+    def validate(step: int) -> dict[str, float]:
         validation.draw(config.out / "validation" / f"step-{step:06d}.png")
         loss = validation.loss()
         if loss is None:
@@ -127,7 +127,7 @@ def _train(
         )
     identity = _identity(config, loaded, examples)
     with quiet():
-        fit(task, config.settings(), config.out, progress, watch, identity)
+        fit(task, config, config.out, progress, validate, identity)
     if processes().is_main_process:
         _save(config, loaded, identity)
     processes().wait_for_everyone()
@@ -208,18 +208,27 @@ def _identity(
 ) -> dict[str, Any]:
     """What a training must keep to be the same one, beside its settings; no folders."""
     told = "\n".join(json.dumps(one.layout.to_dict()) for one in examples.examples)
-    fields = ("train", "box_width", "size", "pyramid_noise", "most_instances", "caption_dropout")
+    fields = ("train", "size", "pyramid_noise", "most_instances", "caption_dropout")
     kept = config.model_dump(include={*fields, "fusion", "repeat_prompt"})
     models = {name: getattr(config, name) for name in ("model", "unet", "adapter")}
     return {
         **kept,
         **{name: value and Path(value).name for name, value in models.items()},
+        **_adapter_facts(config, loaded.adapter),
         "timesteps": list(config.noise_range),
         "held_out": config.validation.examples,
         "examples": hashlib.sha256(told.encode()).hexdigest(),
         "latents": examples.fingerprint,
         "weights": _checksum(loaded.pipeline.unet, loaded.pipeline.text_encoder),
     }
+
+
+def _adapter_facts(config: TrainingConfig, adapter: LayoutAdapter | None) -> dict[str, Any]:
+    """What the adapter is that training starts from; a new one comes from the seed."""
+    if adapter is None:
+        return {}
+    given = {} if config.adapter is None else {"adapter_weights": _checksum(adapter)}
+    return {"box_width": adapter.box_width, **given}
 
 
 def _checksum(*modules: nn.Module) -> str:
@@ -238,7 +247,7 @@ def _result(config: TrainingConfig) -> Path:
 
 def _save(config: TrainingConfig, loaded: LoadedDepthPipeline, identity: dict[str, Any]) -> None:
     """Write the trained weights; their header says how they were made."""
-    training = {**identity, **asdict(config.settings())}
+    training = {**identity, **config.facts()}
     header = {"training": json.dumps(training, sort_keys=True)}
     if loaded.adapter is not None:
         save_adapter(loaded.adapter, _result(config), header)

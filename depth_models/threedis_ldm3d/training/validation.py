@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from threedis_core.drawing.layout import draw_layout
+from threedis_core.files.atomic import write_atomically
 from threedis_core.values.layout import Layout
 from threedis_ldm3d.batch import DepthBatch, generate_depth, read_as_nouns
 from threedis_ldm3d.loading import LoadedDepthPipeline
@@ -84,7 +86,9 @@ class Validation:
                 cell = picture.resize((CELL, CELL), Image.Resampling.LANCZOS)
                 sheet.paste(cell, (place * (CELL + GAP), row * (CELL + GAP)))
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+        encoded = BytesIO()
+        sheet.save(encoded, format="PNG")
+        write_atomically(path, encoded.getvalue())
 
     def _made(self, layouts: Sequence[Layout]) -> list[Tensor]:
         side, most = self._config.size, self._config.batch_size

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,8 @@ from threedis_pocket.training.recipes import run_recipe
 from threedis_pocket.training.text import TextTask
 from threedis_pocket.training.vae import VaeTask, normalise_latents
 from threedis_pocket.world import COLOURS, SHAPES
-from threedis_train.engine import Settings, fit
+from threedis_train.engine import fit
+from threedis_train.settings import TrainingSettings
 
 
 class KilledError(Exception):
@@ -34,7 +34,9 @@ def text_task() -> TextTask:
 
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    settings = Settings(steps=6, batch=4, lr=1e-3, warmup=2, save_every=2)
+    settings = TrainingSettings(
+        steps=6, batch_size=4, learning_rate=1e-3, warmup=2, checkpoint_every=2
+    )
 
     def kill(stage: str, done: int, total: int) -> None:
         if done == 5:
@@ -53,10 +55,10 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None
 
 
 def test_going_on_with_other_settings_is_refused(tmp_path: Path) -> None:
-    settings = Settings(steps=1, batch=2, lr=1e-3)
+    settings = TrainingSettings(steps=1, batch_size=2, learning_rate=1e-3)
     fit(text_task(), settings, tmp_path)
     with pytest.raises(OptionError, match="seed 0 -> 1"):
-        fit(text_task(), replace(settings, seed=1), tmp_path)
+        fit(text_task(), settings.model_copy(update={"seed": 1}), tmp_path)
 
 
 def test_latents_are_made_anew_for_another_autoencoder(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_latents_are_made_anew_for_another_autoencoder(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    settings = Settings(steps=75, batch=16, lr=4e-3, warmup=5)
+    settings = TrainingSettings(steps=75, batch_size=16, learning_rate=4e-3, warmup=5)
     fit(text_task(), settings, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [25, 50, 75]

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from threedis_core.errors import OptionError
+from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
@@ -53,20 +54,21 @@ from threedis_pocket.training.diffusion import (
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
-from threedis_train.engine import Settings, fit, processes
+from threedis_train.engine import fit, processes
+from threedis_train.settings import TrainingSettings
 
 PICTURES = 12288
-VAE = Settings(steps=2400, batch=8, lr=2e-3, ema=0.995)
-FLUX_VAE = Settings(steps=1800, batch=8, lr=2e-3, ema=0.995)
-DEPTH_VAE = Settings(steps=1200, batch=8, lr=2e-3, ema=0.995)
-TEXT = Settings(steps=500, batch=96, lr=1e-3, ema=0.995)
-OPENCLIP = Settings(steps=600, batch=96, lr=1e-3, ema=0.995)
-T5 = Settings(steps=400, batch=96, lr=3e-3, ema=0.995)
-SD21 = Settings(steps=600, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
-SDXL = Settings(steps=450, batch=16, lr=1.2e-3, ema=0.995, warmup=50)
-FLUX = Settings(steps=2400, batch=16, lr=1.5e-3, ema=0.998, warmup=150)
-FLUX_GUIDED = Settings(steps=400, batch=10, lr=8e-4, ema=0.99, warmup=30)
-SD15 = Settings(steps=3600, batch=16, lr=1.2e-3, ema=0.998, warmup=200)
+VAE = TrainingSettings(steps=2400, batch_size=8, learning_rate=2e-3, ema=0.995)
+FLUX_VAE = TrainingSettings(steps=1800, batch_size=8, learning_rate=2e-3, ema=0.995)
+DEPTH_VAE = TrainingSettings(steps=1200, batch_size=8, learning_rate=2e-3, ema=0.995)
+TEXT = TrainingSettings(steps=500, batch_size=96, learning_rate=1e-3, ema=0.995)
+OPENCLIP = TrainingSettings(steps=600, batch_size=96, learning_rate=1e-3, ema=0.995)
+T5 = TrainingSettings(steps=400, batch_size=96, learning_rate=3e-3, ema=0.995)
+SD21 = TrainingSettings(steps=600, batch_size=16, learning_rate=1.2e-3, ema=0.995, warmup=50)
+SDXL = TrainingSettings(steps=450, batch_size=16, learning_rate=1.2e-3, ema=0.995, warmup=50)
+FLUX = TrainingSettings(steps=2400, batch_size=16, learning_rate=1.5e-3, ema=0.998, warmup=150)
+FLUX_GUIDED = TrainingSettings(steps=400, batch_size=10, learning_rate=8e-4, ema=0.99, warmup=30)
+SD15 = TrainingSettings(steps=3600, batch_size=16, learning_rate=1.2e-3, ema=0.998, warmup=200)
 
 
 def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
@@ -75,20 +77,22 @@ def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
         return pictures(work / "data", "train", PICTURES, progress)
 
 
-def train_vae(work: Path, settings: Settings = VAE, progress: Progress = silent) -> Path:
+def train_vae(work: Path, settings: TrainingSettings = VAE, progress: Progress = silent) -> Path:
     """Train the U-Nets' autoencoder; save it as ``work/vae/model``."""
     data = train_pictures(work, progress)
     return _train_vae(build_vae, 0.0, data, work / "vae", settings, progress)
 
 
-def train_flux_vae(work: Path, settings: Settings = FLUX_VAE, progress: Progress = silent) -> Path:
+def train_flux_vae(
+    work: Path, settings: TrainingSettings = FLUX_VAE, progress: Progress = silent
+) -> Path:
     """Train FLUX's autoencoder on pictures and depth maps; save it as ``work/flux-vae/model``."""
     data = train_pictures(work, progress)
     return _train_vae(build_flux_vae, 0.2, data, work / "flux-vae", settings, progress)
 
 
 def train_depth_vae(
-    work: Path, settings: Settings = DEPTH_VAE, progress: Progress = silent
+    work: Path, settings: TrainingSettings = DEPTH_VAE, progress: Progress = silent
 ) -> Path:
     """Train the depth model's autoencoder on depth maps; save it as ``work/depth-vae/model``."""
     data = train_pictures(work, progress)
@@ -101,7 +105,7 @@ def _train_vae(
     depth_share: float,
     data: Pictures,
     folder: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     progress: Progress,
 ) -> Path:
     """Train an autoencoder and normalise its latents."""
@@ -112,7 +116,7 @@ def _train_vae(
     return _save(vae, folder / "model")
 
 
-def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silent) -> Path:
+def train_text(work: Path, settings: TrainingSettings = TEXT, progress: Progress = silent) -> Path:
     """Train CLIP's text encoder; save it and its tokenizer under ``work/text``."""
     tokenizer = build_tokenizer()
     ids = len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -120,7 +124,9 @@ def train_text(work: Path, settings: Settings = TEXT, progress: Progress = silen
     return _train_text(TextTask, build, tokenizer, work / "text", settings, progress)
 
 
-def train_openclip(work: Path, settings: Settings = OPENCLIP, progress: Progress = silent) -> Path:
+def train_openclip(
+    work: Path, settings: TrainingSettings = OPENCLIP, progress: Progress = silent
+) -> Path:
     """Train the text encoder of SD2.1 and SDXL; save it as ``work/openclip/text_encoder``."""
     tokenizer = build_tokenizer()
     ids = len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -128,7 +134,7 @@ def train_openclip(work: Path, settings: Settings = OPENCLIP, progress: Progress
     return _train_text(OpenClipTask, build, tokenizer, work / "openclip", settings, progress)
 
 
-def train_t5(work: Path, settings: Settings = T5, progress: Progress = silent) -> Path:
+def train_t5(work: Path, settings: TrainingSettings = T5, progress: Progress = silent) -> Path:
     """Train FLUX's T5; save it and its tokenizer under ``work/t5``."""
     tokenizer = build_t5_tokenizer()
     build = partial(build_t5, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
@@ -140,7 +146,7 @@ def _train_text(
     build: Callable[[], Any],
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
-    settings: Settings,
+    settings: TrainingSettings,
     progress: Progress,
 ) -> Path:
     """Train a text encoder; save it beside its tokenizer."""
@@ -151,7 +157,7 @@ def _train_text(
     return _save(encoder, folder / "text_encoder")
 
 
-def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silent) -> Path:
+def train_sd15(work: Path, settings: TrainingSettings = SD15, progress: Progress = silent) -> Path:
     """Train U-Net and ControlNet together on the VAE's latents; save both under ``work/sd15``."""
 
     def task(data: Pictures, latents: np.ndarray) -> DiffusionTask:
@@ -161,7 +167,7 @@ def train_sd15(work: Path, settings: Settings = SD15, progress: Progress = silen
     return _train_unet(task, work, "sd15", settings, progress)
 
 
-def train_sd21(work: Path, settings: Settings = SD21, progress: Progress = silent) -> Path:
+def train_sd21(work: Path, settings: TrainingSettings = SD21, progress: Progress = silent) -> Path:
     """The same for SD2.1, from SD1.5's weights where they fit; save both under ``work/sd21``."""
 
     def task(data: Pictures, latents: np.ndarray) -> DiffusionTask:
@@ -172,7 +178,7 @@ def train_sd21(work: Path, settings: Settings = SD21, progress: Progress = silen
     return _train_unet(task, work, "sd21", settings, progress)
 
 
-def train_sdxl(work: Path, settings: Settings = SDXL, progress: Progress = silent) -> Path:
+def train_sdxl(work: Path, settings: TrainingSettings = SDXL, progress: Progress = silent) -> Path:
     """The same for SDXL, from SD1.5's weights where they fit; save both under ``work/sdxl``."""
 
     def task(data: Pictures, latents: np.ndarray) -> DiffusionTask:
@@ -188,7 +194,7 @@ def _train_unet(
     make_task: Callable[[Pictures, np.ndarray], DiffusionTask],
     work: Path,
     name: str,
-    settings: Settings,
+    settings: TrainingSettings,
     progress: Progress,
 ) -> Path:
     data = train_pictures(work, progress)
@@ -213,7 +219,7 @@ def _from_sd15(
     return unet, controlnet
 
 
-def train_flux(work: Path, settings: Settings = FLUX, progress: Progress = silent) -> Path:
+def train_flux(work: Path, settings: TrainingSettings = FLUX, progress: Progress = silent) -> Path:
     """Train FLUX's transformer on its VAE's latents and depth; save it as ``work/flux/model``."""
     parts = _flux_parts(work, progress)
     set_seed(settings.seed)
@@ -223,7 +229,7 @@ def train_flux(work: Path, settings: Settings = FLUX, progress: Progress = silen
 
 
 def train_flux_guided(
-    work: Path, settings: Settings = FLUX_GUIDED, progress: Progress = silent
+    work: Path, settings: TrainingSettings = FLUX_GUIDED, progress: Progress = silent
 ) -> Path:
     """Distil guidance into the trained transformer; save it as ``work/flux-guided/model``."""
     parts = _flux_parts(work, progress)
@@ -271,8 +277,8 @@ class Recipe:
         needs: Trained parts that must be in the work folder.
     """
 
-    train: Callable[[Path, Settings, Progress], Path]
-    settings: Settings
+    train: Callable[[Path, TrainingSettings, Progress], Path]
+    settings: TrainingSettings
     needs: tuple[str, ...] = ()
 
 
@@ -308,12 +314,15 @@ def run_recipe(
     """Train one model by its recipe's name; ``steps`` and ``seed`` override the recipe's.
 
     Raises:
-        OptionError: A model that this one builds on has not been trained in ``work`` yet.
+        OptionError: A model that this one builds on has not been trained in ``work`` yet, or a
+            setting does not fit.
     """
     recipe = RECIPES[name]
     require(work, *recipe.needs)
     changes = {k: v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
-    return recipe.train(work, replace(recipe.settings, **changes), progress)
+    told = {**recipe.settings.model_dump(), **changes}
+    settings = validate_options(TrainingSettings, told, f"recipe '{name}'")
+    return recipe.train(work, settings, progress)
 
 
 def load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
