@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from threedis_core.cli import streams
 from threedis_core.cli.arguments import ImageId, LayoutFile
 
 DEFAULT_SIDE = 512
@@ -40,7 +41,7 @@ def check_command(
     facts = [f"{count} instance{'' if count == 1 else 's'}"]
     facts += [f"{masks} of them with a mask"] if masks else []
     facts += [f"{layout.width} x {layout.height}"] if layout.width else []
-    typer.echo(f"{file}: ok, {', '.join(facts)}")
+    streams.echo(f"{file}: ok, {', '.join(facts)}")
 
 
 def draw_command(
@@ -52,17 +53,12 @@ def draw_command(
 ) -> None:
     """Draw a layout's boxes and prompts into a PNG."""
     from threedis_core.drawing.layout import draw_layout
-    from threedis_core.errors import OptionError
-    from threedis_core.files.atomic import check_writable
+    from threedis_core.files.png import check_png, write_png
     from threedis_core.formats.layout_files import read_layout
-    from threedis_core.run.folder import write_png
 
     out = out or Path(f"{file.stem}-layout.png")
-    if out.suffix.lower() != ".png":
-        raise OptionError(f"--out {out}: expected a name that ends in .png; a PNG is written")
-    check_writable(out)
+    check_png(out, "--out")
     layout = read_layout(file, image_id)
     picture = draw_layout(layout, layout.width or DEFAULT_SIDE, layout.height or DEFAULT_SIDE)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out, picture)
-    typer.echo(out)
+    streams.echo(out)

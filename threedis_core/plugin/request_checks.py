@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threedis_core.errors import LayoutError, OptionError
-from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE
+from threedis_core.files import limits
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.suggest import did_you_mean
 
@@ -43,7 +43,7 @@ def check_size(width: int, height: int, capabilities: Capabilities, renderer: st
     Raises:
         OptionError: The size does not fit.
     """
-    check_pixels(width, height, f"renderer '{renderer}'")
+    limits.check_size(width, height, OptionError, f"a picture by renderer '{renderer}' of")
     multiple = capabilities.size_multiple
     for side, value in (("width", width), ("height", height)):
         if value % multiple:
@@ -52,22 +52,6 @@ def check_size(width: int, height: int, capabilities: Capabilities, renderer: st
                 f"{side} is {value}, but renderer '{renderer}' needs multiples of {multiple}; "
                 f"use {nearest}"
             )
-
-
-def check_pixels(width: int, height: int, what: str) -> None:
-    """Refuse the size of a picture or a depth map that no machine should be asked for.
-
-    Raises:
-        OptionError: More than 16384 pixels along a side or 2**26 in all, or less than one.
-    """
-    for side, value in (("width", width), ("height", height)):
-        if not 1 <= value <= MAX_SIDE:
-            raise OptionError(f"{side} is {value} for {what}; expected 1..{MAX_SIDE} pixels")
-    if width * height > MAX_PIXELS:
-        raise OptionError(
-            f"{width} x {height} pixels for {what}; expected at most {MAX_PIXELS} in all, such as "
-            "8192 x 8192: make it smaller"
-        )
 
 
 def check_instance_count(count: int, capabilities: Capabilities, renderer: str) -> None:

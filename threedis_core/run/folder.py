@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from threedis_core.drawing.layout import draw_layout
 from threedis_core.errors import InputError, OptionError, RenderError
 from threedis_core.files.atomic import check_writable, write_atomically
+from threedis_core.files.png import write_png
 from threedis_core.run.result import RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
@@ -29,6 +28,8 @@ RUNS = Path("runs")
 SLUG_LENGTH = 40
 CLAIM = ".threedis-run"
 """A file that is in a run's folder while the run is at work."""
+PROVENANCE = "threedis"
+"""The keyword of the text in a PNG that holds a picture's provenance as JSON."""
 ATTEMPTS = 100
 """How often a folder is made again that others keep taking away."""
 
@@ -160,7 +161,7 @@ class RunFolder:
         if self.path is None:
             return image
         with _named_failures(self.path / f"{image.renderer}-seed{image.seed}.png") as file:
-            write_png(file, image.image, image.provenance)
+            write_png(file, image.image, {PROVENANCE: json.dumps(image.provenance)})
         return replace(image, file=file)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
@@ -171,20 +172,6 @@ class RunFolder:
             write_atomically(file, (json.dumps(record, indent=2) + "\n").encode())
 
 
-def write_png(path: Path, image: Image.Image, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write a PNG; ``provenance`` goes into its text chunk ``threedis`` as JSON.
-
-    Raises:
-        OSError: The file cannot be written; nothing is left of it.
-    """
-    text = PngInfo()
-    if provenance is not None:
-        text.add_text("threedis", json.dumps(provenance))
-    file = io.BytesIO()
-    image.save(file, format="PNG", pnginfo=text)
-    write_atomically(path, file.getvalue())
-
-
 def read_provenance(path: Path) -> dict[str, Any]:
     """The provenance in a PNG that a run has written.
 
@@ -192,7 +179,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
         OptionError: The picture has none.
     """
     with Image.open(path) as image:
-        text = image.info.get("threedis")
+        text = image.info.get(PROVENANCE)
     if not isinstance(text, str):
         raise OptionError(f"{path} has no ThreeDIS provenance; it was not written by a run")
     return json.loads(text)

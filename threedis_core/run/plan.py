@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import sqrt
 
 from threedis_core.errors import OptionError
+from threedis_core.files import limits
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, RegionRefiner, RenderBackend
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.plugin.request_checks import (
     check_instance_count,
-    check_pixels,
     check_seed,
     check_size,
 )
@@ -121,7 +121,7 @@ def plan_run(
     largest = max((one.default_size for one in able.values()), key=lambda size: size[0] * size[1])
     source = _depth_source(config, depth, asked or largest, registry, libraries)
     depth_size = (source.width, source.height) if isinstance(source, DepthMap) else source.size
-    check_pixels(*depth_size, "depth")
+    limits.check_size(*depth_size, OptionError, "a depth map of")
     planned: list[PlannedRenderer] = []
     warnings: list[str] = []
     for name, backend in backends.items():
@@ -168,7 +168,7 @@ def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> P
     """
     check_seed(config.depth_seed)
     size = _asked_size(config, layout) or DEFAULT_DEPTH_SIZE
-    check_pixels(*size, "depth")
+    limits.check_size(*size, OptionError, "a depth map of")
     return _depth_model(config.depth_model, size, registry, library_versions())
 
 

@@ -15,6 +15,7 @@ from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
 from threedis_core.files.atomic import check_writable, write_atomically
+from threedis_core.files.png import check_png, write_png
 from threedis_diffusers.quiet import quiet
 from threedis_train.launch import launch_again
 
@@ -221,7 +222,7 @@ def bench_regions(
     from threedis_pocket.bench.regions import BLURS, draw_regions, held_out, mean_iou
 
     if picture is not None:
-        check_writable(picture)
+        check_png(picture, "--picture")
     names = refiner or ["boxes", "depth-edges"]
     registry = state_of(context).registry
     refiners = {name: registry.region_refiner(name) for name in names}
@@ -231,8 +232,7 @@ def bench_regions(
             value, count = mean_iou(one, views, blur)
             typer.echo(f"{name}, {depth} depth: {value:.3f} over {count} instances")
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        draw_regions(refiners.values(), views).save(picture)
+        write_png(picture, draw_regions(refiners.values(), views))
         typer.echo(picture)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from threedis_core.drawing.layout import draw_layout
+from threedis_core.files.png import write_png
 from threedis_core.plugin.interfaces import RenderBackend
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
@@ -120,7 +121,7 @@ def make_demo(
     footer = f"{len(layouts)} layouts, seed {seed}; right: the prompt's colour and box IoU >= 0.5"
     path = out / "contact-sheet.png"
     out.mkdir(parents=True, exist_ok=True)
-    contact_sheet(groups, titles, ROW_TITLES, footer).save(path)
+    write_png(path, contact_sheet(groups, titles, ROW_TITLES, footer))
     figures = [
         f"{name}: {score['on']} instances right with the hook, {score['off']} without"
         for name, score in scores.items()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from threedis_core.cli import streams
 from threedis_core.cli.depth import output
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from threedis_core.plugin.interfaces import DepthEstimator
+    from threedis_core.values.depth import DepthMap
 
 Photo = Annotated[Path, typer.Argument(help="Picture: PNG, JPEG, WebP, TIFF or BMP.")]
 EstimatorName = Annotated[
@@ -22,34 +28,41 @@ def estimate_command(
     context: typer.Context,
     photo: Photo,
     model: EstimatorName = "depth-anything",
-    settings: output.Settings = None,
+    settings: output.OptionSettings = None,
     out: output.Out = None,
 ) -> None:
     """Estimate the depth of a picture; bright is near. The map has the picture's size."""
-    from threedis_core.errors import DepthError, InputError, OptionError, RenderError
+    from threedis_core.errors import DepthError
     from threedis_core.files.pictures import is_transparent, open_picture, upright
-    from threedis_core.plugin.failures import failures_named
 
     out = output.output_file(out, photo)
-    estimator = state_of(context).registry.depth_estimator(model, _options(model, settings or []))
-    picture = open_picture(photo, DepthError, "a photo")
-    if is_transparent(picture):
-        raise DepthError(f"{photo}: has transparency; expected an opaque picture")
-    picture = upright(picture)
+    with streams.plugins_print_to_stderr():
+        registry = state_of(context).registry
+        estimator = registry.depth_estimator(model, _options(model, settings or []))
+        picture = open_picture(photo, DepthError, "a photo")
+        if is_transparent(picture):
+            raise DepthError(f"{photo}: has transparency; expected an opaque picture")
+        depth = _estimate(estimator, f"depth estimator '{model}'", upright(picture), photo)
+    output.write_depth(depth, out)
+
+
+def _estimate(estimator: DepthEstimator, who: str, picture: Image.Image, photo: Path) -> DepthMap:
+    from threedis_core.errors import DepthError, InputError, OptionError
+    from threedis_core.plugin.failures import closing_named, failures_named
+    from threedis_core.plugin.result_checks import checked_depth
+
     with (
         progress_bars() as progress,
-        closing(estimator),
-        failures_named(f"depth estimator '{model}'"),
+        closing_named(estimator, who, streams.warn),
+        failures_named(who),
     ):
         try:
-            maps = estimator.estimate([picture], progress)
+            (depth,) = checked_depth(estimator.estimate([picture], progress), [picture])
         except OptionError:
             raise
         except InputError as error:  # the picture; the estimator does not know its file
             raise DepthError(f"{photo}: {str(error).removeprefix('pictures[0]: ')}") from error
-        if [(found.width, found.height) for found in maps] != [picture.size]:
-            raise RenderError(f"it returned {len(maps)} depth maps, or one of another size")
-    output.write_depth(maps[0], out)
+    return depth
 
 
 def _options(model: str, settings: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from threedis_core.cli import arguments
+from threedis_core.cli import arguments, streams
 from threedis_core.cli.depth import output
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
@@ -21,7 +21,7 @@ def generate_command(
     context: typer.Context,
     layout: arguments.LayoutFile,
     model: ModelName,
-    settings: output.Settings = None,
+    settings: output.OptionSettings = None,
     seed: Seed = 0,
     width: arguments.Width = None,
     height: arguments.Height = None,
@@ -50,10 +50,10 @@ def generate_command(
     ]
     config = RunConfig().overridden(given).with_settings(named)
     read = config.read_layout()
-    planned = plan_depth(config, read, state_of(context).registry)
     cache = None if depth_cache is False else DepthCache.default()
-    with progress_bars() as progress:
+    with progress_bars() as progress, streams.plugins_print_to_stderr():
+        planned = plan_depth(config, read, state_of(context).registry)
         made = make_depth(planned, read, seed, cache, progress)
     for warning in made.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        streams.warn(warning)
     output.write_depth(made.depth, out)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from threedis_core.cli import streams
 from threedis_core.errors import OptionError
-from threedis_core.files.atomic import check_writable
+from threedis_core.files.png import check_png
 
 if TYPE_CHECKING:
     from threedis_core.values.depth import DepthMap
 
-Settings = Annotated[
+OptionSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="OPTION=VALUE", help="Option of the model; values are YAML."),
 ]
@@ -29,9 +30,7 @@ def output_file(out: Path | None, read: Path) -> Path:
         OptionError: ``out`` is no PNG, is ``read`` itself, or cannot be written.
     """
     out = out or Path(f"{read.stem}-depth.png")
-    if out.suffix.lower() != ".png":
-        raise OptionError(f"--out {out}: expected a name that ends in .png; a PNG is written")
-    check_writable(out)
+    check_png(out, "--out")
     if _same_file(out, read):
         raise OptionError(f"--out {out}: it is the file that is read; choose another name")
     return out
@@ -48,4 +47,4 @@ def write_depth(depth: DepthMap, out: Path) -> None:
     """Write the depth map, its folder if it is not there, and print its name."""
     out.parent.mkdir(parents=True, exist_ok=True)
     depth.save(out)
-    typer.echo(out)
+    streams.echo(out)

@@ -45,3 +45,12 @@ def test_the_command_prints_the_figures_and_draws_the_regions(
         "regions.png",
     ]
     assert Image.open("regions.png").size == (4 * 132 - 4, 2 * 132 - 4)
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_measuring(capsys, tmp_path) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "regions", "--picture", str(tmp_path / "sheet.nope")])
+    assert exit_.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "expected a name that ends in .png" in err
