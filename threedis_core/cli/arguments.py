@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from threedis_core.errors import OptionError
 
 _LAYOUT = typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
 
@@ -43,8 +46,11 @@ RendererNames = Annotated[
         help="Renderer or preset; repeat for several. A label tells the same one apart.",
     ),
 ]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")]
-Settings = Annotated[
+Seeds = Annotated[
+    list[str] | None,
+    typer.Option("--seed", metavar="INTEGER", help="Seed; repeat for several."),
+]
+OptionSettings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
@@ -63,3 +69,19 @@ ConfigFile = Annotated[
 RunFolder = Annotated[
     Path | None, typer.Option(help="New folder. Default: runs/<timestamp>-<prompt>.")
 ]
+
+
+def parse_seeds(texts: Iterable[str]) -> tuple[int, ...]:
+    """The seeds that the ``--seed`` options of one command name, in order.
+
+    Raises:
+        OptionError: One is no whole number.
+    """
+    return tuple(_seed(text) for text in texts)
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python refuses numbers of more than 4300 digits, too
+        raise OptionError(f"--seed {text:.60}: expected a whole number, such as 7") from None

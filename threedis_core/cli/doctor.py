@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threedis_core.cli import arguments
+from threedis_core.cli import arguments, streams
 from threedis_core.cli.state import state_of
+from threedis_core.files.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +28,7 @@ FITS = {True: "fits", False: "too large", None: "unknown"}
 def doctor_command(
     context: typer.Context,
     renderers: arguments.RendererNames = None,
-    settings: arguments.Settings = None,
+    settings: arguments.OptionSettings = None,
     config: arguments.ConfigFile = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -44,7 +45,8 @@ def doctor_command(
         check_writable(json_file)
     asked = RunConfig.load(config) if config else RunConfig()
     asked = asked.overridden({"renderers": renderers or None}).with_settings(settings or [])
-    report = examine(asked, state_of(context).registry)
+    with streams.plugins_print_to_stderr():
+        report = examine(asked, state_of(context).registry)
     if json_file != "-":
         _print(report, detailed=bool(asked.renderers))
     if json_file is not None:
@@ -69,7 +71,7 @@ def _print(report: Report, detailed: bool) -> None:
 
     console = Console(highlight=False, soft_wrap=False)
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    console.print(f"[bold]Versions[/] {versions}")
+    console.print(_heading("Versions") + " " + streams.one_line(versions))
     console.print(_machine_table(report.machine))
     console.print(_summary_table(report))
     if detailed:
@@ -78,7 +80,8 @@ def _print(report: Report, detailed: bool) -> None:
     else:
         typer.echo("The files and the memory of one: threedis doctor --renderer NAME")
     for failure in report.failures:
-        typer.secho(f"plugin {failure.source} does not work: {failure.reason}", fg="red")
+        line = f"plugin {failure.source} does not work: {failure.reason}"
+        typer.secho(streams.one_line(line), fg="red")
 
 
 def _machine_table(machine: Machine) -> Table:
@@ -111,18 +114,21 @@ def _summary_table(report: Report) -> Table:
 
 
 def _print_details(console: Console, examined: Examination, machine: Machine) -> None:
+    from rich.text import Text
+
     found = examined.inspection
-    console.print(f"\n[bold]{examined.name}[/]")
+    console.print()
+    console.print(_heading(examined.name))
     if found.parts:
         table = _table("Part", "From", "Files", "Size", "Missing")
         source = ""
         for part in found.parts:
             there = len(part.files) - len(part.missing)
-            missing = "\n".join(part.missing) or "nothing"
+            missing = Text("\n").join(Text(printable(path)) for path in part.missing)
             counted = f"{there} of {len(part.files)}"
             named = part.source if part.source != source else ""  # once for all its parts
             source = part.source
-            _add_row(table, part.name, named, counted, _size(part.size), missing)
+            _add_row(table, part.name, named, counted, _size(part.size), missing or "nothing")
         console.print(table)
     if found.memory:
         table = _table("Offload", "On the device", "Main memory", "Here")
@@ -130,13 +136,13 @@ def _print_details(console: Console, examined: Examination, machine: Machine) ->
             fits = FITS[machine.fits(need, found.device)]
             _add_row(table, need.offload, _size(need.device), _size(need.main), fits)
         console.print(table)
-        typer.echo(f"Memory: {found.memory_basis}.")
+        streams.echo(f"Memory: {found.memory_basis}.")
     for line in (*found.notes, *(f"Problem: {problem}" for problem in found.problems)):
-        typer.echo(line)
+        streams.echo(line)
     if found.commands:
         typer.echo("Get what is missing:")
         for command in found.commands:
-            typer.echo(f"  {command}")
+            streams.echo(f"  {command}")
 
 
 def _table(*columns: str) -> Table:
@@ -150,10 +156,16 @@ def _table(*columns: str) -> Table:
 
 
 def _add_row(table: Table, *cells: str | Text) -> None:
-    """Add a row as it is: a path may hold what rich takes for markup."""
+    """Add a row of plain text: a path may hold what rich takes for markup, or a terminal obeys."""
     from rich.text import Text
 
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in cells))
+
+
+def _heading(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(printable(text), "bold")
 
 
 def _size(size: int | None) -> str:

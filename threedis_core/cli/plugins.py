@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,8 @@ import typer
 
 from threedis_core.cli.arguments import AsJson
 from threedis_core.cli.state import state_of
+from threedis_core.cli.streams import one_line
+from threedis_core.files.printable import printable
 from threedis_core.plugin.registry import PluginRegistry
 
 HEADINGS = {
@@ -36,15 +39,19 @@ def plugins_command(
         rows = [entry for entry in entries if entry["kind"] == kind]
         for entry in rows:
             preset = f" (preset of {entry['backend']})" if entry["backend"] else ""
-            source = f"{entry['distribution']} {entry['version']}".strip()
-            typer.echo(f"  {entry['name']:<{width}}  {entry['summary']}{preset}  [{source}]")
+            summary = printable(entry["summary"])
+            typer.echo(f"  {entry['name']:<{width}}  {summary}{preset}  [{_source(entry)}]")
         if not rows:
             typer.echo("  none installed")
     if document["failures"]:
         typer.secho("Failed", bold=True, fg=typer.colors.RED)
         for failure in document["failures"]:
-            source = f"{failure['distribution']} {failure['version']}".strip()
-            typer.echo(f"  {source} ({failure['module']}): {failure['reason']}")
+            module = f" ({printable(failure['module'])})" if failure["module"] else ""
+            typer.echo(f"  {_source(failure)}{module}: {one_line(failure['reason'])}")
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    return printable(f"{entry['distribution']} {entry['version']}".strip(), 100)
 
 
 def describe_plugins(registry: PluginRegistry) -> dict[str, Any]:

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
+
+LONGEST_STAGE = 60
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def progress_bars() -> Generator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -37,7 +40,7 @@ def progress_bars() -> Generator[Progress]:
         def progress(stage: str, done: int, total: int) -> None:
             task, last = current.get(stage, (None, 0))
             if task is None or done < last:  # the next batch of the same stage
-                task = bars.add_task(stage, total=total)
+                task = bars.add_task(printable(stage, LONGEST_STAGE), total=total)
             bars.update(task, completed=done, total=total)
             current[stage] = (task, done)
 

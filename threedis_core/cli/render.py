@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from threedis_core.cli import arguments
+from threedis_core.cli import arguments, streams
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 
 if TYPE_CHECKING:
+    from threedis_core.plugin.registry import PluginRegistry
     from threedis_core.run.config import RunConfig
+    from threedis_core.run.plan import RunPlan
     from threedis_core.run.result import Run
 
 EXAMPLES = """Examples:
@@ -40,7 +42,7 @@ def render_command(
     region_refiner: arguments.RegionRefinerName = None,
     renderers: arguments.RendererNames = None,
     seeds: arguments.Seeds = None,
-    settings: arguments.Settings = None,
+    settings: arguments.OptionSettings = None,
     width: arguments.Width = None,
     height: arguments.Height = None,
     image_id: arguments.ImageId = None,
@@ -59,6 +61,8 @@ def render_command(
     fields = RunConfig.model_fields.keys()
     # An option that may be repeated and was not given is an empty tuple here.
     flags = {name: context.params[name] for name in fields if context.params[name] != ()}
+    if seeds:
+        flags["seeds"] = arguments.parse_seeds(seeds)
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     read = asked.read_layout()
@@ -67,16 +71,28 @@ def render_command(
             folder = stack.enter_context(default_run_folder(read.prompt, datetime.now()))
             asked = asked.model_copy(update={"out": folder})
         progress = stack.enter_context(progress_bars())
-        run = carry_out(plan_run(asked, registry, read), progress)
+        stack.enter_context(streams.plugins_print_to_stderr())
+        plan = plan_run(asked, registry, read)
+        run = carry_out(plan, progress)
+    for warning in (*_contested_names(plan, registry), *run.warnings):
+        streams.warn(warning)
     _report(run, asked, as_json)
 
 
+def _contested_names(plan: RunPlan, registry: PluginRegistry) -> list[str]:
+    """What is to be said of the names in a run that two plugins want: one of them has it."""
+    from threedis_core.run.config import registered_name
+
+    used = {registered_name(renderer.name) for renderer in plan.renderers}
+    used.add(plan.config.region_refiner.name)
+    used.add(getattr(plan.depth, "name", ""))
+    return [failure.reason for failure in registry.failures if failure.name in used - {""}]
+
+
 def _report(run: Run, config: RunConfig, as_json: bool) -> None:
-    for warning in run.warnings:
-        typer.echo(f"warning: {warning}", err=True)
     if as_json:
         document: dict[str, Any] = {"folder": str(config.out), **run.record}
         typer.echo(json.dumps(document, indent=2))
         return
     for image in run.images:
-        typer.echo(image.file)
+        streams.echo(str(image.file))

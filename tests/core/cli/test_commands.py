@@ -54,7 +54,7 @@ def test_render_prints_exactly_one_json_document(threedis) -> None:
     document = json.loads(out)
     assert code == 0
     assert document["folder"] == "run"
-    assert document["images"][0]["options"]["steps"] == 5
+    assert document["renderers"]["fake"]["options"]["steps"] == 5
     assert document["depth"]["options"] == {"noise": 0}
     stored = json.loads((threedis.folder / "run" / "run.json").read_text())
     assert {**stored, "folder": "run"} == document
@@ -76,7 +76,7 @@ def test_render_takes_a_config_that_flags_override(threedis) -> None:
     _, out, _ = threedis("render", "--config", "run.yaml", "--seed", "9", "--out", "x", "--json")
     document = json.loads(out)
     assert [image["seed"] for image in document["images"]] == [9]
-    assert document["images"][0]["options"]["steps"] == 2
+    assert document["renderers"]["fake"]["options"]["steps"] == 2
 
 
 def test_a_flag_of_zero_overrides_the_config(threedis) -> None:
@@ -189,9 +189,10 @@ def test_plugins_may_add_commands(threedis, plugins) -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (COMMANDS.replace('"speed"', '"render"').replace("bench.command", "app.command"), "render"),
         (COMMANDS.replace("name: str", "name: int | str"), "Union types"),
         (COMMANDS.replace("@app.command()", "raise OSError('no disk')"), "no disk"),
+        (COMMANDS.replace("@app.command()", "raise SystemExit(0)"), "SystemExit: 0"),
+        (COMMANDS.replace("@app.command()", "raise GeneratorExit"), "GeneratorExit"),
     ],
 )
 def test_broken_commands_are_left_out_whole_and_reported(threedis, plugins, source, reason) -> None:
@@ -201,6 +202,17 @@ def test_broken_commands_are_left_out_whole_and_reported(threedis, plugins, sour
     assert re.search(rf"talkative 1\.0 .*its commands are left out: .*{reason}", out)
     assert threedis("hello")[0] == 2
     assert threedis("bench", "speed")[0] == 2
+
+
+def test_a_command_whose_name_is_taken_is_left_out_alone(threedis, plugins) -> None:
+    plugins.install("bold", COMMANDS.replace("@app.command()", "@app.command('render')"))
+    plugins.install("talkative", COMMANDS)
+    _, out, _ = threedis("plugins")
+    assert "bold 1.0 (bold): its command 'render' is left out: there is one of that" in out
+    assert "talkative 1.0 (talkative): its command 'speed' is left out: there is one of that" in out
+    assert threedis("bench", "speed")[1] == "fast\n"
+    assert threedis("hello", "--name", "world")[1] == "hello world, fake\n"
+    assert "--renderer" in threedis("render", "--help")[1]
 
 
 def test_layout_check_says_what_is_in_a_file(threedis) -> None:

@@ -1,0 +1,76 @@
+"""What goes to stdout and stderr: only what prints, in any encoding, and nothing of a plugin."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TextIO
+
+import typer
+
+from threedis_core.files.printable import printable
+
+LONGEST_LINE = 2000
+
+
+def echo(text: str | os.PathLike[str]) -> None:
+    """Print one line: a result."""
+    typer.echo(printable(text, LONGEST_LINE * 2))  # twice: a path may have 4096 characters
+
+
+def warn(text: str) -> None:
+    """Print one line on stderr, marked as a warning."""
+    typer.echo(f"warning: {one_line(text)}", err=True)
+
+
+def fail(text: str) -> None:
+    """Print one line on stderr, marked as the error that ended the program."""
+    with suppress(OSError):  # whoever read stderr has gone: there is nobody left to tell
+        print(f"error: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """``text`` fit for one line of a terminal, of a sensible length."""
+    return printable(" ".join(text.split()), LONGEST_LINE)
+
+
+@contextmanager
+def plugins_print_to_stderr() -> Generator[None]:
+    """Send what plugins print to stderr: stdout is for the command's own result."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def take_any_text() -> None:
+    """Let stdout and stderr write what their encoding cannot as an escape, not fail."""
+    for stream in _own_streams():
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def deliver() -> OSError | None:
+    """Write what stdout still holds; say why it cannot be written, if so."""
+    problem: OSError | None = None
+    for stream in _own_streams():
+        try:
+            stream.flush()
+        except OSError as error:
+            problem = problem or error
+            _give_up(stream)
+    return problem
+
+
+def _own_streams() -> tuple[TextIO, ...]:
+    found: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
+    return tuple(stream for stream in found if stream is not None)  # None: closed by the caller
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let what cannot be written go nowhere; Python would try again when it ends, and complain."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
