@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from threedis_core.attention import JointAttention, JointPlan, lower
-from threedis_core.attention.joint import Bools
+from threedis_core.attention.joint_controls import Bools
 from threedis_core.values.schedule import ControlSchedule
 from threedis_flux.attention import JointProcessor, Rotary, arrange_positions
 from threedis_flux.schedule import TEXTS

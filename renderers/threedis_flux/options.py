@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from threedis_core.attention.joint import CONTROLS
+from threedis_core.attention.joint_controls import CONTROLS
 from threedis_diffusers.options import DiffusersOptions, LoRA
 
 DEPTH_MODEL = "black-forest-labs/FLUX.1-Depth-dev"

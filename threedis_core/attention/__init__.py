@@ -1,11 +1,13 @@
 """The region plan: who may attend to whom, and how much. Importing this imports torch."""
 
 from threedis_core.attention.fusion import FusionPlan
-from threedis_core.attention.joint import Cell, JointPlan
 from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.joint_controls import CONTROLS
+from threedis_core.attention.joint_plan import Cell, JointPlan
 from threedis_core.attention.lowering import ChosenLowering, choose_lowering, lower
 
 __all__ = [
+    "CONTROLS",
     "Cell",
     "ChosenLowering",
     "FusionPlan",

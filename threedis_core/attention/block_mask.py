@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from threedis_core.attention.joint import Bools, JointPlan
 from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.joint_controls import Bools
+from threedis_core.attention.joint_plan import JointPlan
 
 BLOCK = 128
 # The table of permissions is padded to a multiple of this many cells, so that layouts of different

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from threedis_core.attention.joint import JointPlan
 from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.joint_plan import JointPlan
 
 # CUDA's kernels copy a bias in every call unless its rows start at multiples of this.
 ROW_ALIGNMENT = 16

@@ -10,8 +10,8 @@ import torch
 
 from threedis_core.attention.block_mask import BlockMaskAttention
 from threedis_core.attention.dense import DenseAttention
-from threedis_core.attention.joint import JointPlan
 from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.joint_plan import JointPlan
 from threedis_core.attention.segments import SegmentAttention
 from threedis_core.errors import OptionError, RenderError
 

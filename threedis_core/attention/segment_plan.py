@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from threedis_core.attention.joint import Bools
+from threedis_core.attention.joint_controls import Bools
 
 # Costs in units of gathering one key and its value, measured on one CPU core with heads of 128.
 MERGE_ROW = 2.0
@@ -53,9 +53,11 @@ def cluster(permissions: Bools, sizes: NDArray[np.intp]) -> list[Cluster]:
         permissions: Cell sees cell, shape (C, C).
         sizes: Tokens of each cell, shape (C,).
     """
+    # Cells that see the same keys attend together, whatever they are.
     keys, numbers = np.unique(permissions, axis=0, return_inverse=True)
     groups = [Group(numbers.reshape(-1) == i, row) for i, row in enumerate(keys)]
     clusters: list[Cluster] = []
+    # Greedy: the cluster that saves most comes first, then the best one of what is left.
     while (found := _best_cluster(groups, sizes)) is not None:
         shared, members = found
         rests = tuple(Group(group.rows, group.keys & ~shared) for group in members)
@@ -77,16 +79,18 @@ def _best_cluster(
     seen = keys @ sizes
     # Keys need no gathering where they are all the keys there are.
     gathered = np.where(keys.all(1), 0, seen)
+    # What any two of the widest groups have in common is a candidate for the shared keys.
     widest = keys[np.argsort(-gathered)[:WIDEST]]
     candidates = np.unique((widest[:, None] & widest).reshape(-1, len(sizes)), axis=0)
     tokens = candidates @ sizes
     # In floats, exact below 2**24 tokens, because numpy multiplies them faster.
     inside = candidates.astype(np.float32) @ (keys * sizes).astype(np.float32).T
+    # A group that joins gathers only the rest of its keys, but its two results must be merged.
     rests = seen - inside
     saving = gathered - rests - MERGE_ROW * rows - CALL * (rests > 0)
-    fits = inside == tokens[:, None]
+    fits = inside == tokens[:, None]  # a group may share only keys that it sees
     gains = np.where(fits, saving, 0).clip(0)
-    totals = gains.sum(1) - tokens - CALL
+    totals = gains.sum(1) - tokens - CALL  # the shared keys are gathered once, in one more call
     best = int(totals.argmax())
     if totals[best] <= 0:
         return None

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from threedis_core.attention.joint import Bools, JointPlan
 from threedis_core.attention.joint_attention import JointAttention
+from threedis_core.attention.joint_controls import Bools
+from threedis_core.attention.joint_plan import JointPlan
 from threedis_core.attention.log_sum_exp import attend_with_lse, merge
 from threedis_core.attention.segment_plan import Cluster, cluster
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from threedis_core.attention import JointAttention, JointPlan
-from threedis_core.attention.joint import CONTROLS
+from threedis_core.attention.joint_controls import CONTROLS
 
 HEADS, CHANNELS = 2, 16
 

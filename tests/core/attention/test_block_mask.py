@@ -17,7 +17,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from threedis_core.attention import JointPlan
 from threedis_core.attention.block_mask import BlockMaskAttention
-from threedis_core.attention.joint import CONTROLS
+from threedis_core.attention.joint_controls import CONTROLS
 from threedis_core.values.box import Box
 from threedis_core.values.regions import Regions
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from threedis_core.attention import Cell, JointPlan, lower
-from threedis_core.attention.joint import CONTROLS
+from threedis_core.attention.joint_controls import CONTROLS
 from threedis_core.errors import OptionError, RenderError
 from threedis_core.values.layout import Box
 from threedis_core.values.regions import Regions

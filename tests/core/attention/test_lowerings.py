@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from threedis_core.attention import JointPlan, choose_lowering, lower
-from threedis_core.attention.joint import CONTROLS
+from threedis_core.attention.joint_controls import CONTROLS
 from threedis_core.attention.lowering import MAKERS
 from threedis_core.errors import RenderError
 

@@ -12,16 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from threedis_core.errors import OptionError, RenderError
-
-CONTROLS = ("i2i", "i2t", "t2i", "t2t")
-
-Bools = NDArray[np.bool_]
+from threedis_core.attention.joint_controls import Bools, Kind, permitted
+from threedis_core.errors import RenderError
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Cell:
         size: How many tokens it has.
     """
 
-    kind: Literal["text", "padding", "image"]
+    kind: Kind
     members: frozenset[int]
     size: int
 
@@ -140,58 +136,13 @@ class JointPlan:
     def permissions(self, controls: frozenset[str]) -> Bools:
         """Whether the tokens of one cell (row) may see those of another, shape (C, C).
 
-        A control that is on keeps queries and keys of the same instance together and parts all
-        others; one that is off lifts its own rule and no other.
-
-        - ``i2i``: image tokens inside regions see, of the image, only their own regions (several
-          where regions overlap), and no global text.
-        - ``i2t``: image tokens inside regions see, of the instances' texts, only their own.
-        - ``t2i``: instances' texts see, of the image, only their own region.
-        - ``t2t``: instances' texts see, of the text, only their own.
-
-        The global text and the background see everything. No row is ever empty: a token always
+        The rules of the controls are those of ``permitted``. No row is ever empty: a token always
         sees its own cell.
 
         Raises:
             OptionError: A control that does not exist.
         """
-        check_controls(controls)
         members = np.zeros((len(self.cells), len(self.text_lengths)), np.int64)
         for row, cell in zip(members, self.cells, strict=True):
             row[list(cell.members)] = 1
-        alike = members @ members.T > 0
-        text, padding, image = (
-            np.array([cell.kind == kind for cell in self.cells])
-            for kind in ("text", "padding", "image")
-        )
-        everyone = members[:, 0] > 0
-        own, bound = text & ~everyone, image & members.any(1)
-        rules = {
-            "i2i": (bound, image),
-            "i2t": (bound, own),
-            "t2i": (own, image),
-            "t2t": (own, text),
-        }
-        allowed = np.ones_like(alike)
-        for control in controls:
-            part = np.ix_(*rules[control])
-            allowed[part] = alike[part]
-        if "i2i" in controls:
-            allowed[np.ix_(bound, everyone)] = False
-        allowed[padding] = allowed[:, padding] = False
-        allowed[np.ix_(padding, padding)] = True
-        return allowed
-
-
-def check_controls(controls: frozenset[str]) -> None:
-    """Refuse the name of a control that does not exist.
-
-    Raises:
-        OptionError: It says which exist.
-    """
-    unknown = sorted(controls - set(CONTROLS))
-    if unknown:
-        raise OptionError(
-            f"unknown attention control {', '.join(unknown)}; expected some of "
-            f"{', '.join(CONTROLS)}"
-        )
+        return permitted(members > 0, [cell.kind for cell in self.cells], controls)
