@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,21 +37,25 @@ def validate_options(model: type[Model], values: Mapping[str, Any], owner: str) 
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise OptionError(f"{owner}: {describe(error)}") from error
+        raise OptionError(f"{owner}: {describe(error, model)}") from error
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a validation error in one line, and how many more there are."""
     problems = error.errors()
+    # A misspelt field comes first: it is why another one is missing.
+    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return _describe_one(problems[0]) + more
+    return _describe_one(problems[0], model) + more
 
 
-def _describe_one(problem: ErrorDetails) -> str:
+def _describe_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{where} is not a known field"
+        known = _fields_at(model, problem["loc"][:-1])
+        told = f"; known are {', '.join(known)}." if known else ""
+        return f"{where} is not a known field{told}{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"{where} is missing"
     message = message[:1].lower() + message[1:]
@@ -62,3 +66,26 @@ def _describe_one(problem: ErrorDetails) -> str:
     if len(found) > 60:
         found = found[:57] + "..."
     return f"{where or 'value'} is {found}: {message}"
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The fields of the models that stand at ``path``, which names a union's member by its tag."""
+    models = [model]
+    for part in path:
+        named = [one.model_fields[part] for one in models if part in one.model_fields]
+        if named:
+            models = [inner for field in named for inner in _models_in(field.annotation)]
+        elif isinstance(part, str):
+            models = [one for one in models if part in _tags(one)]
+    return sorted({name for one in models for name in one.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    """The values of the fields that have a few only, such as ``format: Literal["coco"]``."""
+    return {value for field in model.model_fields.values() for value in get_args(field.annotation)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import pytest
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from threedis_core.errors import OptionError
 from threedis_core.plugin.options import validate_options
@@ -20,8 +22,22 @@ class Span(BaseModel):
         return self
 
 
+class Circle(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["circle"]
+    radius: int
+
+
+class Square(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["square"]
+    side: int
+
+
 class Options(Span):
     inner: Span = Span()
+    shape: Annotated[Circle | Square, Field(discriminator="kind")] | None = None
+    circles: list[Circle] = []
 
 
 @pytest.mark.parametrize(
@@ -31,7 +47,19 @@ class Options(Span):
         ({"start": 3, "stop": 2}, "mine: start is 3, after stop, 2"),
         ({"inner": {"start": 4}}, "mine: inner: start is 4, after stop, 1"),
         ({"inner": 3}, "mine: inner is 3: "),
-        ({"strat": 3}, "Unknown option 'strat' for mine. It knows: inner, start, stop. Did you"),
+        (
+            {"strat": 3},
+            "Unknown option 'strat' for mine. It knows: circles, inner, shape, start, stop. Did",
+        ),
+        (
+            {"shape": {"kind": "square", "sid": 3}},
+            "mine: shape.square.sid is not a known field; known are kind, side. Did you mean "
+            "'side'? (and 1 more)",
+        ),
+        (
+            {"circles": [{"kind": "circle", "radius": 1, "x": 3}]},
+            "mine: circles.0.x is not a known field; known are kind, radius.",
+        ),
         ({1: 3}, "The key 1 for mine is no text; quote it"),
         ({None: 3}, "The key None for mine is no text"),
     ],
