@@ -103,8 +103,11 @@ def convert_adapter(source: str | Path, target: str | Path) -> int:
     check_writable(target)
     weights = read_weights(source)
     owner = f"layout adapter '{source}'"
-    with torch.device("meta"):
-        adapter = LayoutAdapter(*_sizes(weights, owner), _box_width(weights))
+    try:
+        with torch.device("meta"):
+            adapter = LayoutAdapter(*_sizes(weights, owner), _box_width(weights))
+    except KeyError as error:  # torch's word for a layer's name that no module can have
+        raise WeightsError(f"{owner} has a layer of a wrong name: {error}") from error
     check_weights(weights, published_shapes(adapter), owner)
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

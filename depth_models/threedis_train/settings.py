@@ -55,7 +55,9 @@ class TrainingSettings(BaseModel):
     learning_rate: LearningRate
     warmup: Warmup = 100
     schedule: Schedule = "cosine"
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="AdamW's.")
+    weight_decay: float = Field(
+        0.01, ge=0, allow_inf_nan=False, description="Weight decay of AdamW."
+    )
     max_grad_norm: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Greatest norm of the gradient."
     )

@@ -41,10 +41,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+        isinstance(name, str) and isinstance(value, Tensor) and _is_plain(value)
+        for name, value in content.items()
     ):
         raise WeightsError(
-            f"weights file '{file}' holds no table of tensors by name; get another file"
+            f"weights file '{file}' holds no table of plain tensors by name; get another file"
         )
     return dict(content)
 
@@ -102,6 +103,13 @@ def check_weights(
                 f"{owner} does not fit: {name} has shape {tuple(found[name].shape)}, expected "
                 f"{shape}. Name a file that was made for this U-Net"
             )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """True for numbers in rows: neither sparse nor quantised, nor without any."""
+    import torch
+
+    return tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
 
 
 def _named(names: Iterable[str]) -> str:

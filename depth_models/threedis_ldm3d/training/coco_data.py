@@ -37,18 +37,19 @@ class CocoData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["coco"] = Field(description="coco: COCO's format")
-    images: Path = Field(description="the folder of the pictures")
-    annotations: Path = Field(description="instances_*.json")
+    format: Literal["coco"] = Field(description="coco: COCO's format.")
+    images: Path = Field(description="Folder of the pictures.")
+    annotations: Path = Field(description="File of the annotations: instances_*.json.")
     captions: Path | None = Field(
         default=None,
-        description="captions_*.json; null: the names of what is in a picture are its caption",
+        description="File of the captions: captions_*.json; null: the names of what is in a "
+        "picture are its caption.",
     )
     least_area: float = Field(
-        default=0.02, ge=0, le=1, description="share of the picture below which a box is left out"
+        default=0.02, ge=0, le=1, description="Share of the picture below which a box is left out."
     )
     most_instances: int = Field(
-        default=7, ge=1, le=29, description="the largest so many boxes of a picture are taken"
+        default=7, ge=1, le=29, description="The largest so many boxes of a picture are taken."
     )
 
 

@@ -30,8 +30,8 @@ class FolderData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["folder"] = Field(description="folder: ThreeDIS's own format")
-    path: Path = Field(description=f"the folder that holds {EXAMPLES}")
+    format: Literal["folder"] = Field(description="folder: ThreeDIS's own format.")
+    path: Path = Field(description=f"Folder that holds {EXAMPLES}.")
 
 
 class _Record(BaseModel):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
+from threedis_core.files.atomic import write_atomically
 from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.scenes import CHUNK, Split, sample_scenes
 from threedis_pocket.world import Scenes, draw
@@ -39,11 +42,10 @@ def pictures(folder: Path, split: Split, count: int, progress: Progress = silent
     folder = folder / f"{split}-{count}"
     folder.mkdir(parents=True, exist_ok=True)
     ledger = folder / "drawn.txt"
-    done = int(ledger.read_text()) if ledger.exists() else 0
-    mode = "r+" if done else "w+"
     shape = (count, SIZE, SIZE)
-    rgb = open_memmap(folder / "rgb.npy", mode, np.uint8, (*shape, 3))
-    depth = open_memmap(folder / "depth.npy", mode, np.uint8, shape)
+    done = _drawn(ledger, count)
+    rgb, done = _array(folder / "rgb.npy", (*shape, 3), done)
+    depth, done = _array(folder / "depth.npy", shape, done)
     for start in range(done, count, CHUNK):
         stop = min(start + CHUNK, count)
         drawing = draw(sample_scenes(split, stop - start, start))
@@ -51,9 +53,37 @@ def pictures(folder: Path, split: Split, count: int, progress: Progress = silent
         depth[start:stop] = (drawing.depth * 255).round().byte().numpy()
         rgb.flush()
         depth.flush()
-        ledger.write_text(str(stop))
+        write_atomically(ledger, str(stop).encode())
         progress("draw", stop, count)
     return Pictures(sample_scenes(split, count), rgb, depth)
+
+
+def _drawn(ledger: Path, count: int) -> int:
+    """How many of ``count`` pictures are finished; none if the ledger is damaged."""
+    if not ledger.exists():
+        return 0
+    text = ledger.read_bytes()
+    return int(text) if re.fullmatch(rb"[0-9]{1,9}", text) and int(text) <= count else 0
+
+
+def _array(file: Path, shape: tuple[int, ...], done: int) -> tuple[np.ndarray, int]:
+    """The array in ``file``, and the pictures in it that count: none where it must be a new one."""
+    if done and (kept := kept_array(file, shape, np.uint8, "r+")) is not None:
+        return kept, done
+    return open_memmap(file, "w+", np.uint8, shape), 0
+
+
+def kept_array(
+    file: Path, shape: tuple[int, ...], kind: type[np.generic], mode: Literal["r", "r+"] = "r"
+) -> np.ndarray | None:
+    """The array in ``file``, mapped; None: there is none, or another one. Pickles are not read."""
+    try:
+        array = open_memmap(file, "r")  # "r+" would make a file longer that is too short
+    except Exception:  # numpy's reader raises almost anything on a damaged file
+        return None
+    if (array.shape, array.dtype) != (shape, np.dtype(kind)):
+        return None
+    return array if mode == "r" else open_memmap(file, mode)
 
 
 def to_model(rgb: np.ndarray) -> torch.Tensor:

@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from threedis_core.plugin.progress import Progress, silent
 from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
 from threedis_pocket.scenes import join_phrases, phrase
-from threedis_pocket.training.data import Pictures, to_model
+from threedis_pocket.training.data import Pictures, kept_array, to_model
 from threedis_pocket.training.text import pad_to
 from threedis_pocket.world import Scenes
 from threedis_train.engine import Task
@@ -60,19 +60,19 @@ def encode_depth(
 
 
 def _encode(vae: AutoencoderKL, rgb: np.ndarray, path: Path, progress: Progress) -> np.ndarray:
-    if path.exists():
-        return np.load(path, mmap_mode="r")
     count, size = len(rgb), rgb.shape[1] // vae_factor(vae)
-    part = path.with_suffix(".part.npy")
     shape = (count, vae.config.latent_channels, size, size)
+    if (kept := kept_array(path, shape, np.float16)) is not None:
+        return kept
+    part = path.with_suffix(".part.npy")
     latents = open_memmap(part, "w+", np.float16, shape)
     for start in range(0, count, 32):
         pixels = to_model(rgb[start : start + 32])
         latents[start : start + 32] = vae.encode(pixels).latent_dist.mean.half().numpy()
         progress("encode", min(start + 32, count), count)
     latents.flush()
-    part.rename(path)
-    return np.load(path, mmap_mode="r")
+    part.replace(path)
+    return open_memmap(path, "r")
 
 
 def vae_factor(vae: AutoencoderKL) -> int:

@@ -24,6 +24,7 @@ from threedis_pocket.flux_models import build_flux_scheduler
 from threedis_pocket.models import penultimate
 from threedis_pocket.training.depth_base import ADAPTER, BASE, UNET
 from threedis_pocket.training.diffusion import build_scheduler
+from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.recipes import load_openclip, load_t5, load_text, require
 from threedis_pocket.training.vae import load_vae
 
@@ -60,8 +61,8 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
 def _unet_parts(work: Path, name: str) -> dict[str, Any]:
     return {
         "vae": load_vae(work / "vae" / "model"),
-        "unet": UNet2DConditionModel.from_pretrained(work / name / "unet"),
-        "controlnet": ControlNetModel.from_pretrained(work / name / "controlnet"),
+        "unet": load_part(UNet2DConditionModel, work / name / "unet"),
+        "controlnet": load_part(ControlNetModel, work / name / "controlnet"),
         "scheduler": build_scheduler(),
         "feature_extractor": None,
     }
@@ -111,12 +112,12 @@ def _flux(work: Path) -> DiffusionPipeline:
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,
         tokenizer_2=tokenizer_2,
-        transformer=FluxTransformer2DModel.from_pretrained(work / "flux-guided" / "model"),
+        transformer=load_part(FluxTransformer2DModel, work / "flux-guided" / "model"),
     )
 
 
 def _depth(work: Path) -> DiffusionPipeline:
-    pipeline = StableDiffusionPipeline.from_pretrained(work / BASE)
+    pipeline = load_part(StableDiffusionPipeline, work / BASE)
     weights = read_weights(work / UNET / UNET_FILE)
     pipeline.unet.load_state_dict(weights)
     return pipeline

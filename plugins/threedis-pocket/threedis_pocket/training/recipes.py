@@ -52,6 +52,7 @@ from threedis_pocket.training.diffusion import (
     encode_latents,
 )
 from threedis_pocket.training.flow import FlowTask, GuidedTask
+from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
 from threedis_train.engine import fit, processes
@@ -214,8 +215,8 @@ def _from_sd15(
     """``unet`` and its ControlNet, both started from the trained SD1.5's."""
     controlnet = build_controlnet(unet)
     donor = work / "sd15"
-    start_from(unet, UNet2DConditionModel.from_pretrained(donor / "unet"))
-    start_from(controlnet, ControlNetModel.from_pretrained(donor / "controlnet"))
+    start_from(unet, load_part(UNet2DConditionModel, donor / "unet"))
+    start_from(controlnet, load_part(ControlNetModel, donor / "controlnet"))
     return unet, controlnet
 
 
@@ -235,7 +236,7 @@ def train_flux_guided(
     parts = _flux_parts(work, progress)
     set_seed(settings.seed)
     teacher, student = (
-        FluxTransformer2DModel.from_pretrained(work / "flux" / "model") for _ in range(2)
+        load_part(FluxTransformer2DModel, work / "flux" / "model") for _ in range(2)
     )
     task = GuidedTask(teacher, student, *parts)
     fit(task, settings, work / "flux-guided", progress)
@@ -328,7 +329,7 @@ def run_recipe(
 def load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
     """The trained CLIP text encoder and its tokenizer."""
     return (
-        CLIPTextModel.from_pretrained(work / "text" / "text_encoder"),
+        load_part(CLIPTextModel, work / "text" / "text_encoder"),
         CLIPTokenizer.from_pretrained(work / "text" / "tokenizer"),
     )
 
@@ -336,7 +337,7 @@ def load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
 def load_openclip(work: Path) -> tuple[CLIPTextModelWithProjection, CLIPTokenizer]:
     """The trained OpenCLIP text encoder, whole, and its tokenizer."""
     return (
-        CLIPTextModelWithProjection.from_pretrained(work / "openclip" / "text_encoder"),
+        load_part(CLIPTextModelWithProjection, work / "openclip" / "text_encoder"),
         CLIPTokenizer.from_pretrained(work / "openclip" / "tokenizer"),
     )
 
@@ -344,7 +345,7 @@ def load_openclip(work: Path) -> tuple[CLIPTextModelWithProjection, CLIPTokenize
 def load_t5(work: Path) -> tuple[T5EncoderModel, PreTrainedTokenizerBase]:
     """The trained T5 encoder and its tokenizer."""
     return (
-        T5EncoderModel.from_pretrained(work / "t5" / "text_encoder"),
+        load_part(T5EncoderModel, work / "t5" / "text_encoder"),
         T5TokenizerFast.from_pretrained(work / "t5" / "tokenizer"),
     )
 

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from threedis_pocket.training.data import Pictures, to_model
+from threedis_pocket.training.parts import load_part
 from threedis_train.engine import Task
 
 CROP = 64
@@ -91,4 +92,4 @@ def psnr(vae: AutoencoderKL, data: Pictures, count: int = 256) -> float:
 
 def load_vae(folder: Path) -> AutoencoderKL:
     """The VAE in ``folder``, in float32."""
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    return load_part(AutoencoderKL, folder, torch_dtype=torch.float32)
