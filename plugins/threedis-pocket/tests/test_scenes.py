@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from threedis_pocket.scenes import join_phrases, phrase, sample_scenes
-from threedis_pocket.world import COLOURS, SHAPES
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS
 
 
 def test_a_scene_depends_on_its_split_and_number_alone() -> None:

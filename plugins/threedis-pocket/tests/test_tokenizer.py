@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
+from threedis_pocket.shapes import SHAPES
 from threedis_pocket.tokenizer import build_tokenizer
-from threedis_pocket.world import COLOURS, SHAPES
+from threedis_pocket.world import COLOURS
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from threedis_pocket.scenes import sample_scenes
-from threedis_pocket.world import SHAPES, Scenes, draw, floor_depth
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import Scenes, draw, floor_depth
 
 
 def one_object(kind: int, box: tuple[float, float, float, float]) -> Scenes:

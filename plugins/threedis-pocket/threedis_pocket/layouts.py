@@ -9,7 +9,8 @@ import torch
 from threedis_core.errors import LayoutError
 from threedis_core.values.layout import Box, Instance, Layout
 from threedis_pocket.scenes import Split, join_phrases, phrase, sample_scenes
-from threedis_pocket.world import COLOURS, SHAPES, Scenes
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS, Scenes
 
 TEST_OVERLAP = 0.15  # so that every box is mostly visible: no picture can pass otherwise
 

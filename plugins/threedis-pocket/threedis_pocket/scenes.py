@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from threedis_pocket.world import COLOURS, SHAPES, Scenes
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS, Scenes
 
 Split = Literal["train", "validation", "test"]
 MAX_OBJECTS = 5

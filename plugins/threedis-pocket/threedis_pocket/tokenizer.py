@@ -5,7 +5,8 @@ from __future__ import annotations
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
-from threedis_pocket.world import COLOURS, SHAPES
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS
 
 _LINKS = ("a", "an", "and", "the", "on", "of", "in", "with", ",", ".")
 _PLACES = ("floor", "room", "picture", "photo", "nothing")

@@ -9,15 +9,14 @@ Shapes: B scenes, N object slots a scene, M = B * N objects, H rows, W columns.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SHAPES = ("sphere", "cube", "cylinder", "cone")
+from threedis_pocket.shapes import ROUND_BELOW, SURFACES, TILT
+
 PALETTE: dict[str, tuple[float, float, float]] = {
     "red": (0.88, 0.10, 0.12),
     "orange": (0.98, 0.50, 0.06),
@@ -32,8 +31,6 @@ COLOURS = tuple(PALETTE)
 
 HORIZON = 0.32  # row where the floor meets the wall, as a fraction of the height
 FAR, NEAR = 0.10, 0.78  # inverse depth of the wall, and of the floor at the bottom row
-TILT = 0.30  # height of a horizontal circle divided by its width, as the camera sees it
-YAW = math.radians(20.0)  # how far cubes are turned
 TOGETHER = 4  # scenes drawn at once: more fall out of the processor's cache (15 against 47 ms)
 LIGHT = F.normalize(torch.tensor([-0.55, -0.80, 0.75]), dim=0)  # x right, y down, z to the camera
 
@@ -76,80 +73,6 @@ class Drawing:
     ids: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class _Surface:
-    """Front surface of M objects: inside (bool), toward (-1..1, 1 = nearest), normal (3 x)."""
-
-    inside: Tensor
-    toward: Tensor
-    normal: tuple[Tensor, Tensor, Tensor]
-
-
-def _sphere(u: Tensor, v: Tensor, e: Tensor) -> _Surface:
-    z = (1 - u * u - v * v).clamp_min(0).sqrt()
-    return _Surface(u * u + v * v <= 1, z, (u + 0 * v, v + 0 * u, z))
-
-
-def _cylinder(u: Tensor, v: Tensor, e: Tensor) -> _Surface:
-    top = v - (e - 1)
-    z = (1 - u * u).clamp_min(0).sqrt()
-    cap = u * u + (top / e) ** 2 <= 1
-    body = (top >= 0) & (v <= 1 - e + e * z) & (u.abs() <= 1)
-    return _Surface(
-        cap | body,
-        torch.where(cap, top / e, z),
-        (torch.where(cap, 0.0, u), torch.where(cap, -1.0, 0.0), torch.where(cap, TILT, z)),
-    )
-
-
-def _cone(u: Tensor, v: Tensor, e: Tensor) -> _Surface:
-    foot = 1 - e
-    radius = ((v + 1) / (foot + 1)).clamp(1e-4, 1)
-    z = (radius * radius - u * u).clamp_min(0).sqrt()
-    base = u * u + ((v - foot) / e) ** 2 <= 1
-    inside = ((v <= foot) & (u.abs() <= radius) & (v >= -1)) | (base & (v > foot))
-    side = u / radius
-    return _Surface(
-        inside, z, (side, torch.full_like(z, -0.35), (1 - side * side).clamp_min(0).sqrt())
-    )
-
-
-def _cube(u: Tensor, v: Tensor, e: Tensor) -> _Surface:
-    wide, deep = math.cos(YAW), math.sin(YAW)
-    e = e / wide
-    top, foot = wide * e - 1, 1 - wide * e
-    x, away = u * wide, (top - v) / e
-    lid = (x * wide + away * deep).abs() + (away * wide - x * deep).abs() <= 1
-    edge = deep / wide  # column of the vertical edge nearest to the camera
-    left = u < edge
-    toward = torch.where(
-        left,
-        deep + (wide - deep) * (u + 1) / (1 + edge),
-        -deep + (wide + deep) * (1 - u) / (1 - edge),
-    )
-    sides = (u.abs() <= 1) & (v >= top + e * toward) & (v <= foot + e * toward)
-    angle = math.pi / 4 - YAW
-    nx = torch.where(left, -math.sin(angle), math.cos(angle)) + 0 * v
-    nz = torch.where(left, math.cos(angle), math.sin(angle)) + 0 * v
-    return _Surface(
-        lid | sides,
-        torch.where(lid, -away, toward + 0 * v),
-        (
-            torch.where(lid, 0.0, nx),
-            torch.where(lid, -1.0, 0.0),
-            torch.where(lid, TILT, nz),
-        ),
-    )
-
-
-_SURFACES: tuple[Callable[[Tensor, Tensor, Tensor], _Surface], ...] = (
-    _sphere,
-    _cube,
-    _cylinder,
-    _cone,
-)
-
-
 def floor_depth(rows: Tensor) -> Tensor:
     """Inverse depth of the floor (below the horizon) or the wall (above) at ``rows`` in [0, 1]."""
     return FAR + (NEAR - FAR) * ((rows - HORIZON) / (1 - HORIZON)).clamp(0, 1)
@@ -170,7 +93,7 @@ def _objects(scenes: Scenes, height: int, width: int) -> tuple[Tensor, Tensor, T
     light, gloss = torch.zeros_like(depth), torch.zeros_like(depth)
     halfway = F.normalize(LIGHT + torch.tensor([0.0, 0.0, 1.0]), dim=0).tolist()
     sun = LIGHT.tolist()
-    for kind, surface_of in enumerate(_SURFACES):
+    for kind, (name, surface_of) in enumerate(SURFACES.items()):
         chosen = (kinds == kind).nonzero().squeeze(1)
         if len(chosen) == 0:
             continue
@@ -179,7 +102,8 @@ def _objects(scenes: Scenes, height: int, width: int) -> tuple[Tensor, Tensor, T
         pixels = (x1 - x0) * width / ((y1 - y0) * height)
         flat = (TILT * pixels).clamp(max=0.45)
         surface = surface_of(u, v, flat)
-        foot = y1 - (y1 - y0) / 2 * flat * (0.0 if kind == 0 else 1.0)
+        # An object is as near as the floor under the middle of its foot.
+        foot = y1 - (y1 - y0) / 2 * flat * (0.0 if name in ROUND_BELOW else 1.0)
         centre = floor_depth(foot)
         near = centre + centre * (x1 - x0) * 0.6 * surface.toward
         depth[chosen] = torch.where(surface.inside, near.clamp(0, 1), -1.0)
@@ -241,6 +165,7 @@ def _draw(scenes: Scenes, height: int, width: int, supersample: int) -> Drawing:
     if supersample > 1:
         _, _, fine, colour = _shade(scenes, height * supersample, width * supersample)
         cover = F.avg_pool2d(fine[:, None].float(), supersample)
+        # Colours weighted by what they cover, so that edges do not mix with what is behind.
         body = F.avg_pool2d(colour * fine[:, None], supersample)
     else:
         body = body * cover

@@ -7,7 +7,8 @@ from threedis_core.values.layout import Box
 from threedis_pocket.bench.detector import Detector, classify_pixels
 from threedis_pocket.layouts import TEST_OVERLAP
 from threedis_pocket.scenes import sample_scenes
-from threedis_pocket.world import COLOURS, SHAPES, draw
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS, draw
 
 
 def to_picture(rgb: torch.Tensor) -> np.ndarray:

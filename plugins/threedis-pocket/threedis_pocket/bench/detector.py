@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from threedis_pocket.world import COLOURS, PALETTE, SHAPES, Scenes, draw
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS, PALETTE, Scenes, draw
 
 SATURATION = 0.33  # at least this much colour, or the pixel is background
 SMALLEST = 12  # pixels; anything smaller is noise

@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from threedis_pocket.scenes import join_phrases, phrase
-from threedis_pocket.world import COLOURS, SHAPES
+from threedis_pocket.shapes import SHAPES
+from threedis_pocket.world import COLOURS
 from threedis_train.engine import Task
 
 
