@@ -106,7 +106,7 @@ class CommandLine:
 
 @pytest.fixture
 def threedis(registry, plugins, tmp_path, monkeypatch, capsys) -> CommandLine:
-    monkeypatch.setattr("threedis_core.cli.process.load_plugins", plugins.load)
+    monkeypatch.setattr("threedis_core.cli.app.load_plugins", plugins.load)
     monkeypatch.chdir(tmp_path)
     layout = sample_layout(2)
     layout.save("scene.yaml")

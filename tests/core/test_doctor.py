@@ -73,7 +73,7 @@ def ward(registry: PluginRegistry) -> PluginRegistry:
 
 @pytest.fixture
 def doctor(threedis, ward, monkeypatch) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setattr("threedis_core.cli.process.load_plugins", lambda: ward)
+    monkeypatch.setattr("threedis_core.cli.app.load_plugins", lambda: ward)
     return lambda *arguments: threedis("doctor", *arguments)
 
 

@@ -10,12 +10,11 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from threedis_core.cli.usage import ClickError
+from threedis_core.cli.streams import ClickError
 from threedis_core.errors import PluginError, ThreeDISError
-from threedis_core.plugin.failures import failures_named, reason_of
+from threedis_core.plugin.failures import PLUGIN_PATIENCE, failures_named, reason_of, waiting_named
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.plugin.waiting import PLUGIN_PATIENCE, waiting_named
 
 
 def add_plugin_commands(registry: PluginRegistry, app: TyperGroup, bench: TyperGroup) -> None:

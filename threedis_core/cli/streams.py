@@ -7,13 +7,17 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import TextIO
+from typing import TextIO, cast
 
 import typer
 
 from threedis_core.files.printable import printable
 
 LONGEST_LINE = 2000
+
+# Newer typers carry a click of their own, and export only this member of the family.
+ClickError = cast("type[Exception]", typer.BadParameter.__mro__[2])
+"""Base of what the parser raises: it has ``format_message()`` and ``exit_code``."""
 
 
 def echo(text: str | os.PathLike[str]) -> None:
@@ -35,6 +39,18 @@ def fail(text: str) -> None:
 def one_line(text: str) -> str:
     """``text`` fit for one line of a terminal, of a sensible length."""
     return printable(" ".join(text.split()), LONGEST_LINE)
+
+
+def usage_line(error: Exception) -> str:
+    """What is wrong with the arguments, and where to read how they are; "" if help was shown."""
+    message = str(getattr(error, "format_message", error.__str__)())
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if message:  # without rich, help is the message
+            typer.echo(message, err=True)
+        return ""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "threedis"
+    return f"{message.rstrip('.')}; see '{command} --help'"
 
 
 @contextmanager

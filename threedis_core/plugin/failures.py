@@ -1,4 +1,4 @@
-"""The gate around a plugin's code: whatever it raises becomes one error that names it.
+"""The gate around a plugin's code: whatever it raises, and how long it takes, gets its name.
 
 A plugin may raise anything, ``SystemExit`` too, which would end the program without a word. Only
 Ctrl-C passes as it is.
@@ -6,13 +6,22 @@ Ctrl-C passes as it is.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Protocol
 
 from threedis_core.errors import RenderError, ThreeDISError
+from threedis_core.files.printable import printable
 
 LONGEST_REASON = 2000
+
+PLUGIN_PATIENCE = 3.0
+"""Seconds; listing plugins takes milliseconds."""
+
+BACKEND_PATIENCE = 10.0
+"""Seconds; a backend imports its model libraries, which takes some from a cold disk."""
 
 
 class Closable(Protocol):
@@ -74,3 +83,19 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ThreeDISError) and words:
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+@contextmanager
+def waiting_named(what: str, patience: float) -> Generator[None]:
+    """Say on stderr what is being waited for if the block takes more than ``patience`` seconds."""
+    timer = Timer(patience, _say, [f"waiting for {what} ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)

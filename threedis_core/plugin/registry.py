@@ -18,7 +18,13 @@ import pluggy
 from threedis_core.errors import PluginError, UnknownPluginError
 from threedis_core.plugin import hookspecs
 from threedis_core.plugin.discovery import find_plugins
-from threedis_core.plugin.failures import failures_named, reason_of
+from threedis_core.plugin.failures import (
+    BACKEND_PATIENCE,
+    PLUGIN_PATIENCE,
+    failures_named,
+    reason_of,
+    waiting_named,
+)
 from threedis_core.plugin.registrations import (
     Kind,
     PluginFailure,
@@ -28,7 +34,6 @@ from threedis_core.plugin.registrations import (
     Staging,
     iterate_presets,
 )
-from threedis_core.plugin.waiting import BACKEND_PATIENCE, PLUGIN_PATIENCE, waiting_named
 from threedis_core.suggest import did_you_mean
 
 if TYPE_CHECKING:
