@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 JOBS ?= 2  # processes that run the tests
+CASES ?= 5000  # odd inputs that "make fuzz" tries
+SEED ?= 0  # of those inputs
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 AUX := .venv-controlnet-aux
@@ -9,7 +11,7 @@ AUX_PIP := $(AUX)/bin/python -m pip install --quiet --disable-pip-version-check 
 AUX_FINDS := $(AUX)/bin/python -m pip index versions
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
 
-.PHONY: demo test test-controlnet-aux check lint types docs clean help
+.PHONY: demo test fuzz test-controlnet-aux check lint types docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -19,6 +21,9 @@ demo: $(VENV)/.installed  ## render the contact sheet of the pocket models
 
 test: $(VENV)/.developed  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS) --cov=threedis_core --cov-report=term --cov-fail-under=90
+
+fuzz: $(VENV)/.developed  ## run thousands of odd inputs through the command line: CASES=5000 SEED=0
+	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED) --jobs $(JOBS)
 
 # torchvision must fit torch, so it stays out of the environment that everything else is in.
 test-controlnet-aux: $(AUX)/.developed  ## run the detectors of controlnet-aux, in an environment of their own

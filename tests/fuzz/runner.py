@@ -1,0 +1,246 @@
+"""Run a case: in a fork of this process, which is quick, or in a new interpreter.
+
+Both are processes of their own, so that a case can be killed, measured, and spoil nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from cases import Case
+
+LIMIT_S = 10
+LIMIT_WITH_MODELS_S = 60
+PATIENCE = 3
+"""On a busy machine a command takes so many times longer by the clock than it computes."""
+ADDRESS_SPACE = 24 * 2**30
+"""Far above what is judged; protects the machine."""
+NEW_INTERPRETER_MIB = 150
+MODEL_LIBRARIES_MIB = 700
+NOBODY = 65534
+BOTH_STREAMS = {"stdout": 1, "stderr": 2}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of one case, all inside one temporary folder."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """The working folder of the command."""
+        return self.root / "work"
+
+    @property
+    def temporary(self) -> Path:
+        """$TMPDIR of the command."""
+        return self.root / "tmp"
+
+    @property
+    def marker(self) -> Path:
+        """The file that code in data would make, if it ran."""
+        return self.root / "executed"
+
+    def make(self) -> None:
+        """Make the folders, empty."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        for name in ("work", "tmp", "home", "cache", "streams"):
+            (self.root / name).mkdir(parents=True)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How one process of a case ended.
+
+    Args:
+        code: Exit code; below zero the signal that ended it.
+        out: What it printed.
+        err: What it printed on stderr.
+        seconds: Wall-clock time.
+        memory: MiB that it held at most, beyond what it started with.
+        hung: It had to be killed.
+    """
+
+    code: int
+    out: bytes
+    err: bytes
+    seconds: float
+    memory: float
+    hung: bool
+
+
+def run_case(case: Case, place: Place) -> list[Finished]:
+    """Run the command of a case whose files are prepared; one result per process."""
+    started = [_start(case, place, index) for index in range(case.surroundings.together)]
+    base = _own_memory()
+    if case.fresh:
+        base = max(base, MODEL_LIBRARIES_MIB if case.loads_models else NEW_INTERPRETER_MIB)
+    return [_wait(case, place, pid, index, base) for index, pid in enumerate(started)]
+
+
+def filled_in(text: str, place: Place) -> str:
+    """``text`` with the working folder's path where it stands for it."""
+    return text.replace("{work}", str(place.work))
+
+
+def _own_memory() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _start(case: Case, place: Place, index: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(case, place, index)
+        except BaseException:  # the harness itself is at fault, which must not look like a result
+            os.write(2, traceback.format_exc().encode(errors="replace"))
+        finally:
+            os._exit(99)
+    return pid
+
+
+def _wait(case: Case, place: Place, pid: int, index: int, base: float) -> Finished:
+    start, hung = time.monotonic(), False
+    limit = LIMIT_WITH_MODELS_S if case.loads_models else LIMIT_S
+    end = case.surroundings.killed_after or limit * PATIENCE
+    pause = 0.001
+    while True:
+        found, status, used = os.wait4(pid, os.WNOHANG)
+        if found:
+            break
+        if time.monotonic() - start > end:
+            hung = case.surroundings.killed_after is None
+            os.killpg(pid, signal.SIGKILL)
+            _, status, used = os.wait4(pid, 0)
+            break
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+    seconds = time.monotonic() - start
+    out, err = (_read(place, name, index) for name in BOTH_STREAMS)
+    memory = used.ru_maxrss / 1024 - base
+    hung |= used.ru_utime + used.ru_stime > limit
+    return Finished(os.waitstatus_to_exitcode(status), out, err, seconds, memory, hung)
+
+
+def _read(place: Place, stream: str, index: int) -> bytes:
+    file = place.root / "streams" / f"{stream}{index}"
+    return file.read_bytes() if file.exists() else b""
+
+
+def _become(case: Case, place: Place, index: int) -> NoReturn:
+    """Turn this forked process into the command of ``case``."""
+    os.setsid()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    environment = _environment(case, place)
+    os.chdir(place.work)
+    _limit(case)
+    _connect(case, place, index)
+    if case.surroundings.as_nobody and os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    arguments = [filled_in(argument, place) for argument in case.arguments]
+    if case.fresh:
+        command = [sys.executable, "-m", "threedis_core.cli", *arguments]
+        os.execve(sys.executable, [os.fsencode(part) for part in command], environment)
+    os.environ.clear()
+    os.environ.update(environment)
+    _run_here(arguments, place.work / "site" if case.plugins else None)
+
+
+def _environment(case: Case, place: Place) -> dict[str, str]:
+    kept = ("PATH", "LD_LIBRARY_PATH", "LANG")
+    site = [str(place.work / "site")] if case.plugins else []
+    values: dict[str, str | None] = {name: os.environ.get(name) for name in kept}
+    values |= {
+        "HOME": str(place.root / "home"),
+        "TMPDIR": str(place.temporary),
+        "THREEDIS_CACHE": str(place.root / "cache"),
+        "PYTHONPATH": os.pathsep.join([*site, *filter(None, sys.path)]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    values |= case.surroundings.environment
+    return {name: filled_in(text, place) for name, text in values.items() if text is not None}
+
+
+def _limit(case: Case) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit = LIMIT_WITH_MODELS_S if case.loads_models else LIMIT_S
+    resource.setrlimit(resource.RLIMIT_CPU, (limit + 1, limit + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    if (most := case.surroundings.most_bytes) is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def _connect(case: Case, place: Place, index: int) -> None:
+    """Put files in the place of the three streams."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for name, number in BOTH_STREAMS.items():
+        path = place.root / "streams" / f"{name}{index}"
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
+    if case.surroundings.stdin == "closed":
+        os.close(0)
+    if case.surroundings.stdout == "closed":
+        os.close(1)
+    elif case.surroundings.stdout == "full":
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    elif case.surroundings.stdout == "broken":
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+
+
+def _run_here(arguments: Sequence[str], site: Path | None) -> NoReturn:
+    """What a new interpreter would do, without the time that one takes to start."""
+    atexit._clear()
+    tempfile.tempdir = None
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.argv = ["threedis", *arguments]
+    if site is not None:
+        sys.path.insert(0, str(site))
+    from threedis_core.cli import main
+
+    code: object = 0
+    try:
+        main(list(arguments))
+    except SystemExit as exit_:
+        code = exit_.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    os._exit(_closed(code))
+
+
+def _closed(code: object) -> int:
+    """Flush both streams; the exit code, as an interpreter would give it."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"Exception ignored while flushing sys.stdout: {error}", file=sys.stderr)
+        code = 120
+    sys.stderr.flush()
+    return (code or 0) & 0xFF
