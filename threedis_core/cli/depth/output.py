@@ -9,7 +9,6 @@ import typer
 
 from threedis_core.cli import streams
 from threedis_core.errors import OptionError
-from threedis_core.files.png import check_png
 
 if TYPE_CHECKING:
     from threedis_core.values.depth import DepthMap
@@ -29,6 +28,8 @@ def output_file(out: Path | None, read: Path) -> Path:
     Raises:
         OptionError: ``out`` is no PNG, is ``read`` itself, or cannot be written.
     """
+    from threedis_core.files.png import check_png  # brings PIL, which listings do not need
+
     out = out or Path(f"{read.stem}-depth.png")
     check_png(out, "--out")
     if _same_file(out, read):
