@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from threedis_ldm3d.training.noise import pyramid_noise
 
 def load(folder: Path, text: str, *changes: str) -> TrainingConfig:
     path = folder / "config.yaml"
-    path.write_text("data: {format: folder, path: scenes}\nout: trained\n" + text)
+    data = "" if "data:" in text else "data: {format: folder, path: scenes}\n"
+    path.write_text(f"{data}out: trained\n{text}")
     return TrainingConfig.load(path, changes)
 
 
@@ -58,12 +61,31 @@ def test_a_setting_can_be_changed_from_the_command_line(tmp_path: Path) -> None:
         ("learning_rte: 1\n", "learning_rate"),
         ("batch_size: 0\n", "batch_size is 0"),
         ("size: 100\n", "size is 100.*multiple of 8"),
+        ("validation: {evry: 5}\n", r"validation\.evry is not a known field.*mean 'every'\?"),
+        ("validation: {every: 0}\n", r"validation\.every is 0"),
+        ("depth_estimator: {nam: dpt}\n", r"depth_estimator\.nam is not .*mean 'name'\?"),
+        ("data: {format: folder, pth: scenes}\n", r"data\.folder\.pth is not .*mean 'path'\?"),
+        ("data: {format: coco, image: a, annotations: b}\n", r"mean 'images'\?"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         load(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_every_field_is_described_in_the_schema_that_forms_are_made_of() -> None:
+    schema = TrainingConfig.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        for name, field in model["properties"].items():
+            assert field.get("description"), name
+    steps = schema["properties"]["steps"]
+    assert (steps["default"], steps["minimum"]) == (50_000, 1)
+
+
+def test_reading_a_config_loads_no_torch() -> None:
+    code = "import sys, threedis_ldm3d.training.config; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_data_of_an_unknown_format_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -15,10 +18,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save
 
 from threedis_core.errors import DataError
 from threedis_ldm3d.training.example import BadExample, Example
-from threedis_ldm3d.training.shards import MadeExample, Shards
+from threedis_ldm3d.training.shards import HEADER, ROWS, MadeExample, Shards
 
 Examples = Callable[..., list[Example]]
 
@@ -115,6 +120,56 @@ def test_a_corrupt_shard_is_made_again_and_said(tmp_path: Path, examples: Exampl
         built(tmp_path / "cache", some, make)
     assert make.asked == [1]
     assert content(shards.folder) == before
+
+
+def foreign(header: object, rows: int = 4) -> bytes:
+    return save({ROWS: torch.zeros(rows, 3)}, {HEADER: json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "make_content",
+    [
+        lambda own: b"\x00garbage",
+        lambda own: pickle.dumps([1]),
+        lambda own: save({"weight": torch.zeros(2)}),
+        lambda own: save({ROWS: torch.zeros(4, 3)}, {HEADER: "{no JSON"}),
+        lambda own: foreign([1, 2]),
+        lambda own: foreign({**own, "fingerprint": "median colour"}),
+        lambda own: foreign({k: v for k, v in own.items() if k != "bad"}),
+        lambda own: foreign({**own, "bad": [{"name": "x"}]}),
+        lambda own: foreign({**own, "bad": [{"name": [], "kind": {}, "detail": 3}]}),
+        lambda own: foreign({**own, "kept": [0, 1, 2, 99]}),
+        lambda own: foreign({**own, "kept": ["a"] * 4}),
+        lambda own: foreign({**own, "kept": None}),
+        lambda own: foreign(own, rows=3),
+        lambda own: save({"rows": torch.tensor(1.0)}, {HEADER: json.dumps(own)}),
+    ],
+)
+def test_a_file_of_something_else_is_made_again_though_its_checksum_is_right(
+    tmp_path: Path, examples: Examples, make_content: Callable[[dict], bytes]
+) -> None:
+    some, make = examples(8), MeanColour()
+    shards = built(tmp_path / "cache", some)
+    before, file = content(shards.folder), shards.folder / "shard-00001.safetensors"
+    with safe_open(file, "pt") as opened:
+        own = json.loads(opened.metadata()[HEADER])
+    file.write_bytes(make_content(own))
+    line = f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+    file.with_suffix(".sha256").write_text(line)
+    with pytest.raises(DataError, match=r"shard-00001\.safetensors: not built"):
+        shards.open()
+    built(tmp_path / "cache", some, make)
+    assert make.asked == [1]
+    assert content(shards.folder) == before
+
+
+def test_a_shard_that_goes_while_it_is_read_is_one_line(tmp_path: Path, examples: Examples) -> None:
+    shards = built(tmp_path / "cache", examples(8))
+    file = shards.folder / "shard-00001.safetensors"
+    for spoil in (lambda: file.write_bytes(b"half"), file.unlink):
+        spoil()
+        with pytest.raises(DataError, match=r"shard-00001\.safetensors: cannot be read any more"):
+            shards.read([5])
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum on this machine")

@@ -17,6 +17,7 @@ import torch
 import yaml
 from filelock import FileLock
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from threedis_core.cli import main
@@ -106,6 +107,12 @@ def losses(folder: Path) -> list[tuple[float, float]]:
     return [(row["step"], row["loss"]) for row in read_log(folder) if "loss" in row]
 
 
+def header(file: Path) -> dict[str, Any]:
+    """How the weights in ``file`` were made."""
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["training"])
+
+
 @pytest.fixture(scope="module")
 def adapter_file(work: Path) -> Path:
     return train(work, "out=whole")
@@ -133,10 +140,7 @@ def test_a_training_leaves_pictures_curves_a_report_and_how_it_was_made(adapter_
     assert json.loads((out / "bad-data.json").read_text())["examples"] == COUNT
     rows = read_log(out)
     assert [row["step"] for row in rows if "validation_loss" in row] == [3, 6]
-    from safetensors import safe_open
-
-    with safe_open(adapter_file, "pt") as opened:
-        made = json.loads(opened.metadata()["training"])
+    made = header(adapter_file)
     assert (made["steps"], made["train"], made["timesteps"]) == (6, "adapter", [500, 999])
 
 
@@ -200,6 +204,31 @@ def test_an_adapter_can_be_trained_further(work: Path, adapter_file: Path) -> No
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
 
 
+def test_the_header_says_the_width_that_the_weights_have(work: Path, adapter_file: Path) -> None:
+    file = train(work, f"adapter={adapter_file}", "box_width=512", "out=wide", "steps=1")
+    made = header(file)
+    assert made["box_width"] == 16
+    assert (made["learning_rate"], made["batch_size"]) == (0.01, 2)
+    whole = header(adapter_file)
+    assert whole["box_width"] == 16
+    assert "adapter_weights" in made
+    assert "adapter_weights" not in whole  # the seed made it
+
+
+def test_going_on_from_another_adapter_of_the_same_name_is_refused(
+    work: Path, adapter_file: Path, tmp_path: Path
+) -> None:
+    for name, factor in (("same", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        weights = {key: value * factor for key, value in load_file(adapter_file).items()}
+        save_file(weights, tmp_path / name / adapter_file.name)
+    settings = ("out=from", "steps=1", "validation.pictures=0")
+    train(work, f"adapter={tmp_path / 'same' / adapter_file.name}", *settings)
+    train(work, f"adapter={adapter_file}", *settings)
+    with pytest.raises(OptionError, match="adapter_weights"):
+        train(work, f"adapter={tmp_path / 'other' / adapter_file.name}", *settings)
+
+
 def test_bfloat16_trains_too(work: Path) -> None:
     file = train(work, "precision=bf16", "out=half", "steps=2")
     assert all(weight.dtype == torch.float32 for weight in load_file(file).values())
@@ -239,6 +268,25 @@ def test_a_crowded_layout_that_is_held_out_is_drawn(model_folder: Path, tmp_path
     write_config(tmp_path / "config.yaml", model=str(model_folder))
     train(tmp_path, "steps=1")
     assert (tmp_path / "trained" / "validation" / "step-000001.png").is_file()
+
+
+def test_pictures_of_validations_take_their_places_at_once(work: Path) -> None:
+    picture = work / "drawn" / "validation" / "step-000001.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"before")
+    with picture.open("rb") as before:
+        train(work, "out=drawn", "steps=1")
+        assert before.read() == b"before"  # what is written in place would show here
+    with Image.open(picture) as opened:
+        opened.load()
+    assert list(picture.parent.iterdir()) == [picture]
+
+
+def test_going_on_with_another_learning_rate_is_refused_by_its_name(
+    work: Path, adapter_file: Path
+) -> None:
+    with pytest.raises(OptionError, match=r"\(learning_rate 0\.01 -> 0\.02\)"):
+        train(work, "out=whole", "learning_rate=0.02")
 
 
 def test_two_trainings_do_not_share_a_folder(work: Path) -> None:
