@@ -7,14 +7,17 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from threedis_core.errors import DepthError
 from threedis_core.files.limits import MAX_PIXELS
 from threedis_core.files.pictures import check_file, is_transparent, open_picture
+from threedis_core.files.printable import printable
 
 # A JPEG's grey has small differences between its channels; a colour map has large ones.
 GREY_TOLERANCE = 8.0
+MOST_BYTES = 8
+"""Of one float: wider ones take more memory than a depth map is worth."""
 
 
 def read_picture(path: Path) -> NDArray[np.float32]:
@@ -29,12 +32,19 @@ def read_picture(path: Path) -> NDArray[np.float32]:
     if picture.mode == "F":
         return np.asarray(picture, dtype=np.float32)
     if picture.mode.startswith("I"):
-        return np.asarray(picture).astype(np.float32) / np.float32(65535)
-    if is_transparent(picture):
-        raise DepthError(f"{path}: has transparency; expected an opaque grey picture")
-    if picture.mode not in ("1", "L"):
-        _check_grey(picture, path)
-    return np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
+        return _divided(np.asarray(picture), 65535)
+    try:
+        if is_transparent(picture):
+            raise DepthError(f"{printable(path)}: has transparency; expected an opaque grey one")
+        if picture.mode not in ("1", "L"):
+            _check_grey(picture, path)
+        return _divided(np.asarray(picture.convert("L")), 255)
+    except DepthError:
+        raise
+    except ValueError as reason:  # Pillow turns not every kind of picture into grey
+        raise DepthError(
+            f"{printable(path)}: a picture of mode {picture.mode}; expected a grey one"
+        ) from reason
 
 
 def read_array(path: Path) -> NDArray[np.float32]:
@@ -46,31 +56,46 @@ def read_array(path: Path) -> NDArray[np.float32]:
         DepthError: No readable array of such numbers, or more than 2**26 of them.
     """
     check_file(path, DepthError)
+    name = printable(path)
     try:
         loaded: object = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as reason:  # numpy's header reader raises almost anything on a damaged file
-        raise DepthError(f"{path}: no readable .npy array: {reason!s:.100}") from reason
+        raise DepthError(
+            f"{name}: no readable .npy array: {printable(str(reason), 100)}"
+        ) from reason
     if not isinstance(loaded, np.ndarray):
-        raise DepthError(f"{path}: an archive of several arrays; expected one .npy array")
+        raise DepthError(f"{name}: an archive of several arrays; expected one .npy array")
     array = cast("NDArray[Any]", loaded)
     if array.size > MAX_PIXELS:
-        raise DepthError(f"{path}: {array.size} values; expected at most {MAX_PIXELS}")
+        raise DepthError(f"{name}: {array.size} values; expected at most {MAX_PIXELS}")
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
-    if array.dtype.kind not in "bf":
+        return _divided(array, np.iinfo(array.dtype).max)
+    if array.dtype.kind not in "bf" or array.dtype.itemsize > MOST_BYTES:
         raise DepthError(
-            f"{path}: values of type {array.dtype}; expected uint8, uint16, bool or float in [0, 1]"
+            f"{name}: values of type {printable(str(array.dtype), 60)}; expected uint8, uint16, "
+            "bool or float in [0, 1]"
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        return array.astype(np.float32)
+
+
+def _divided(levels: NDArray[Any], greatest: int) -> NDArray[np.float32]:
+    values = levels.astype(np.float32)
+    values /= np.float32(greatest)
+    return values
 
 
 def _check_grey(picture: Image.Image, path: Path) -> None:
-    channels = np.asarray(picture.convert("RGB"), dtype=np.int16)
-    spread = float((channels.max(axis=2) - channels.min(axis=2)).mean())
+    red, green, blue = (picture if picture.mode == "RGB" else picture.convert("RGB")).split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    least = ImageChops.darker(ImageChops.darker(red, green), blue)
+    counts = ImageChops.difference(most, least).histogram()
+    spread = sum(level * count for level, count in enumerate(counts)) / sum(counts)
     if spread > GREY_TOLERANCE:
         raise DepthError(
-            f"{path}: a coloured picture (its channels differ by {spread:.0f} on average); "
-            "expected grey, where white is near: save the depth itself, without a colour map"
+            f"{printable(path)}: a coloured picture (its channels differ by {spread:.0f} on "
+            "average); expected grey, where white is near: save the depth itself, without a "
+            "colour map"
         )

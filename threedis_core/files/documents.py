@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from threedis_core.errors import InputError, LayoutError
 from threedis_core.files.limits import MAX_DOCUMENT_BYTES
 from threedis_core.files.pictures import check_file
+from threedis_core.files.plain_json import NotJsonError, PlainJsonError, parse_json
 from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
+from threedis_core.files.printable import printable
 
 BINARY_STARTS = {
     b"\x89PNG": "a PNG picture",
@@ -34,19 +36,55 @@ def read_document(
     Args:
         path: The file.
         error: The error class to raise.
-        max_bytes: The largest file that is read.
+        max_bytes: The largest file that is read. Above the size of a layout file it is a data
+            set's: then JSON may hold any number of values.
     Raises:
         InputError: As ``error``: missing, too large, not text, not JSON or YAML, a duplicate key,
-            nested too deep, or YAML with anchors, aliases or tags.
+            more than 200,000 values or 32 levels, half a character, or YAML with anchors, aliases
+            or tags.
     """
     text = read_text(path, error, max_bytes)
-    suffix = Path(path).suffix.lower()
-    if suffix == ".json" or (suffix not in (".yaml", ".yml") and _looks_like_json(text)):
-        return _parse_json(text, path, error)
+    bounded = max_bytes <= MAX_DOCUMENT_BYTES
     try:
-        return parse_yaml(text)
-    except PlainYamlError as reason:
-        raise error(f"{path}: {reason}") from None
+        document = _parse(text, Path(path).suffix.lower(), bounded)
+        if bounded and re.search(r"\\[uU]", text):
+            _check_texts(document)
+    except NotJsonError as reason:
+        raise error(f"{printable(path)}: {reason} (if it is YAML, name it .yaml)") from None
+    except (PlainJsonError, PlainYamlError) as reason:
+        raise error(f"{printable(path)}: {reason}") from None
+    return document
+
+
+def _parse(text: str, suffix: str, bounded: bool) -> Any:
+    if suffix == ".json":
+        return parse_json(text, bounded)
+    if suffix not in (".yaml", ".yml") and text.lstrip()[:1] in ("{", "["):
+        try:
+            return parse_json(text, bounded)
+        except NotJsonError:
+            pass  # YAML has braces and brackets too
+    return parse_yaml(text)
+
+
+def _check_texts(document: Any) -> None:
+    """Refuse halves of characters, which ``"\\ud800"`` is one of: no file can hold them later."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if re.search("[\ud800-\udfff]", value):
+                raise PlainJsonError(
+                    f"the text {printable(repr(value), 60)} has half a character (a lone "
+                    "surrogate); write the character itself"
+                )
+        elif isinstance(value, dict):
+            waiting += [
+                *cast("dict[Any, Any]", value).keys(),
+                *cast("dict[Any, Any]", value).values(),
+            ]
+        elif isinstance(value, list):
+            waiting += cast("list[Any]", value)
 
 
 def read_text(path: str | Path, error: type[InputError], max_bytes: int) -> str:
@@ -58,54 +96,21 @@ def read_text(path: str | Path, error: type[InputError], max_bytes: int) -> str:
     path = Path(path)
     size = check_file(path, error)
     if size > max_bytes:
-        raise error(f"{path}: {size} bytes; expected at most {max_bytes}")
+        raise error(f"{printable(path)}: {size} bytes; expected at most {max_bytes}")
     try:
         content = path.read_bytes()
     except OSError as reason:
-        raise error(f"{path}: cannot be read: {reason.strerror}") from reason
+        raise error(f"{printable(path)}: cannot be read: {reason.strerror}") from reason
     for start, kind in BINARY_STARTS.items():
         if content.startswith(start):
-            raise error(f"{path}: this is {kind}; expected a JSON or YAML text file")
+            raise error(f"{printable(path)}: this is {kind}; expected a JSON or YAML text file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as reason:
         raise error(
-            f"{path}: byte {reason.start} is not UTF-8; expected a text file, saved as UTF-8"
+            f"{printable(path)}: byte {reason.start} is not UTF-8; expected a text file, saved as "
+            "UTF-8"
         ) from None
-    if not text.strip():
-        raise error(f"{path}: the file is empty")
+    if not text or text.isspace():
+        raise error(f"{printable(path)}: the file is empty")
     return text
-
-
-def _looks_like_json(text: str) -> bool:
-    if text.lstrip()[:1] not in ("{", "["):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _parse_json(text: str, path: str | Path, error: type[InputError]) -> Any:
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise error(f"{path}: the key {twice!r:.60} appears twice in one object; remove one")
-        return result
-
-    try:
-        return json.loads(text, object_pairs_hook=mapping)
-    except json.JSONDecodeError as reason:
-        raise error(
-            f"{path}: not JSON: line {reason.lineno}, column {reason.colno}: {reason.msg} "
-            "(if it is YAML, name it .yaml)"
-        ) from None
-    except RecursionError:
-        raise error(f"{path}: lists or objects are nested too deep") from None
-    except ValueError as reason:
-        if isinstance(reason, error):
-            raise
-        raise error(f"{path}: not JSON that can be read: {reason!s:.100}") from None

@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from threedis_core.errors import InputError
-from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE
+from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE, check_size
+from threedis_core.files.printable import printable
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 SUFFIXES = {
@@ -40,7 +41,7 @@ def open_picture(
         InputError: As ``error``: missing, not such a picture, named as another format, more than
             16384 pixels a side or 2**26 pixels in all (not decoded then), or damaged.
     """
-    path = Path(path)
+    path, name = Path(path), printable(path)
     check_file(path, error)
     try:
         with warnings.catch_warnings():
@@ -51,18 +52,21 @@ def open_picture(
             picture = Image.open(path, formats=formats)
     except UnidentifiedImageError:
         raise error(
-            f"{path}: not a picture that can be read; expected {purpose} as {' or '.join(formats)}"
+            f"{name}: not a picture that can be read; expected {purpose} as {' or '.join(formats)}"
         ) from None
     except Image.DecompressionBombError as reason:
-        raise error(f"{path}: {_found(reason)}; {_too_large()}; make it smaller") from None
+        raise error(
+            f"{name}: {_found(reason)}; expected at most {MAX_SIDE} pixels a side and {MAX_PIXELS} "
+            "in all; make it smaller"
+        ) from None
     except Exception as reason:  # Pillow's readers raise almost anything on a damaged header
-        raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
+        raise error(f"{name}: damaged picture: {_first_line(reason)}") from reason
     with picture:
         _check_header(picture, path, error)
         try:
             picture.load()
         except Exception as reason:  # and on damaged pixels
-            raise error(f"{path}: damaged picture: {_first_line(reason)}") from reason
+            raise error(f"{name}: damaged picture: {_first_line(reason)}") from reason
         return picture
 
 
@@ -89,35 +93,33 @@ def check_file(path: Path, error: type[InputError]) -> int:
     Raises:
         InputError: As ``error``: missing, no regular file, not accessible, or empty.
     """
+    name = printable(path)
     try:
         if not path.exists():
-            raise error(f"{path}: no such file; check the path")
+            raise error(f"{name}: no such file; check the path")
         # A named pipe or a device could be read forever.
         if not path.is_file():
-            raise error(f"{path}: not a file; expected a regular file")
+            raise error(f"{name}: not a file; expected a regular file")
         size = path.stat().st_size
     except (OSError, ValueError) as reason:
         if isinstance(reason, error):
             raise
-        raise error(f"{str(path)!r:.200}: cannot be read: {_first_line(reason)}") from reason
+        problem = getattr(reason, "strerror", None) or _first_line(reason)
+        raise error(f"{name}: cannot be read: {problem}") from reason
     if size == 0:
-        raise error(f"{path}: the file is empty")
+        raise error(f"{name}: the file is empty")
     return size
 
 
 def _check_header(picture: Image.Image, path: Path, error: type[InputError]) -> None:
-    width, height = picture.size
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise error(f"{path}: {width}x{height} pixels; {_too_large()}; make it smaller")
+    check_size(*picture.size, error, f"{printable(path)}:")
     named = SUFFIXES.get(path.suffix.lower())
     # Phones and stereo cameras write several JPEGs into one file; the first is the picture.
     found = "JPEG" if picture.format == "MPO" else picture.format
     if named is not None and named != found:
-        raise error(f"{path}: its content is {found}, its name says {named}; rename the file")
-
-
-def _too_large() -> str:
-    return f"expected at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all"
+        raise error(
+            f"{printable(path)}: its content is {found}, its name says {named}; rename the file"
+        )
 
 
 def _found(reason: Image.DecompressionBombError) -> str:
@@ -127,4 +129,4 @@ def _found(reason: Image.DecompressionBombError) -> str:
 
 
 def _first_line(reason: Exception) -> str:
-    return (str(reason).splitlines() or [type(reason).__name__])[0]
+    return printable((str(reason).splitlines() or [type(reason).__name__])[0], 200)

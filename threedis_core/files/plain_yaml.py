@@ -8,7 +8,12 @@ from typing import Any
 
 import yaml
 
-from threedis_core.files.limits import MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_VALUES
+from threedis_core.files.limits import (
+    MAX_DOCUMENT_DEPTH,
+    MAX_DOCUMENT_VALUES,
+    MAX_NUMBER_LETTERS,
+)
+from threedis_core.files.printable import printable
 
 # Dates, merge keys and the like stay text; a prompt may well be "2020-01-01".
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
@@ -122,7 +127,7 @@ class _Reader:
                 raise self.problem(event, "a key is a list or mapping; expected text")
             key = self.value(event, depth + 1)
             if key in seen:
-                raise self.problem(event, f"the key {key!r:.60} appears twice; remove one")
+                raise self.problem(event, f"the key {_short(key)} appears twice; remove one")
             seen.add(key)
             yield key, self.value(self.next(), depth + 1)
 
@@ -131,7 +136,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise self.problem(event, "anchors (&) and aliases (*) are not read; write it out")
         if event.tag is not None:
-            raise self.problem(event, f"the tag {event.tag!r:.60} is not read; remove it")
+            raise self.problem(event, f"the tag {_short(event.tag)} is not read; remove it")
         if depth > MAX_DOCUMENT_DEPTH:
             raise self.problem(event, f"nested deeper than {MAX_DOCUMENT_DEPTH} levels")
         if self._values > MAX_DOCUMENT_VALUES:
@@ -143,13 +148,19 @@ class _Reader:
         if tag not in PLAIN_TAGS:
             return text
         try:
+            if len(text) > MAX_NUMBER_LETTERS:
+                raise ValueError
             return self._loader.construct_object(yaml.ScalarNode(tag, text))
         except (ValueError, OverflowError):
-            raise self.problem(event, f"{text!r:.60} is no number that can be read") from None
+            raise self.problem(event, f"{_short(text)} is no number that can be read") from None
+
+
+def _short(value: Any) -> str:
+    return printable(repr(value), 60)
 
 
 def _reason(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-    return where + " ".join(problem.split())[:200]
+    return where + printable(" ".join(problem.split()), 200)

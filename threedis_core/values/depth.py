@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,10 +17,14 @@ from PIL import Image, PngImagePlugin
 from threedis_core.errors import DepthError
 from threedis_core.files.atomic import write_atomically
 from threedis_core.files.depth_files import read_array, read_picture
-from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE
+from threedis_core.files.limits import check_size
+from threedis_core.files.printable import printable
+from threedis_core.values.frozen import frozen
 
 LEVELS = 65535
 """The greatest number of a 16-bit picture."""
+ROWS_AT_ONCE = 256
+"""Rows that are worked on in float64 at once: of a whole map they would take gigabytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +41,14 @@ class DepthMap:
 
     def __post_init__(self) -> None:
         values = _as_float32(self.values)
-        if not np.isfinite(values).all():
+        least, greatest = float(values.min()), float(values.max())
+        if not (np.isfinite(least) and np.isfinite(greatest)):  # both are NaN if any value is
             raise DepthError("depth has NaN or infinite values; expected finite values in [0, 1]")
-        if values.min() < 0 or values.max() > 1:
+        if least < 0 or greatest > 1:
             raise DepthError(
-                f"depth has values from {values.min():g} to {values.max():g}; expected [0, 1] with "
+                f"depth has values from {least:g} to {greatest:g}; expected [0, 1] with "
                 "1 nearest: scale them yourself or with DepthMap.normalise(values)"
             )
-        values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
     @property
@@ -66,14 +71,18 @@ class DepthMap:
         Raises:
             DepthError: A wrong shape or values that are not finite.
         """
-        array = np.asarray(values, dtype=np.float64)
-        if array.size == 0 or not np.isfinite(array).all():
-            raise DepthError("depth has no values, or NaN or infinite ones; expected finite values")
+        array = _as_numbers(values)
         low, high = float(array.min()), float(array.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise DepthError("depth has NaN or infinite values; expected finite values")
         # Halves, so that the span of two extreme float64 values cannot overflow.
         span = high / 2 - low / 2
-        scaled = (array / 2 - low / 2) / span if span > 0 else np.zeros_like(array)
-        return cls(np.clip(1 - scaled if invert and span > 0 else scaled, 0, 1).astype(np.float32))
+        result = np.zeros(array.shape, dtype=np.float32)
+        for rows in _row_blocks(array) if span > 0 else ():
+            scaled = (array[rows].astype(np.float64) / 2 - low / 2) / span
+            result[rows] = np.clip(1 - scaled if invert else scaled, 0, 1)
+        result.setflags(write=False)
+        return cls(result)
 
     @classmethod
     def load(cls, path: str | Path) -> DepthMap:
@@ -87,10 +96,11 @@ class DepthMap:
         """
         path = Path(path)
         values = read_array(path) if path.suffix.lower() == ".npy" else read_picture(path)
+        values.setflags(write=False)
         try:
             return cls(values)
         except DepthError as error:
-            raise DepthError(f"{path}: {error}") from None
+            raise DepthError(f"{printable(path)}: {error}") from None
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write a 16-bit grey PNG, exact to 1/65535, complete or not at all.
@@ -103,7 +113,9 @@ class DepthMap:
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
-            raise DepthError(f"{path}: depth maps are saved as .png; name the file *.png")
+            raise DepthError(
+                f"{printable(path)}: depth maps are saved as .png; name the file *.png"
+            )
         texts = PngImagePlugin.PngInfo()
         for keyword, text in (metadata or {}).items():
             texts.add_itxt(keyword, text)
@@ -112,11 +124,14 @@ class DepthMap:
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            raise DepthError(f"{path}: cannot be written: {error.strerror}") from error
+            raise DepthError(f"{printable(path)}: cannot be written: {error.strerror}") from error
 
     def rounded(self) -> DepthMap:
         """The map as ``save`` keeps it: every value a multiple of 1/65535."""
-        return DepthMap(_levels(self.values).astype(np.float32) / np.float32(LEVELS))
+        values = _levels(self.values).astype(np.float32)
+        values /= np.float32(LEVELS)
+        values.setflags(write=False)
+        return DepthMap(values)
 
     @staticmethod
     def stored_text(path: str | Path, keyword: str) -> str | None:
@@ -129,7 +144,9 @@ class DepthMap:
             with Image.open(path) as picture:
                 text = picture.info.get(keyword)
         except OSError as error:
-            raise DepthError(f"{path}: cannot be read as a picture: {error}") from error
+            raise DepthError(
+                f"{printable(path)}: cannot be read as a picture: {printable(str(error))}"
+            ) from error
         return str(text) if isinstance(text, str) else None
 
     def resize(self, width: int, height: int) -> DepthMap:
@@ -140,13 +157,18 @@ class DepthMap:
         """
         if (width, height) == (self.width, self.height):
             return self
-        _check_size(height, width)
+        check_size(width, height, DepthError, "depth of")
         picture = Image.fromarray(self.values).resize((width, height), Image.Resampling.BILINEAR)
-        return DepthMap(np.clip(np.asarray(picture), 0, 1))
+        values = np.clip(np.asarray(picture), 0, 1)
+        values.setflags(write=False)
+        return DepthMap(values)
 
     def to_image(self) -> Image.Image:
         """An 8-bit RGB picture, near is bright: what a depth ControlNet takes."""
-        return Image.fromarray(np.rint(self.values * 255).astype(np.uint8)).convert("RGB")
+        levels = np.empty(self.values.shape, dtype=np.uint8)
+        for rows in _row_blocks(self.values):
+            levels[rows] = np.rint(self.values[rows] * 255)
+        return Image.fromarray(levels).convert("RGB")
 
     def checksum(self) -> str:
         """SHA-256 of the size and the values, as hexadecimal digits."""
@@ -155,28 +177,40 @@ class DepthMap:
     @cached_property
     def _checksum(self) -> str:
         digest = hashlib.sha256(f"{self.height}x{self.width}:".encode())
-        digest.update(self.values.astype("<f4").tobytes())
+        digest.update(np.ascontiguousarray(self.values, dtype="<f4").data)
         return digest.hexdigest()
 
 
 def _levels(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    return np.rint(values.astype(np.float64) * LEVELS).astype(np.uint16)
+    levels = np.empty(values.shape, dtype=np.uint16)
+    for rows in _row_blocks(values):
+        levels[rows] = np.rint(values[rows].astype(np.float64) * LEVELS)
+    return levels
+
+
+def _row_blocks(values: NDArray[Any]) -> Iterator[slice]:
+    for start in range(0, values.shape[0], ROWS_AT_ONCE):
+        yield slice(start, start + ROWS_AT_ONCE)
+
+
+def _as_numbers(values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        array = array.astype(np.float64)
+    _check_shape(array)
+    return array
 
 
 def _as_float32(values: ArrayLike) -> NDArray[np.float32]:
     try:
-        array = np.array(values, dtype=np.float32, order="C")
+        array = frozen(values, np.float32)
     except (TypeError, ValueError) as error:
-        raise DepthError(f"depth is no array of numbers: {error}") from error
-    if array.ndim != 2:
-        raise DepthError(f"depth has shape {array.shape}; expected (height, width)")
-    _check_size(*array.shape)
+        raise DepthError(f"depth is no array of numbers: {printable(str(error))}") from error
+    _check_shape(array)
     return array
 
 
-def _check_size(height: int, width: int) -> None:
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE) or height * width > MAX_PIXELS:
-        raise DepthError(
-            f"depth of {width}x{height} pixels; expected 1 to {MAX_SIDE} pixels a side "
-            f"and at most {MAX_PIXELS} in all"
-        )
+def _check_shape(array: NDArray[Any]) -> None:
+    if array.ndim != 2:
+        raise DepthError(f"depth has shape {array.shape}; expected (height, width)")
+    check_size(array.shape[1], array.shape[0], DepthError, "depth of")

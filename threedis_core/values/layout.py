@@ -21,15 +21,19 @@ from pydantic import (
 from threedis_core.errors import LayoutError
 from threedis_core.files.atomic import write_atomically
 from threedis_core.files.documents import read_document
-from threedis_core.files.limits import MAX_INSTANCES, MAX_SIDE, MAX_TEXT
+from threedis_core.files.limits import MAX_DOCUMENT_BYTES, MAX_INSTANCES, MAX_SIDE, MAX_TEXT
+from threedis_core.files.pictures import check_file
 from threedis_core.files.plain_yaml import dump_yaml
+from threedis_core.files.printable import printable
 from threedis_core.values.box import Box, LayoutValue
-from threedis_core.values.mask import Mask
+from threedis_core.values.mask import Mask, Side
+from threedis_core.values.mask_files import MaskFiles, MaskTotal
 from threedis_core.values.problems import one_line, shown
 
 __all__ = ["Box", "Instance", "Layout"]
 
 FORMAT_VERSION = 1
+CHOOSE_ONE = "say which {} with --image-id N, in Python with read_layout(path, N)"
 
 
 def _visible(text: str) -> str:
@@ -47,7 +51,6 @@ def _printable(text: str) -> str:
 
 Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT), AfterValidator(_printable)]
 Prompt = Annotated[Text, AfterValidator(_visible)]
-Pixels = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 _TEXT = f"text of at most {MAX_TEXT} characters (in YAML, put it in quotes)"
 
 
@@ -77,8 +80,8 @@ class Instance(LayoutValue):
     @classmethod
     def _read_mask(cls, mask: Any, info: ValidationInfo) -> Any:
         if isinstance(mask, str | Path):
-            context: dict[str, Path] = info.context or {}
-            return Mask.load(context.get("folder", Path()) / mask)
+            files: MaskFiles = info.context or MaskFiles()
+            return files.read(mask)
         return Mask.encode(cast(Any, mask)) if isinstance(mask, np.ndarray) else mask
 
     @property
@@ -104,10 +107,10 @@ class Layout(LayoutValue):
     id: Text | None = Field(default=None, description=_TEXT)
     prompt: Prompt = Field(description=_TEXT)
     negative_prompt: Text = Field(default="", description=_TEXT)
-    width: Pixels | None = Field(
+    width: Side | None = Field(
         default=None, description=f"a whole number of pixels, 1 to {MAX_SIDE}"
     )
-    height: Pixels | None = Field(
+    height: Side | None = Field(
         default=None, description=f"a whole number of pixels, 1 to {MAX_SIDE}"
     )
     instances: tuple[Instance, ...] = Field(
@@ -141,6 +144,7 @@ class Layout(LayoutValue):
             raise ValueError("width and height belong together; give both or neither")
         size = None if self.width is None else (self.width, self.height)
         source = "the layout"
+        total = MaskTotal()
         for index, instance in enumerate(self.instances):
             if instance.mask is None:
                 continue
@@ -149,9 +153,10 @@ class Layout(LayoutValue):
                 size, source = found, f"the mask of instances[{index}]"
             if found != size:
                 raise ValueError(
-                    f"instances[{index}] ({instance.prompt[:40]!r}).mask: it is "
+                    f"instances[{index}] ({shown(instance.prompt)}).mask: it is "
                     f"{found[0]}x{found[1]} pixels; expected {size[0]}x{size[1]} like {source}"
                 )
+            total.add(instance.mask)
         return self
 
     @classmethod
@@ -168,7 +173,7 @@ class Layout(LayoutValue):
             kind = type(data).__name__
             raise LayoutError(f"got a {kind}; expected a mapping with prompt and instances")
         try:
-            return cls.model_validate(data, context={"folder": Path(folder)})
+            return cls.model_validate(data, context=MaskFiles(Path(folder)))
         except ValidationError as error:
             raise LayoutError(one_line(error, cls, data)) from None
 
@@ -182,11 +187,14 @@ class Layout(LayoutValue):
         Raises:
             LayoutError: One line that names the file, the instance and the field.
         """
+        path = Path(path)
+        _refuse_data_set_by_size(path)
         data = read_document(path, LayoutError)
         try:
-            return cls.from_dict(data, Path(path).parent)
+            _refuse_data_set(data)
+            return cls.from_dict(data, path.parent)
         except LayoutError as error:
-            raise LayoutError(f"{path}: {error}") from None
+            raise LayoutError(f"{printable(path)}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that ``from_dict`` reads back: masks as run-length codes, no None."""
@@ -200,12 +208,35 @@ class Layout(LayoutValue):
         """
         suffix = Path(path).suffix.lower()
         if suffix not in (".json", ".yaml", ".yml"):
-            raise LayoutError(f"{path}: name the file *.json or *.yaml")
+            raise LayoutError(f"{printable(path)}: name the file *.json or *.yaml")
         text = _json_text(self.to_dict()) if suffix == ".json" else dump_yaml(self.to_dict())
         try:
             write_atomically(path, text.encode())
         except OSError as error:
-            raise LayoutError(f"{path}: cannot be written: {error.strerror}") from error
+            raise LayoutError(f"{printable(path)}: cannot be written: {error.strerror}") from error
+
+
+def _refuse_data_set_by_size(path: Path) -> None:
+    size = check_file(path, LayoutError)
+    if size > MAX_DOCUMENT_BYTES:
+        raise LayoutError(
+            f"{printable(path)}: {size} bytes; expected at most {MAX_DOCUMENT_BYTES} for a layout; "
+            f"if it is a COCO annotation file, {CHOOSE_ONE.format('picture')}"
+        )
+
+
+def _refuse_data_set(document: Any) -> None:
+    """Say what to do with a file that holds many layouts."""
+    if not isinstance(document, Mapping) or not document:
+        return
+    entries = cast("Mapping[Any, Any]", document)
+    first = next(iter(entries.values()))
+    if "images" in entries and "annotations" in entries:
+        raise LayoutError(f"this is a COCO annotation file; {CHOOSE_ONE.format('picture')}")
+    if isinstance(first, Mapping) and "coco_id" in first:
+        raise LayoutError(
+            f"this is a COCO-MIG file of {len(entries)} layouts; {CHOOSE_ONE.format('layout')}"
+        )
 
 
 def _json_text(data: dict[str, Any]) -> str:

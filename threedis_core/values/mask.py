@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -11,12 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
 from threedis_core.errors import LayoutError
-from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE
+from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE, check_size
 from threedis_core.files.pictures import is_transparent, open_picture
+from threedis_core.files.printable import printable
 from threedis_core.values.box import LayoutValue
 from threedis_core.values.problems import shown
+from threedis_core.values.run_lengths import Runs, check_run_count, compress_runs, expand_runs
 
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
+"""Pixels along one side of a picture."""
 
 
 class Mask(LayoutValue):
@@ -38,15 +41,14 @@ class Mask(LayoutValue):
 
     @model_validator(mode="after")
     def _check_runs(self) -> Mask:
-        height, width = self.size
+        check_size(self.width, self.height, LayoutError, "a mask of")
         runs = expand_runs(self.counts)
-        if height * width > MAX_PIXELS:
-            raise ValueError(f"{width}x{height} pixels; expected at most {MAX_PIXELS} pixels")
-        if sum(runs) != height * width:
+        if runs.sum() != self.height * self.width:
             raise ValueError(
-                f"its run lengths sum to {sum(runs)}; expected height * width = {height * width}"
+                f"its run lengths sum to {runs.sum()}; expected height * width = "
+                f"{self.height * self.width}"
             )
-        if sum(runs[1::2]) == 0:
+        if not runs[1::2].any():
             raise ValueError("it is empty; expected at least one set pixel")
         return self
 
@@ -61,37 +63,52 @@ class Mask(LayoutValue):
         return self.size[1]
 
     @classmethod
-    def encode(cls, pixels: ArrayLike) -> Mask:
+    def encode(
+        cls,
+        pixels: ArrayLike,
+        size: tuple[int, int] | None = None,
+        corner: tuple[int, int] = (0, 0),
+    ) -> Mask:
         """Make a mask from an array of shape (height, width); nonzero is set.
 
+        Args:
+            pixels: The picture's pixels, or a part of them.
+            size: (height, width) of the picture; None: that of ``pixels``.
+            corner: (row, column) of the picture that the part starts at.
         Raises:
-            LayoutError: Another shape, no set pixel, or more than 2**26 pixels.
+            LayoutError: Another shape, no set pixel, too many pixels, or more than 2**22 runs.
         """
         array = np.asarray(pixels)
         if array.ndim != 2:
             raise LayoutError(f"mask has shape {array.shape}; expected (height, width)")
-        flat = (array != 0).ravel(order="F")
-        edges = np.flatnonzero(np.diff(flat)) + 1
-        bounds = np.concatenate([[0], edges, [flat.size]])
-        runs = [int(run) for run in np.diff(bounds)]
-        counts = [0, *runs] if flat.size and flat[0] else runs
-        return cls(size=(array.shape[0], array.shape[1]), counts=compress_runs(counts))
+        height, width = (int(side) for side in size or array.shape)
+        check_size(width, height, LayoutError, "a mask of")
+        try:
+            runs = _runs(array != 0, height, width, corner)
+        except ValueError as error:
+            raise LayoutError(f"mask: {error}") from None
+        return cls(size=(height, width), counts=compress_runs(runs))
 
     @classmethod
     def load(cls, path: str | Path) -> Mask:
         """Read a mask from a PNG file; set are pixels of at least half the brightest value.
 
         Raises:
-            LayoutError: No readable, opaque PNG, too large, or all black.
+            LayoutError: No readable, opaque PNG, too large, all black, or of too many runs.
         """
         picture = open_picture(path, LayoutError, "a mask", formats=("PNG",))
+        name = printable(path)
         if is_transparent(picture):
-            raise LayoutError(f"{path}: has transparency; expected a black-and-white picture")
+            raise LayoutError(f"{name}: has transparency; expected a black-and-white picture")
         grey = picture if picture.mode in ("1", "L", "I", "I;16") else picture.convert("L")
-        values = np.asarray(grey).astype(np.int64)
-        if values.max() <= 0:
-            raise LayoutError(f"{path}: all black; expected at least one white pixel")
-        return cls.encode(values * 2 >= values.max())
+        values = np.asarray(grey)
+        brightest = int(values.max())
+        if brightest <= 0:
+            raise LayoutError(f"{name}: all black; expected at least one white pixel")
+        try:
+            return cls.encode(values >= (brightest + 1) // 2)
+        except LayoutError as error:
+            raise LayoutError(f"{name}: {error}") from None
 
     def decode(self) -> NDArray[np.bool_]:
         """The mask's pixels, shape (height, width)."""
@@ -100,61 +117,43 @@ class Mask(LayoutValue):
         return np.repeat(values, runs).reshape(self.width, self.height).T.copy()
 
 
-def whole_numbers(counts: Any) -> list[int]:
-    """Check that ``counts`` is a list of whole numbers >= 0.
+def whole_numbers(counts: Any) -> Runs:
+    """Check that ``counts`` is a list of whole numbers from 0 to 2**26.
 
+    Returns:
+        Shape (R,).
     Raises:
-        ValueError: It is not.
+        ValueError: It is not, or has more than 2**22 of them.
     """
     if not isinstance(counts, list | tuple):
         raise ValueError("expected a list of whole numbers or COCO's compressed text")
-    runs = list(cast("Sequence[Any]", counts))
+    runs = cast("Sequence[Any]", counts)
+    check_run_count(len(runs))
     for run in runs:
         if type(run) is not int or not 0 <= run <= MAX_PIXELS:
             raise ValueError(f"run length {shown(run)}; expected a whole number >= 0")
-    return runs
+    return np.array(runs, dtype=np.int64)
 
 
-def compress_runs(runs: Sequence[int]) -> str:
-    """Write run lengths as COCO's text: differences to the run before last, 5 bits a letter."""
-    letters: list[str] = []
-    for index, run in enumerate(runs):
-        value = run - runs[index - 2] if index > 2 else run
-        while True:
-            bits = value & 31
-            value >>= 5
-            done = value == (-1 if bits & 16 else 0)
-            letters.append(chr(48 + (bits if done else bits | 32)))
-            if done:
-                break
-    return "".join(letters)
+def _runs(part: NDArray[np.bool_], height: int, width: int, corner: tuple[int, int]) -> Runs:
+    """Run lengths of a picture that is set where its part is, shape (R,).
 
-
-def expand_runs(text: str) -> list[int]:
-    """Read run lengths from COCO's text.
-
-    Raises:
-        ValueError: Not such a text, or a run length below zero.
+    Args:
+        part: Shape (rows, columns).
+        height: Of the picture.
+        width: Of the picture.
+        corner: (row, column) of the picture that the part starts at.
     """
-    runs: list[int] = []
-    for value in _signed_numbers(text):
-        run = value + runs[-2] if len(runs) > 2 else value
-        if not 0 <= run <= MAX_PIXELS:
-            raise ValueError("its compressed run lengths are damaged")
-        runs.append(run)
-    return runs
-
-
-def _signed_numbers(text: str) -> Iterable[int]:
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > 40:
-            raise ValueError("its compressed run lengths are damaged")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            yield value - (1 << shift) if bits & 16 else value
-            value = shift = 0
-    if shift:
-        raise ValueError("its compressed run lengths are cut off")
+    # Where a pixel differs from the one above; above the first and below the last one is nothing.
+    changes = np.zeros((part.shape[0] + 1, part.shape[1]), dtype=np.bool_)
+    changes[:-1] = part
+    changes[1:] ^= part
+    check_run_count(int(np.count_nonzero(changes)))
+    rows, columns = np.nonzero(changes)
+    places = np.sort((columns + corner[1]) * height + rows + corner[0])
+    # A column that is set to its end goes on in one that is set from its start: no change there.
+    joined = np.flatnonzero(places[1:] == places[:-1])
+    places = np.delete(places, np.concatenate([joined, joined + 1]))
+    bounds = np.concatenate([[0], places, [height * width]]).astype(np.int64)
+    runs = np.diff(bounds)
+    return runs[:-1] if runs[-1] == 0 else runs

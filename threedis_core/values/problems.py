@@ -10,7 +10,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from threedis_core.files.printable import printable
 from threedis_core.suggest import did_you_mean
+
+MOST_SHOWN = 120
+"""Letters of one value in a message."""
 
 
 def one_line(error: ValidationError, model: type[BaseModel], data: Any) -> str:
@@ -37,8 +41,8 @@ def _describe(problem: ErrorDetails, model: type[BaseModel], data: Any) -> str:
         known = list(owner.model_fields) if owner else []
         name = str(path[-1])
         return (
-            f"{_place(path[:-1], data)}unknown field {reprlib.repr(name)}; "
-            f"known are {', '.join(known)}.{did_you_mean(name, known)}"
+            f"{_place(path[:-1], data)}unknown field {shown(name)}; "
+            f"known are {', '.join(known)}.{did_you_mean(name[:MOST_SHOWN], known)}"
         )
     if kind == "invalid_key":
         return f"{_place(path[:-1], data)}the key {shown(problem['input'])} is no text; quote it"
@@ -89,14 +93,17 @@ def _follow(data: Any, path: Sequence[int | str]) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as it may stand in an error line: short, whatever it is."""
+    """A value as it may stand in an error line: short and printable, whatever it is."""
     if isinstance(value, str):
-        return repr(value if len(value) <= 40 else value[:37] + "...")
+        return printable(repr(value if len(value) <= 40 else value[:37] + "..."), MOST_SHOWN)
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, int) and abs(value) > 10**20:
         return "a huge number"
-    return reprlib.repr(value)
+    try:
+        return printable(reprlib.repr(value), MOST_SHOWN)
+    except ValueError:  # a whole number inside it has more digits than Python writes
+        return f"a {type(value).__name__} with a huge number"
 
 
 def _field_at(model: type[BaseModel], path: Sequence[int | str]) -> FieldInfo | None:

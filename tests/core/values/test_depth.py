@@ -148,8 +148,8 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path) -> None:
         "several.npy": "an archive of several arrays",
         "colour.png": "a coloured picture",
         "clear.png": "has transparency",
-        "wide.png": "20000x4 pixels; expected at most 16384 pixels a side",
-        "large.png": "10000x10000 pixels; expected at most",
+        "wide.png": "20000x4 pixels; expected 1 to 16384 pixels a side",
+        "large.png": "10000x10000 pixels; expected 1 to 16384 pixels a side and at most",
     }
     for name, text in said.items():
         with pytest.raises(DepthError) as caught:
