@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from threedis_core.errors import OptionError
+from threedis_core.errors import OptionError, WeightsError
 from threedis_pocket.models import build_text_encoder, build_unet, build_vae
 from threedis_pocket.scenes import sample_scenes
+from threedis_pocket.shapes import SHAPES
 from threedis_pocket.tokenizer import build_tokenizer
 from threedis_pocket.training.data import pictures, to_model
 from threedis_pocket.training.diffusion import build_scheduler, caption, encode_latents
 from threedis_pocket.training.recipes import run_recipe
 from threedis_pocket.training.text import TextTask
-from threedis_pocket.training.vae import VaeTask, normalise_latents
-from threedis_pocket.world import COLOURS, SHAPES
+from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
+from threedis_pocket.world import COLOURS
 from threedis_train.engine import fit
 from threedis_train.settings import TrainingSettings
 
@@ -69,6 +70,53 @@ def test_latents_are_made_anew_for_another_autoencoder(tmp_path: Path) -> None:
     assert not np.array_equal(first, encode_latents(other, data, tmp_path))
     assert np.array_equal(first, encode_latents(one, data, tmp_path))
     assert len(list(tmp_path.glob("latents-*.npy"))) == 2
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"\x93NUMPY garbage", b"many"])
+def test_damaged_latents_and_ledgers_are_made_again(tmp_path: Path, spoilt: bytes) -> None:
+    torch.manual_seed(0)
+    data, vae = pictures(tmp_path, "validation", 8), build_vae().eval()
+    rgb, latents = np.array(data.rgb), np.array(encode_latents(vae, data, tmp_path))
+    for name in ("rgb.npy", "drawn.txt"):
+        del data
+        (tmp_path / "validation-8" / name).write_bytes(spoilt)
+        data = pictures(tmp_path, "validation", 8)
+        assert np.array_equal(data.rgb, rgb)
+        assert data.depth.any()
+    next(tmp_path.glob("latents-*.npy")).write_bytes(spoilt)
+    assert np.array_equal(encode_latents(vae, data, tmp_path), latents)
+
+
+def test_pickles_in_the_place_of_arrays_and_trained_parts_are_never_run(tmp_path: Path) -> None:
+    mark = tmp_path / "harmed"
+
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (mark,)
+
+    data, vae = pictures(tmp_path, "validation", 8), build_vae().eval()
+    encode_latents(vae, data, tmp_path)
+    objects = np.array([Harm()], dtype=object)
+    for file in (next(tmp_path.glob("latents-*.npy")), tmp_path / "validation-8" / "depth.npy"):
+        np.save(file, objects, allow_pickle=True)
+    assert encode_latents(vae, pictures(tmp_path, "validation", 8), tmp_path).shape[0] == 8
+    vae.save_pretrained(tmp_path / "vae" / "model")
+    weights = next((tmp_path / "vae" / "model").glob("*.safetensors"))
+    torch.save({"weight": Harm()}, weights.with_suffix(".bin"))
+    load_vae(tmp_path / "vae" / "model")
+    torch.save({"weight": Harm()}, weights)
+    with pytest.raises(WeightsError, match="delete it and train it again"):
+        load_vae(tmp_path / "vae" / "model")
+    weights.unlink()
+    with pytest.raises(WeightsError, match="delete it and train it again"):
+        load_vae(tmp_path / "vae" / "model")
+    assert not mark.exists()
+
+
+def test_a_wrong_seed_for_a_recipe_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="recipe 'text': seed is -1") as caught:
+        run_recipe("text", tmp_path, seed=-1)
+    assert "\n" not in str(caught.value)
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
