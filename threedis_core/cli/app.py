@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(problem, BrokenPipeError):  # who reads has seen enough
         ending = Ending(ending.code or EXIT_FAILED)
     elif problem is not None:
-        ending = Ending(EXIT_FAILED, f"the output cannot be written: {problem.strerror}")
+        ending = Ending(EXIT_FAILED, _full(problem) or str(problem))
     if ending.line:
         streams.fail(ending.line)
     sys.exit(ending.code)
@@ -116,9 +116,13 @@ def _run(arguments: list[str]) -> Ending:
         return Ending(getattr(error, "exit_code", EXIT_BAD_INPUT), streams.usage_line(error))
     except InputError as error:
         return _told(error, EXIT_BAD_INPUT, state)
-    except (ThreeDISError, OSError) as error:
+    except ThreeDISError as error:
         return _told(error, EXIT_FAILED, state)
+    except OSError as error:
+        return _told(error, EXIT_FAILED, state, _full(error))
     except (SystemExit, GeneratorExit) as error:  # no command of ours ends in this way
+        if isinstance(error.__context__, BrokenPipeError):  # but rich does when its reader leaves
+            return Ending(EXIT_FAILED)
         return _told(error, EXIT_FAILED, state, f"a plugin ended the program: {reason_of(error)}")
     return Ending()
 
@@ -127,3 +131,8 @@ def _told(error: BaseException, code: int, state: CliState | None, line: str = "
     if state is not None and state.debug:
         traceback.print_exception(error)
     return Ending(code, line or str(error) or type(error).__name__)
+
+
+def _full(error: OSError) -> str:
+    """What to say of an error that tells no file; "" if it says enough itself."""
+    return "" if error.filename else f"the output cannot be written: {error.strerror or error}"

@@ -85,6 +85,8 @@ class _Reader:
         self._values = 0
         try:
             self._loader: Any = _Loader(text)
+        except UnicodeEncodeError:  # half a character, as in an argument that is not UTF-8
+            raise PlainYamlError(f"{_short(text)} is not UTF-8; expected text") from None
         except yaml.YAMLError as error:
             raise PlainYamlError(f"not YAML: {_reason(error)}") from None
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from threedis_core.errors import OptionError
+from threedis_core.files.printable import printable
 from threedis_core.suggest import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -28,7 +29,7 @@ def validate_options(model: type[Model], values: Mapping[str, Any], owner: str) 
     for name in names:
         if not isinstance(name, str):
             raise OptionError(f"The key {name!r:.60} for {owner} is no text; quote it.")
-        if name not in model.model_fields:
+        if name not in model.model_fields and name not in former_names(model):
             known = sorted(model.model_fields)
             raise OptionError(
                 f"Unknown option '{name}' for {owner}. It knows: {', '.join(known) or 'none'}."
@@ -38,6 +39,16 @@ def validate_options(model: type[Model], values: Mapping[str, Any], owner: str) 
         return model.model_validate(dict(values))
     except ValidationError as error:
         raise OptionError(f"{owner}: {describe(error, model)}") from error
+    except UnicodeEncodeError as error:  # pydantic cannot put such a text into its message
+        text = printable(error.object, 60)
+        raise OptionError(f"{owner}: '{text}' has bytes that are no text; expected UTF-8") from None
+
+
+def former_names(model: type[BaseModel]) -> set[str]:
+    """Names under which fields of ``model`` are understood beside their own."""
+    aliases = [field.validation_alias for field in model.model_fields.values()]
+    choices = [alias.choices for alias in aliases if isinstance(alias, AliasChoices)]
+    return {name for some in choices for name in some if isinstance(name, str)}
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
@@ -62,10 +73,15 @@ def _describe_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
     if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
         # A check of several fields together; its message names them.
         return f"{where}: {message}" if where else message
-    found = repr(problem["input"])
-    if len(found) > 60:
-        found = found[:57] + "..."
-    return f"{where or 'value'} is {found}: {message}"
+    return f"{where or 'value'} is {_shown(problem['input'])}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        found = repr(value)
+    except ValueError:  # Python does not write integers of more than 4300 digits
+        return "a huge number"
+    return found if len(found) <= 60 else found[:57] + "..."
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
