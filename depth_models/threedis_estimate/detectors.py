@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,7 +21,7 @@ from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
 from threedis_diffusers.devices import find_device
 from threedis_diffusers.lazy_model import LazyModel
-from threedis_diffusers.loading import readable
+from threedis_diffusers.loading import first_of, readable
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_estimate.pictures import to_rgb
@@ -29,15 +30,23 @@ EXTRA = "threedis[controlnet-aux]"
 
 
 class DetectorOptions(ModelOptions):
-    """Options of a detector.
+    """Options of a detector."""
 
-    Args:
-        resolution: The shorter side that a picture is resized to first, in pixels.
-    """
-
-    model: str = Field("lllyasviel/Annotators", min_length=1)
-    dtype: Literal["auto", "float32"] = "auto"
-    resolution: int = Field(512, ge=64, le=4096)
+    model: str = Field(
+        "lllyasviel/Annotators",
+        min_length=1,
+        description="Where the detector's .pt or .pth files are: a local folder or a hub id.",
+    )
+    dtype: Literal["auto", "float32"] = Field(
+        "auto", description="Number format; the detectors compute in float32 only, as auto says."
+    )
+    resolution: int = Field(
+        512,
+        ge=64,
+        le=4096,
+        description="Shorter side in pixels that a picture is resized to before its depth is "
+        "estimated, 64 to 4096. The map has the picture's own size.",
+    )
 
 
 class Detector(LazyModel[Any], DepthEstimator):
@@ -52,24 +61,32 @@ class Detector(LazyModel[Any], DepthEstimator):
     detector_class: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
 
-    def load_checked(self) -> Any:
-        """Check package, device and files, then load the detector."""
+    def find(self) -> Callable[[], Any]:
+        """Check package, device and files."""
         detector_class = import_detector(self.name, self.detector_class)
         device = find_device(self.options.device)
         source = ModelSource(self.options.model, library="controlnet-aux")
-        folder = find_files(source, self.files)
-        # Its pickles are read by torch.load, which since torch 2.6 runs no code from them.
+        return partial(self._load, detector_class, source, find_files(source, self.files), device)
+
+    def _load(
+        self, detector_class: Any, source: ModelSource, folder: Path, device: torch.device
+    ) -> Any:
+        weights = [read_tensors(folder / file) for file in self.files]
         # Some print what they do on stdout, where a command's result belongs.
         with readable(source), no_arguments(), redirect_stdout(StringIO()):
             detector = detector_class.from_pretrained(str(folder))
-            self.check_loaded(detector, folder)
+            self.check_loaded(detector, folder, weights[0])
             return detector.to(device)
 
-    def check_loaded(self, detector: Any, folder: Path) -> None:
+    def check_loaded(self, detector: Any, folder: Path, stored: Any) -> None:
         """See that ``detector`` got all its weights; most loaders see to that themselves.
 
+        Args:
+            detector: The detector.
+            folder: Where its files are.
+            stored: What its first file holds; the tensors are without their numbers.
         Raises:
-            WeightsError: Some are missing in the files in ``folder``.
+            WeightsError: Some are missing.
         """
 
     def estimate(
@@ -113,16 +130,14 @@ class Zoe(Detector):
     detector_class = "ZoeDetector"
     files = ("ZoeD_M12_N.pt",)
 
-    def check_loaded(self, detector: Any, folder: Path) -> None:
+    def check_loaded(self, detector: Any, folder: Path, stored: Any) -> None:
         """Compare the names: the loader of ZoeDepth takes any file, whatever it lacks."""
-        path = folder / self.files[0]
-        stored = torch.load(path, map_location="meta", weights_only=True)["model"]
         # Made anew from the sizes, and kept in files by some versions of timm only.
-        wanted = (n for n in detector.model.state_dict() if "relative_position_index" not in n)
-        if missing := sorted(set(wanted) - set(stored)):
+        named = (n for n in detector.model.state_dict() if "relative_position_index" not in n)
+        if missing := sorted(set(named) - set(stored["model"])):
             raise WeightsError(
-                f"'{path}' lacks {missing[0]} and {len(missing) - 1} more weights of ZoeDepth; it "
-                "is damaged or of another kind: get it again"
+                f"'{folder / self.files[0]}' lacks {first_of(missing)} of the weights of "
+                "ZoeDepth; it is damaged or of another kind: get it again"
             )
 
 
@@ -168,8 +183,27 @@ def find_files(source: ModelSource, files: Sequence[str]) -> Path:
                 f"'{source.name}' has no file '{file}'; set model to a folder or a repository "
                 f"that has {' and '.join(files)}, such as lllyasviel/Annotators"
             )
-    found = [source.get(file) for file in files]
-    return found[0].parent
+    first, *_ = [source.get(file) for file in files]
+    return first.parent
+
+
+def read_tensors(file: Path) -> Any:
+    """What a torch pickle holds, its tensors without their numbers, if it is nothing but data.
+
+    The detectors' own loaders leave it to torch, and so to the environment, whether code in such a
+    file runs; a file that was read like this has none.
+
+    Raises:
+        WeightsError: It is damaged, or holds anything else.
+    """
+    try:
+        return torch.load(file, map_location="meta", weights_only=True)
+    except Exception as error:  # whatever a damaged or a made-up pickle raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise WeightsError(
+            f"'{file}' cannot be loaded as tensors only ({reason}); it is damaged or holds code, "
+            "which is never run: get it again"
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +15,7 @@ from threedis_core.values.depth import DepthMap
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_estimate.options import DepthAnythingOptions, DPTOptions, EstimatorOptions
 from threedis_estimate.pictures import to_rgb
-from threedis_transformers.loading import LoadedVisionModel, load_model
+from threedis_transformers.loading import LoadedVisionModel, find_model
 
 NEAREST_METRES = 0.1
 """Metric depths below this count as this, so that one wrong pixel does not squeeze the others."""
@@ -33,11 +33,11 @@ class TransformersEstimator(LazyModel[LoadedVisionModel], DepthEstimator):
     unused: ClassVar[tuple[str, ...]] = ()
     options: EstimatorOptions
 
-    def load_checked(self) -> LoadedVisionModel:
-        """Check device and files, then load the model."""
-        return load_model(
+    def find(self) -> Callable[[], LoadedVisionModel]:
+        """Check device and files."""
+        return find_model(
             self.options, self.kind, self.model_class, "DPTImageProcessorPil", self.unused
-        )
+        ).load
 
     def estimate(
         self, pictures: Sequence[Image.Image], progress: Progress = silent

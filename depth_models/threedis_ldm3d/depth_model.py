@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -19,7 +19,7 @@ from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.model_files.sources import ModelSource, native_side, vae_factor
 from threedis_ldm3d.adapter_layers import MOST_INSTANCES
 from threedis_ldm3d.batch import DepthBatch, generate_depth, read_as_nouns
-from threedis_ldm3d.loading import LoadedDepthPipeline, load_model
+from threedis_ldm3d.loading import LoadedDepthPipeline, find_model
 from threedis_ldm3d.options import LDM3DOptions
 
 USUAL_SIDE = 512
@@ -43,9 +43,9 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
     options: LDM3DOptions
     name: ClassVar[str] = "ldm3d"
 
-    def load_checked(self) -> LoadedDepthPipeline:
-        """Check everything that can be wrong, then load the model."""
-        return load_model(self.options)
+    def find(self) -> Callable[[], LoadedDepthPipeline]:
+        """Check the options and every file of the model, its adapter and its LoRAs."""
+        return find_model(self.options).load
 
     def generate(
         self, requests: Sequence[DepthRequest], progress: Progress = silent
@@ -85,8 +85,9 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
     def _batches(self, requests: Sequence[DepthRequest]) -> Iterator[tuple[Size, list[int]]]:
         """The working size of each batch and which requests are in it."""
         model = ModelSource(self.options.model)
-        side = self.options.side or native_side(model, USUAL_SIDE)
-        multiple = max(vae_factor(model), PIPELINE_MULTIPLE)
+        factor = vae_factor(model)
+        side = self.options.side or native_side(model, factor, USUAL_SIDE)
+        multiple = max(factor, PIPELINE_MULTIPLE)
         able = Capabilities(size_multiple=multiple, default_size=(side, side))
         groups: dict[Size, list[int]] = {}
         for index, request in enumerate(requests):

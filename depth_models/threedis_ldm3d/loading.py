@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from torch import Tensor
 from threedis_core.errors import WeightsError
 from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
 from threedis_diffusers.loading import load_pipeline, readable
-from threedis_diffusers.loras import find_loras, load_loras
+from threedis_diffusers.loras import LoRAFile, find_loras, load_loras
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.unet.schedulers import make_scheduler
+from threedis_diffusers.unet.schedulers import find_scheduler
 from threedis_diffusers.weight_files import PICKLES, SAFETENSORS, check_weights, read_weights
 from threedis_ldm3d.checkpoint import load_adapter
 from threedis_ldm3d.layout_adapter import LayoutAdapter
@@ -47,38 +47,90 @@ class LoadedDepthPipeline:
     device: torch.device
 
 
+@dataclass(frozen=True, eq=False)
+class CheckedDepthModel:
+    """A depth model all of whose files were found, and none of whose weights is loaded.
+
+    Args:
+        options: The depth model's.
+        model: Where the pipeline is.
+        endings: The ending of each part's weights file.
+        unet_file: Weights for the U-Net in place of the model's own, if there are any.
+        adapter_file: The layout adapter's weights, if there is one.
+        loras: Where each LoRA of the options is.
+        scheduler: The scheduler, ready to use.
+        device: Where it will run.
+        dtype: The number format of its weights.
+    """
+
+    options: LDM3DOptions
+    model: ModelSource
+    endings: Mapping[str, str]
+    unet_file: Path | None
+    adapter_file: Path | None
+    loras: Sequence[LoRAFile]
+    scheduler: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    def load(self) -> LoadedDepthPipeline:
+        """Compare the two files of weights with the U-Net, then load everything.
+
+        Raises:
+            WeightsError: A file is damaged or does not fit.
+        """
+        import diffusers
+
+        options = self.options
+        hollow = _hollow_unet(self.model, self.model.read("unet/config.json"))
+        adapter = None if self.adapter_file is None else load_adapter(self.adapter_file, hollow)
+        weights = None if self.unet_file is None else _unet_weights(self.unet_file, hollow)
+        kind = diffusers.StableDiffusionPipeline
+        pipeline = load_pipeline(kind, self.model, self.endings, self.dtype)
+        pipeline.scheduler = self.scheduler
+        if weights is not None:
+            pipeline.unet.load_state_dict(weights)
+        load_loras(pipeline, options.loras, self.loras)
+        place(pipeline, options, self.device)
+        if adapter is not None:
+            adapter.to(self.device, self.dtype)
+        if options.compile:
+            compile_blocks(pipeline.unet)
+        return LoadedDepthPipeline(pipeline, adapter, self.device)
+
+
+def find_model(options: LDM3DOptions) -> CheckedDepthModel:
+    """Check options and files; loads no weights.
+
+    Raises:
+        OptionError: An option that this machine cannot serve.
+        WeightsError: A file is missing, damaged or of another kind.
+    """
+    device = resolve_device(options)
+    model = ModelSource(options.model)
+    endings = check_model(model, CLASSES, NEEDED)
+    _check_vae(model)
+    return CheckedDepthModel(
+        options,
+        model,
+        endings,
+        unet_file=find_weights(options.unet, UNET_STEM),
+        adapter_file=find_weights(options.adapter, ADAPTER_STEM),
+        loras=find_loras(options.loras),
+        scheduler=find_scheduler(options.scheduler, model),
+        device=device,
+        dtype=resolve_dtype(options, device),
+    )
+
+
 def load_model(options: LDM3DOptions) -> LoadedDepthPipeline:
-    """Check options, files and what is in them, then load the model.
+    """Check options and files, then load the model.
 
     Raises:
         OptionError: An option that this machine cannot serve.
         WeightsError: A file is missing, damaged or does not fit.
     """
-    import diffusers
-
-    device = resolve_device(options)
-    dtype = resolve_dtype(options, device)
-    model = ModelSource(options.model)
-    endings = check_model(model, CLASSES, NEEDED)
-    _check_vae(model)
-    unet_file = find_weights(options.unet, UNET_STEM)
-    adapter_file = find_weights(options.adapter, ADAPTER_STEM)
-    loras = find_loras(options.loras)
-    scheduler = make_scheduler(options.scheduler, model.read("scheduler/scheduler_config.json"))
-    hollow = _hollow_unet(model, model.read("unet/config.json"))
-    adapter = None if adapter_file is None else load_adapter(adapter_file, hollow)
-    weights = None if unet_file is None else _unet_weights(unet_file, hollow)
-    pipeline = load_pipeline(diffusers.StableDiffusionPipeline, model, endings, dtype)
-    pipeline.scheduler = scheduler
-    if weights is not None:
-        pipeline.unet.load_state_dict(weights)
-    load_loras(pipeline, options.loras, loras)
-    place(pipeline, options, device)
-    if adapter is not None:
-        adapter.to(device, dtype)
-    if options.compile:
-        compile_blocks(pipeline.unet)
-    return LoadedDepthPipeline(pipeline, adapter, device)
+    return find_model(options).load()
 
 
 def find_weights(name: str | None, stem: str) -> Path | None:

@@ -1,14 +1,15 @@
 """The base of every renderer that drives a diffusers pipeline.
 
-A family says how its pipeline is loaded, which controls are on at which step, and how one batch is
-drawn; see ``threedis_sd/backend.py`` and ``threedis_flux/backend.py``.
+A family says how its pipeline is found and loaded (``find``), which controls are on at which step
+(``default_schedule``), and how one batch is drawn (``draw``); see ``threedis_sd/backend.py`` and
+``threedis_flux/backend.py``.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -64,6 +65,15 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         """What this backend loads, LoRAs among the common options aside; for ``inspect``."""
         return ()
 
+    def check(self) -> None:
+        """See that device, packages and every file are there; a render does not look again.
+
+        Raises:
+            OptionError: An option that this machine or model cannot serve.
+            WeightsError: The model, or a part of it, is missing or of another kind.
+        """
+        self.check_model()
+
     def inspect(self) -> Inspection:
         """The model's files and memory, without loading it and without a network.
 
@@ -90,26 +100,23 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             WeightsError: The model is missing, unreadable or of another kind.
             RenderError: This backend is at work already.
         """
-        capabilities = self.capabilities
         for request in requests:
-            check_request(request, capabilities, self.name)
+            check_request(request, self.capabilities, self.name)
         with self.in_use() as loaded:
             return self._render_all(loaded, requests, progress)
 
-    def batch_key(self, request: RenderRequest) -> Hashable:
-        """What requests must have in common to go through the model together."""
-        batch = self._batch([request])
-        return batch.size, batch.steps, batch.guidance, tuple(sorted(batch.schedule.ranges.items()))
+    def batch_key(self, alone: Batch) -> Hashable:
+        """What requests must have in common to go through the model together.
+
+        Args:
+            alone: A batch of one request.
+        """
+        return alone.size, alone.steps, alone.guidance, tuple(sorted(alone.schedule.ranges.items()))
 
     def _render_all(
         self, loaded: LoadedPipeline, requests: Sequence[RenderRequest], progress: Progress
     ) -> list[RenderResult]:
-        groups: dict[Hashable, list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault(self.batch_key(request), []).append(index)
-        batches = [
-            (self._batch([requests[i] for i in members]), members) for members in groups.values()
-        ]
+        batches = self._batches(requests)
         total = sum(batch.steps for batch, _ in batches)
         done = 0
         results: dict[int, RenderResult] = {}
@@ -118,6 +125,25 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             results.update(zip(members, self._render_batch(loaded, batch, on_step), strict=True))
             done += batch.steps
         return [results[index] for index in range(len(requests))]
+
+    def _batches(self, requests: Sequence[RenderRequest]) -> list[tuple[Batch, list[int]]]:
+        """The batches, each with its requests' places among all."""
+        singles = [self._batch_of_one(request) for request in requests]
+        groups: dict[Hashable, list[int]] = {}
+        for index, alone in enumerate(singles):
+            groups.setdefault(self.batch_key(alone), []).append(index)
+        return [
+            (replace(singles[members[0]], requests=[requests[i] for i in members]), members)
+            for members in groups.values()
+        ]
+
+    def _batch_of_one(self, request: RenderRequest) -> Batch:
+        options, schedule = self.options, request.control
+        steps = options.steps if request.steps is None else request.steps
+        guidance = options.guidance if request.guidance is None else request.guidance
+        if schedule is None:
+            schedule = self.default_schedule(request, steps)
+        return Batch([request], steps, guidance, schedule)
 
     def _render_batch(
         self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep
@@ -130,32 +156,16 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         except BaseException:
             loaded.pipeline.maybe_free_model_hooks()
             raise
+        shared = self._provenance(loaded, batch)
         return [
-            RenderResult(
-                one.image.convert("RGB"),
-                {**self._provenance(loaded, batch, request), **one.facts},
-                one.warnings,
-            )
-            for request, one in zip(batch.requests, drawn, strict=True)
+            RenderResult(one.image.convert("RGB"), {**shared, **one.provenance}, one.warnings)
+            for one in drawn
         ]
 
-    def _batch(self, requests: Sequence[RenderRequest]) -> Batch:
-        first, options = requests[0], self.options
-        steps = options.steps if first.steps is None else first.steps
-        guidance = options.guidance if first.guidance is None else first.guidance
-        schedule = first.control
-        if schedule is None:
-            schedule = self.default_schedule(first, steps)
-        return Batch(requests, steps, guidance, schedule)
-
-    def _provenance(
-        self, loaded: LoadedPipeline, batch: Batch, request: RenderRequest
-    ) -> dict[str, Any]:
+    def _provenance(self, loaded: LoadedPipeline, batch: Batch) -> dict[str, Any]:
+        """What a run does not know by itself: it keeps name, options, seed and size already."""
         return {
-            "renderer": self.name,
-            "model": self.options.model,
             "scheduler": type(loaded.pipeline.scheduler).__name__,
-            "seed": request.seed,
             "steps": batch.steps,
             "guidance": batch.guidance,
             "device": str(loaded.device),
@@ -164,7 +174,6 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
                 {"start": phase.start, "stop": phase.stop, "controls": sorted(phase.controls)}
                 for phase in batch.schedule.phases(batch.steps)
             ],
-            "options": self.options.model_dump(mode="json"),
         }
 
 

@@ -45,12 +45,12 @@ class Drawn:
     Args:
         image: The picture.
         warnings: One line each.
-        facts: JSON-ready provenance beside what every renderer tells.
+        provenance: JSON-ready, beside what every renderer tells; no paths of this machine.
     """
 
     image: Image.Image
     warnings: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def step_counter(

@@ -1,10 +1,10 @@
-"""Load a model when it is first used, keep it, and give it to one caller at a time."""
+"""Find a model, load it when it is first used, keep it, and give it to one caller at a time."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -24,16 +24,29 @@ class LazyModel(ABC, Generic[Model]):
     def __init__(self, options: Any) -> None:
         super().__init__(options)  # type: ignore[call-arg]  the interface's
         self._loaded: Model | None = None
+        self._loader: Callable[[], Model] | None = None
         self._lock = threading.Lock()
 
     @abstractmethod
-    def load_checked(self) -> Model:
-        """Check everything that can be wrong, then load the model; called once.
+    def find(self) -> Callable[[], Model]:
+        """Find and check everything that the model needs; loads no weights.
+
+        Returns:
+            What loads the model from what was found. It is called once at most.
+        Raises:
+            OptionError: An option that this machine or model cannot serve.
+            WeightsError: The model is missing, unreadable or of another kind.
+        """
+
+    def check_model(self) -> None:
+        """See that the model can be loaded; what was found is kept until it is, or until close.
 
         Raises:
             OptionError: An option that this machine or model cannot serve.
             WeightsError: The model is missing, unreadable or of another kind.
         """
+        if self._loaded is None:
+            self._find_once()
 
     def load(self) -> Model:
         """Load the model, once; the backend's work does so itself.
@@ -43,9 +56,18 @@ class LazyModel(ABC, Generic[Model]):
             WeightsError: The model is missing, unreadable or of another kind.
         """
         if self._loaded is None:
-            with quiet():  # importing a pipeline logs what it would like to have installed
-                self._loaded = self.load_checked()
+            loader = self._find_once()
+            self._loader = None  # after a failure the files may be others
+            with quiet():
+                self._loaded = loader()
         return self._loaded
+
+    def _find_once(self) -> Callable[[], Model]:
+        """What loads the model, looked for if nobody did so yet."""
+        if self._loader is None:
+            with quiet():  # importing a pipeline logs what it would like to have installed
+                self._loader = self.find()
+        return self._loader
 
     @contextmanager
     def in_use(self) -> Iterator[Model]:
@@ -62,7 +84,7 @@ class LazyModel(ABC, Generic[Model]):
             self._lock.release()
 
     def close(self) -> None:
-        """Free the model."""
-        self._loaded = None
+        """Free the model, and forget what was found."""
+        self._loaded = self._loader = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

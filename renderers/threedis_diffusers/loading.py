@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pickle import UnpicklingError
@@ -48,8 +48,8 @@ def load_pipeline(
 
 
 @dataclass(frozen=True)
-class FoundPart:
-    """One part of a pipeline, whose files are there.
+class PipelinePart:
+    """One part of a pipeline that comes from a place of its own, and whose files are there.
 
     Args:
         source: Where it is.
@@ -92,6 +92,12 @@ def left_out(pipeline_class: Any) -> dict[str, Any]:
 def variant(endings: Iterable[str]) -> str | None:
     """The variant that weights files with these endings are of, as diffusers names it."""
     return "fp16" if any(ending.startswith(".fp16") for ending in endings) else None
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first of one or more names, and how many others there are."""
+    others = len(names) - 1
+    return names[0] + (f" and {others} more" if others else "")
 
 
 @contextmanager

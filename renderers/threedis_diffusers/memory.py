@@ -47,7 +47,8 @@ def memory_needs(
     if on_cpu:
         return (MemoryNeed("none", 0, weights + working),)
     together = sum(count for name, count in counts.items() if name not in ALONE)
-    stage = max(together, *(count for name, count in counts.items() if name in ALONE))
+    # The parts that work alone may all be missing: a single file is one part.
+    stage = max([together, *(count for name, count in counts.items() if name in ALONE)])
     layer = max(part.largest_layer for part in parts.values()) * bytes_each
     devices = {"none": weights, "model": stage, "group": layer, "sequential": layer}
     # Every mode loads into main memory first, and offloading keeps the weights there.

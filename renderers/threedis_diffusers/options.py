@@ -13,36 +13,59 @@ Offload = Literal["none", "model", "sequential", "group"]
 AttentionKernel = Literal["native", "cudnn", "efficient", "flash", "math"]
 """torch's own attention kernels; native is its choice."""
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+GUIDANCE = (
+    "Classifier-free guidance scale, 0 or more: how closely the prompts are followed; 1 or less "
+    "switches it off, and negative prompts with it."
+)
+KERNEL = (
+    "torch's attention kernel; native lets torch choose, cudnn and efficient need CUDA. A layer "
+    "that it cannot serve uses math."
+)
+SCHEDULER = (
+    "Scheduler of diffusers by its class's name, whose ending may be left out (euler, UniPC); "
+    "null: the model's own."
+)
 
 
 class LoRA(BaseModel):
-    """A LoRA to load.
-
-    Args:
-        path: A .safetensors file, a local folder or a hub id.
-        weight: How strongly it counts.
-        file: The file's name inside the folder or repository, where there are several.
-    """
+    """A LoRA to load."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(min_length=1)
-    weight: float = Field(1.0, allow_inf_nan=False)
-    file: str | None = None
+    path: str = Field(
+        min_length=1, description="The LoRA: a .safetensors file, a local folder or a hub id."
+    )
+    weight: float = Field(
+        1.0,
+        allow_inf_nan=False,
+        description="How strongly it counts: 1 as it was trained, 0 not at all; less than 0 does "
+        "the opposite.",
+    )
+    file: str | None = Field(
+        None,
+        description="Name of the .safetensors file inside the folder or repository; null: the only "
+        "one there.",
+    )
 
 
 class ModelOptions(BackendOptions):
-    """Options of everything that loads a model.
+    """Options of everything that loads a model."""
 
-    Args:
-        model: A local folder as ``save_pretrained`` writes it, or a hub id.
-        dtype: Number format; "auto" chooses by device.
-        device: Where to compute; "auto" takes what is there.
-    """
-
-    model: str = Field(min_length=1)
-    dtype: Dtype = "auto"
-    device: str = "auto"
+    model: str = Field(
+        min_length=1,
+        description="The model: a local folder as save_pretrained writes it, with safetensors "
+        "weights, or a hub id.",
+    )
+    dtype: Dtype = Field(
+        "auto",
+        description="Number format to compute in; auto is float32 on a CPU, and on an accelerator "
+        "the half-precision format that suits the model.",
+    )
+    device: str = Field(
+        "auto",
+        description="Where to compute: cpu, mps, cuda, xpu, or a numbered one such as cuda:1; "
+        "auto takes what is there.",
+    )
 
     @field_validator("device")
     @classmethod
@@ -53,23 +76,27 @@ class ModelOptions(BackendOptions):
 
 
 class DiffusersOptions(ModelOptions):
-    """Options that every diffusers pipeline has; a family sets its own defaults.
+    """Options that every diffusers pipeline has; a family sets its own defaults."""
 
-    Args:
-        offload: How much of the model waits outside of the device's memory.
-        steps: Denoising steps.
-        guidance: Guidance scale.
-        loras: LoRAs to load.
-        attention_backend: The attention kernel; a family narrows the names.
-        compile: Compile the model's blocks.
-    """
-
-    offload: Offload = "none"
-    steps: int = Field(50, ge=1, le=1000)
-    guidance: float = Field(7.5, ge=0, allow_inf_nan=False)
-    loras: tuple[LoRA, ...] = ()
-    attention_backend: str = "native"
-    compile: bool = False
+    offload: Offload = Field(
+        "none",
+        description="How much of the model waits in main memory, for accelerators with little of "
+        "their own: none, whole parts (model), or layer by layer (group, sequential), which is "
+        "slower.",
+    )
+    steps: int = Field(50, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    guidance: float = Field(7.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
+    loras: tuple[LoRA, ...] = Field(
+        (), description="LoRAs to load, all of them at once; they need the package peft."
+    )
+    attention_backend: str = Field(
+        "native", description="Attention kernel; native is torch's own choice."
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the model's blocks with torch.compile: the first pictures are slow, "
+        "later ones faster. The controlled attention itself is not compiled.",
+    )
 
     @field_validator("attention_backend", mode="before")
     @classmethod

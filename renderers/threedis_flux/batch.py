@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from threedis_core.attention import ChosenLowering, choose_lowering
-from threedis_core.plugin.interfaces import RenderRequest
 from threedis_diffusers.batch import Batch, OnStep
 from threedis_diffusers.devices import attention_kernel
 from threedis_diffusers.steps import step_callback
 from threedis_flux.hook import JointHook, attached
 from threedis_flux.options import FluxOptions
+from threedis_flux.schedule import is_controlled
 from threedis_flux.texts import PictureText, encode_picture
 
 PATCH = 2
@@ -26,19 +26,13 @@ class DrawnBatch:
 
     Args:
         images: The pipeline's images.
-        texts: Per picture what the model read.
+        texts: Per picture what the model read, and what it did not.
         lowering: How the plan was carried out.
     """
 
     images: Any
     texts: list[PictureText]
     lowering: ChosenLowering
-
-
-def is_controlled(batch: Batch, request: RenderRequest) -> bool:
-    """True if any of the request's instances is ever heard."""
-    phases = batch.schedule.phases(batch.steps)
-    return len(request.regions) > 0 and any(phase.controls for phase in phases)
 
 
 def draw_pictures(
@@ -65,7 +59,10 @@ def draw_pictures(
     with torch.no_grad(), attention_kernel(kernel):
         texts = [
             encode_picture(
-                pipeline, request.layout, is_controlled(batch, request), options.tokens_per_prompt
+                pipeline,
+                request.layout,
+                is_controlled(batch.schedule, batch.steps, request),
+                options.tokens_per_prompt,
             )
             for request in batch.requests
         ]

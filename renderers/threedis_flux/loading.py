@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from threedis_core.errors import OptionError, WeightsError
+from threedis_diffusers.backend import LoadedPipeline
+from threedis_diffusers.devices import place, resolve_device, resolve_dtype
 from threedis_diffusers.loading import load_pipeline
-from threedis_diffusers.loras import find_loras, load_loras
+from threedis_diffusers.loras import LoRAFile, find_loras, load_loras
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.options import LoRA
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
+from threedis_flux.quantization import find_quantization
 
 CLASSES = ("FluxControlPipeline", "FluxPipeline")
 NEEDED = (
@@ -24,37 +30,103 @@ NEEDED = (
     "tokenizer_2",
     "scheduler",
 )
+PART_LIBRARIES = {
+    "transformer": "diffusers",
+    "vae": "diffusers",
+    "text_encoder": "transformers",
+    "text_encoder_2": "transformers",
+}
+"""The parts that can be quantised, and the library that does it."""
+LOWERINGS = {"flex": "block_mask"}
+"""Which way to carry out the plan an attention backend implies."""
 
 
-def load_flux(options: FluxOptions, dtype: torch.dtype) -> Any:
-    """Check that every file is there, then load the pipeline on the CPU.
+@dataclass(frozen=True, eq=False)
+class CheckedFlux:
+    """A FLUX.1 all of whose files were found and checked, and none of whose weights is loaded.
 
+    Args:
+        options: The renderer's.
+        endings: The ending of each part's weights file.
+        loras: The LoRAs, the depth LoRA first if there is one.
+        lora_files: Where each of them is.
+        quantization: diffusers' ``PipelineQuantizationConfig``; None: as the weights are.
+        device: Where it will run.
+        dtype: The number format of its weights.
+    """
+
+    options: FluxOptions
+    endings: Mapping[str, str]
+    loras: Sequence[LoRA]
+    lora_files: Sequence[LoRAFile]
+    quantization: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    def load(self) -> LoadedPipeline:
+        """Load the model and its LoRAs, and put them where they run.
+
+        Raises:
+            WeightsError: A file is damaged, or does not fit the model.
+        """
+        from diffusers import FirstBlockCacheConfig, FluxControlPipeline
+
+        options = self.options
+        extra = {} if self.quantization is None else {"quantization_config": self.quantization}
+        model = ModelSource(options.model)
+        pipeline = load_pipeline(FluxControlPipeline, model, self.endings, self.dtype, **extra)
+        load_loras(pipeline, self.loras, self.lora_files)
+        transformer = pipeline.transformer
+        if options.fuse_qkv:
+            transformer.fuse_qkv_projections()
+        if options.cache is not None:
+            transformer.enable_cache(FirstBlockCacheConfig(options.cache.threshold))
+        place(pipeline, options, self.device)
+        if options.compile:
+            transformer.compile_repeated_blocks()
+        return LoadedPipeline(pipeline, self.device, self.dtype)
+
+
+def find_flux(options: FluxOptions, accelerated: torch.dtype) -> CheckedFlux:
+    """Check the options and every file of the model and its LoRAs; loads no weights.
+
+    Args:
+        options: The renderer's.
+        accelerated: The number format that dtype=auto means on an accelerator.
     Raises:
         OptionError: An option that cannot be served here.
         WeightsError: The model is missing, unreadable or of another kind.
     """
-    from diffusers import FirstBlockCacheConfig, FluxControlPipeline
-
-    model = ModelSource(options.model)
-    endings = check_files(options, model)
+    device = resolve_device(options)
+    check_lowering(options, device)
+    endings = check_files(options, ModelSource(options.model))
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
-    lora_files = find_loras(loras)
-    arguments = {} if options.quantization is None else {"quantization_config": _quantized(options)}
-    try:
-        pipeline = load_pipeline(FluxControlPipeline, model, endings, dtype, **arguments)
-    except ImportError as error:  # diffusers asks for a quantisation's package only here
-        if options.quantization is None:
-            raise
+    quantization = None
+    if options.quantization is not None:
+        quantization = find_quantization(options.quantization, PART_LIBRARIES)
+    return CheckedFlux(
+        options,
+        endings,
+        loras,
+        find_loras(loras),
+        quantization,
+        device,
+        resolve_dtype(options, device, accelerated),
+    )
+
+
+def check_lowering(options: FluxOptions, device: torch.device) -> None:
+    """See that this machine has what the chosen way to carry out the plan needs.
+
+    Raises:
+        OptionError: A block mask on CUDA, and no compiler for it.
+    """
+    chosen = "block_mask" in (options.attention, LOWERINGS.get(options.attention_backend))
+    if chosen and device.type == "cuda" and find_spec("triton") is None:
         raise OptionError(
-            f"quantization needs a package that is not installed ({error}); install it, or leave "
-            "quantization out"
-        ) from error
-    load_loras(pipeline, loras, lora_files)
-    if options.fuse_qkv:
-        pipeline.transformer.fuse_qkv_projections()
-    if options.cache is not None:
-        pipeline.transformer.enable_cache(FirstBlockCacheConfig(options.cache.threshold))
-    return pipeline
+            "attention=block_mask needs the package triton on CUDA, which is not installed; "
+            "install it, or use attention=dense"
+        )
 
 
 def check_files(options: FluxOptions, model: ModelSource) -> dict[str, str]:
@@ -85,15 +157,3 @@ def _check_depth(options: FluxOptions, transformer: Mapping[str, Any]) -> None:
             f"'{options.model}' has no channels for depth (in_channels {inputs}); name a model "
             f"like {DEPTH_MODEL}, or set depth_lora"
         )
-
-
-def _quantized(options: FluxOptions) -> Any:
-    from diffusers import PipelineQuantizationConfig
-
-    try:
-        return PipelineQuantizationConfig(**(options.quantization or {}))
-    except (ImportError, TypeError, ValueError) as error:
-        raise OptionError(
-            f"quantization cannot be used: {' '.join(str(error).split())}; see diffusers' "
-            "PipelineQuantizationConfig for its keys"
-        ) from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from threedis_core.attention.joint_controls import CONTROLS
+from threedis_core.attention import CONTROLS
 from threedis_diffusers.options import DiffusersOptions, LoRA
 
 DEPTH_MODEL = "black-forest-labs/FLUX.1-Depth-dev"
@@ -19,40 +19,129 @@ Lowering = Literal["auto", "dense", "segments", "block_mask"]
 
 
 class FirstBlockCache(BaseModel):
-    """diffusers' first-block cache: skip the other blocks while the first one changes little.
-
-    Args:
-        threshold: The relative change below which they are skipped.
-    """
+    """diffusers' first-block cache: skip the other blocks while the first one changes little."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(0.08, gt=0, allow_inf_nan=False)
+    threshold: float = Field(
+        0.08,
+        gt=0,
+        allow_inf_nan=False,
+        description="Relative change of the first block below which the others are skipped, more "
+        "than 0; higher is faster and less exact.",
+    )
 
 
 class FluxOptions(DiffusersOptions):
-    """Options of FLUX.1 with depth; see docs/flux.md for what each one does."""
+    """Options of FLUX.1 with depth.
 
-    model: str = Field(DEPTH_MODEL, min_length=1)
-    depth_lora: LoRA | None = None
-    default_side: int = Field(1024, ge=1)
-    steps: int = Field(20, ge=1, le=1000)
-    guidance: float = Field(10.0, ge=0, allow_inf_nan=False)
-    tokens_per_prompt: int | Literal["auto"] = 200
-    i2i: bool = True
-    i2t: bool = True
-    t2i: bool = True
-    t2t: bool = True
-    i2i_steps: int | None = Field(None, ge=0)
-    i2t_steps: int | None = Field(None, ge=0)
-    t2i_steps: int | None = Field(None, ge=0)
-    t2t_steps: int | None = Field(None, ge=0)
-    hard_steps: int | None = Field(None, ge=0)
-    attention: Lowering = "auto"
-    attention_backend: AttentionBackend = "native"
-    fuse_qkv: bool = False
-    quantization: dict[str, Any] | None = None
-    cache: FirstBlockCache | None = None
+    Steps of a control are those of a run of 20 steps, the published length; see ``schedule.py``.
+    """
+
+    model: str = Field(
+        DEPTH_MODEL,
+        min_length=1,
+        description="Local folder or hub id in diffusers format of a FLUX.1 that takes depth; with "
+        "depth_lora of the base model, by default FLUX.1-dev.",
+    )
+    depth_lora: LoRA | None = Field(
+        None,
+        description="LoRA that teaches a base model depth: a path or hub id, or path, weight and "
+        "file; null: the model takes depth itself.",
+    )
+    default_side: int = Field(
+        1024,
+        ge=1,
+        description="Side in pixels of the picture where neither layout nor run says it; a "
+        "multiple of 16 with the published models.",
+    )
+    steps: int = Field(20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    guidance: float = Field(
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="FLUX.1's embedded guidance scale, 0 or more: how closely the prompts are "
+        "followed. It costs no time, and there is no negative prompt.",
+    )
+    tokens_per_prompt: int | Literal["auto"] = Field(
+        200,
+        description="Text tokens kept of each prompt, 1 to 512; 200 as published. auto: as many as "
+        "the longest prompt of a picture needs, which is faster.",
+    )
+    i2i: bool = Field(
+        True,
+        description="Let the image inside a region see, of the image, only its own region; false: "
+        "never (for ablations).",
+    )
+    i2t: bool = Field(
+        True,
+        description="Let the image inside a region see, of the instances' texts, only its own; "
+        "false: never (for ablations).",
+    )
+    t2i: bool = Field(
+        True,
+        description="Let an instance's text see, of the image, only its own region; false: never "
+        "(for ablations).",
+    )
+    t2t: bool = Field(
+        True,
+        description="Let an instance's text see, of the texts, only itself; false: never (for "
+        "ablations).",
+    )
+    i2i_steps: int | None = Field(
+        None,
+        ge=0,
+        description="For how many steps of 20, from the first, i2i is on; null: 4, 3 or 2 for "
+        "pictures near 512, 768 or 1024 pixels, as published.",
+    )
+    i2t_steps: int | None = Field(
+        None,
+        ge=0,
+        description="For how many steps of 20, from the first, i2t is on; null: all.",
+    )
+    t2i_steps: int | None = Field(
+        None,
+        ge=0,
+        description="For how many steps of 20, from the first, t2i is on; null: all.",
+    )
+    t2t_steps: int | None = Field(
+        None,
+        ge=0,
+        description="For how many steps of 20, from the first, t2t is on; null: all.",
+    )
+    texts_steps: int | None = Field(
+        None,
+        ge=0,
+        # Its first name said nothing; configs and records of runs may still have it.
+        validation_alias=AliasChoices("texts_steps", "hard_steps"),
+        description="For how many steps of 20, from the first, the instances' texts are there; "
+        "then they are dropped, every control goes off, and the plain model goes on. Null: all.",
+    )
+    attention: Lowering = Field(
+        "auto",
+        description="How the plan of who sees whom is carried out: a dense mask, segments or a "
+        "block mask, which compute the same; auto picks by device and size.",
+    )
+    attention_backend: AttentionBackend = Field(
+        "native",
+        description="torch's attention kernel; native lets torch choose, cudnn and efficient need "
+        "CUDA, flex is attention=block_mask.",
+    )
+    fuse_qkv: bool = Field(
+        False,
+        description="Join the query, key and value projections into one, which may be faster; not "
+        "with LoRAs or quantisation.",
+    )
+    quantization: dict[str, Any] | None = Field(
+        None,
+        description="Keywords of diffusers' PipelineQuantizationConfig (quant_backend, "
+        "quant_kwargs, components_to_quantize), for less memory; null: weights as they are.",
+    )
+    cache: FirstBlockCache | None = Field(
+        None,
+        description="Skip blocks while little changes from step to step: true, or a threshold of "
+        "your own; null or false: off. Pictures then go through the model one by one.",
+    )
 
     def control_steps(self, control: str) -> int | None:
         """For how many steps, in a run of the published length, a control is on; None: all."""

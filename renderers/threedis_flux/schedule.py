@@ -1,18 +1,27 @@
 """Which control is on at which step of a FLUX run.
 
-Beside the four attention controls there is ``texts``: the instances' texts are there at all. They
-are there at every step at which any control is on; ``texts`` alone has them there unmasked.
+The four attention controls say who sees whom: their rules are in ``joint_controls.py`` of
+``threedis_core/attention``, their options in ``options.py``. Beside them there is ``texts``: the
+instances' texts are there at all. They are there at every step at which any control is on;
+``texts`` alone has them there unmasked, and where nothing is on they are dropped (``texts_steps``).
+
+A fifth rule of who sees whom starts in ``joint_controls.py``; any other control is a name in
+``FLUX_CONTROLS``. Both get their options, their range of steps here, and where it is no rule of
+attention, their effect in ``hook.py``, which is told the controls of each phase.
 """
 
 from __future__ import annotations
 
 import math
 
-from threedis_core.attention.joint import CONTROLS
+from threedis_core.attention import CONTROLS
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_flux.options import FluxOptions
 
 TEXTS = "texts"
+FLUX_CONTROLS = frozenset({*CONTROLS, TEXTS})
+"""Every control that a schedule of FLUX may switch."""
 PUBLISHED_STEPS = 20
 """The run length that the options' step counts are meant for."""
 PUBLISHED_I2I_STEPS = {512: 4, 768: 3, 1024: 2}
@@ -40,17 +49,22 @@ def scaled(count: int | None, steps: int) -> int | None:
 def control_schedule(options: FluxOptions, width: int, height: int, steps: int) -> ControlSchedule:
     """The options' controls for a picture of ``width`` x ``height`` pixels in ``steps`` steps.
 
-    Nothing is on after ``hard_steps``: from there on it is the base model on the global prompt.
+    Nothing is on after ``texts_steps``: from there on it is the base model on the global prompt.
     """
-    hard = scaled(options.hard_steps, steps)
-    ranges = {TEXTS: StepRange.first(hard)}
+    most = scaled(options.texts_steps, steps)
+    ranges = {TEXTS: StepRange.first(most)}
     for control in CONTROLS:
         count = options.control_steps(control)
         if control == "i2i" and count is None:
             count = default_i2i_steps(width, height)
         if options.is_on(control):
-            ranges[control] = StepRange.first(_smaller(scaled(count, steps), hard))
+            ranges[control] = StepRange.first(_smaller(scaled(count, steps), most))
     return ControlSchedule(ranges)
+
+
+def is_controlled(schedule: ControlSchedule, steps: int, request: RenderRequest) -> bool:
+    """True if any of the request's instances is ever heard in ``steps`` steps."""
+    return len(request.regions) > 0 and any(phase.controls for phase in schedule.phases(steps))
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:

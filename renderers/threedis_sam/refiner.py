@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -11,17 +13,20 @@ from threedis_core.refiners.boxes import given_regions
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions, nearest
-from threedis_diffusers.devices import find_device
 from threedis_diffusers.lazy_model import LazyModel
-from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
-from threedis_transformers.loading import LoadedVisionModel, check_files, load_model
+from threedis_transformers.loading import LoadedVisionModel, find_model
 
 
 class SamOptions(ModelOptions):
     """Options of ``sam``."""
 
-    model: str = Field("facebook/sam-vit-huge", min_length=1)
+    model: str = Field(
+        "facebook/sam-vit-huge",
+        min_length=1,
+        description="Segment Anything: a local folder in transformers format with safetensors "
+        "weights, or a hub id.",
+    )
 
 
 class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
@@ -29,7 +34,7 @@ class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
 
     Masks of the layout stay as they are, and a box in which nothing is found stays a box.
 
-    ModelSource:
+    Source:
         3DIS (arXiv 2410.12669): the mask takes the box's place. Like there it is not cut off at
         the box.
     """
@@ -38,9 +43,9 @@ class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
     options: SamOptions
     name = "sam"
 
-    def load_checked(self) -> LoadedVisionModel:
-        """Check device and files, then load the model."""
-        return load_model(self.options, "sam", "SamModel", "SamImageProcessorPil")
+    def find(self) -> Callable[[], LoadedVisionModel]:
+        """Check device and files."""
+        return find_model(self.options, "sam", "SamModel", "SamImageProcessorPil").load
 
     def check(self, layout: Layout) -> None:
         """See that the device and the model's files are there, if ``layout`` needs them.
@@ -50,8 +55,7 @@ class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
             WeightsError: A file is missing, or it is another kind of model.
         """
         if not _all_masked(layout):
-            find_device(self.options.device)
-            check_files(ModelSource(self.options.model, library="transformers"), "sam")
+            self.check_model()
 
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
         """Regions of ``layout`` at the size of its masks, which have one, or the depth map's.

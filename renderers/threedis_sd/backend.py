@@ -5,7 +5,8 @@ A family says what it calls for beside what is here; see ``sd15.py`` and ``sdxl.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -14,16 +15,17 @@ from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn, OnStep
-from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
-from threedis_diffusers.loras import find_loras, load_loras
+from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource, native_side, vae_factor
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.unet.prompts import Text
-from threedis_diffusers.unet.schedulers import make_scheduler
+from threedis_diffusers.unet.schedulers import find_scheduler
 from threedis_sd.batch import CONTROL, draw_pictures, fusion_plan, lost_warnings, text_warnings
 from threedis_sd.controlnets import PLAIN, find_controlnet
 from threedis_sd.loading import (
+    CheckedPipeline,
     controlnet_source,
     find_model,
     find_vae,
@@ -66,13 +68,14 @@ class UNetRenderer(DiffusersRenderer):
         """What the family's pipeline is told beside what every one is told."""
         return {}
 
-    @property
+    @cached_property
     def capabilities(self) -> Capabilities:
         """What this backend can do; a local model's own size is its default size."""
         model = self.model_source()
-        side = native_side(model, self.default_side)
+        factor = vae_factor(model)
+        side = native_side(model, factor, self.default_side)
         return Capabilities(
-            size_multiple=vae_factor(model),
+            size_multiple=factor,
             default_size=(side, side),
             default_steps=self.options.steps,
             default_guidance=self.options.guidance,
@@ -93,18 +96,21 @@ class UNetRenderer(DiffusersRenderer):
                 return self.encode(pipeline, texts, loaded.device)
 
         arguments = self.pipeline_arguments()
-        source = self.controlnet_source()
-        facts = {"controlnet": "/".join(filter(None, (source.name, source.subfolder)))}
         images = draw_pictures(pipeline, encode, batch, plan, self.options, on_step, **arguments)
+        cut = text_warnings(pipeline, batch, self.options)
+        lost = [lost_warnings(one, plan.lost(i)) for i, one in enumerate(batch.requests)]
+        used = self._controlnet_used()
         return [
-            Drawn(
-                image,
-                tuple(text_warnings(pipeline, batch, request, self.options))
-                + tuple(lost_warnings(request, plan.lost(picture))),
-                facts,
-            )
-            for picture, (request, image) in enumerate(zip(batch.requests, images, strict=True))
+            Drawn(image, (*unread, *unseen), used)
+            for image, unread, unseen in zip(images, cut, lost, strict=True)
         ]
+
+    def _controlnet_used(self) -> dict[str, str]:
+        """Which ControlNet it is where the options do not say."""
+        if self.options.controlnet is not None:
+            return {}
+        source = self.controlnet_source()
+        return {"controlnet": "the model's own" if source.subfolder else source.name}
 
     def needed_models(self) -> Sequence[NeededModel]:
         """The model, its ControlNet, and its VAE if it has another one."""
@@ -118,13 +124,12 @@ class UNetRenderer(DiffusersRenderer):
         )
         return list(found)
 
-    def load_checked(self) -> LoadedPipeline:
-        """Check the options and every file, then load the model and its ControlNet."""
+    def find(self) -> Callable[[], LoadedPipeline]:
+        """Check the options and every file of the model, its ControlNet, VAE and LoRAs."""
         import diffusers
 
         options = self.options
         device = resolve_device(options)
-        dtype = resolve_dtype(options, device)
         model = self.model_source()
         load_model = find_model(options, model, self.name, self.model_classes, self.needed)
         unet = model.read("unet/config.json")
@@ -132,18 +137,16 @@ class UNetRenderer(DiffusersRenderer):
         parts = {"controlnet": controlnet}
         if options.vae is not None:
             parts["vae"] = find_vae(ModelSource(options.vae), unet)
-        lora_files = find_loras(options.loras)
-        scheduler = make_scheduler(options.scheduler, model.read("scheduler/scheduler_config.json"))
-        pipeline_class = getattr(diffusers, self.pipeline_classes[controlnet.kind])
-        loaded = {name: part.load(dtype) for name, part in parts.items()}
-        pipeline = load_model(pipeline_class, dtype, **loaded)
-        pipeline.scheduler = scheduler
-        load_loras(pipeline, options.loras, lora_files)
-        place(pipeline, options, device)
-        if options.compile:
-            compile_blocks(pipeline.unet)
-            compile_blocks(pipeline.controlnet)
-        return LoadedPipeline(pipeline, device, dtype)
+        return CheckedPipeline(
+            options,
+            getattr(diffusers, self.pipeline_classes[controlnet.kind]),
+            load_model,
+            parts,
+            loras=find_loras(options.loras),
+            scheduler=find_scheduler(options.scheduler, model),
+            device=device,
+            dtype=resolve_dtype(options, device),
+        ).load
 
     def model_source(self) -> ModelSource:
         """Where the model's configuration is."""

@@ -11,7 +11,7 @@ import torch
 from threedis_core.attention import FusionPlan
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_diffusers.batch import Batch, OnStep
-from threedis_diffusers.cut_prompts import cut_warnings
+from threedis_diffusers.cut_prompts import cut_warnings, tokenize
 from threedis_diffusers.devices import attention_kernel
 from threedis_diffusers.steps import step_callback
 from threedis_diffusers.unet.attention import RegionHook, attached
@@ -52,13 +52,17 @@ def is_guided(pipeline: Any, batch: Batch) -> bool:
     return batch.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
-def text_warnings(
-    pipeline: Any, batch: Batch, request: RenderRequest, options: UNetOptions
-) -> list[str]:
-    """One line per text of ``request`` that the model reads only in part."""
-    guided = is_guided(pipeline, batch)
-    named = (*named_prompts(request.layout, guided), *named_controlnet_prompts(options, guided))
-    return cut_warnings(pipeline.tokenizer, named)
+def text_warnings(pipeline: Any, batch: Batch, options: UNetOptions) -> list[list[str]]:
+    """Per request one line per text that the model reads only in part."""
+    guided, known = is_guided(pipeline, batch), dict[Any, list[str]]()
+    warnings: list[list[str]] = []
+    for request in batch.requests:
+        named = (*named_prompts(request.layout, guided), *named_controlnet_prompts(options, guided))
+        if named not in known:  # a batch is often one layout with several seeds
+            prompts = tokenize(pipeline.tokenizer, named)
+            known[named] = cut_warnings(pipeline.tokenizer, prompts)
+        warnings.append(known[named])
+    return warnings
 
 
 def lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:

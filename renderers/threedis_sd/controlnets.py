@@ -11,8 +11,8 @@ from PIL import Image
 from torch import nn
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.loading import FoundPart
-from threedis_diffusers.model_files.checks import check_part
+from threedis_diffusers.loading import PipelinePart
+from threedis_diffusers.model_files.checks import check_weights, read_configuration
 from threedis_diffusers.model_files.sources import ModelSource
 
 PLAIN = "ControlNetModel"
@@ -25,7 +25,7 @@ WEIGHTS = "diffusion_pytorch_model"
 
 def find_controlnet(
     source: ModelSource, unet: Mapping[str, Any], kinds: Collection[str]
-) -> FoundPart:
+) -> PipelinePart:
     """See that a ControlNet's files are there and that it fits the U-Net's configuration.
 
     Args:
@@ -35,7 +35,7 @@ def find_controlnet(
     Raises:
         WeightsError: A file is missing, or it is of another kind or for another base model.
     """
-    config = source.read("config.json")
+    config = read_configuration(source, "config.json")
     # Some union ControlNets call themselves by a name that diffusers does not have.
     kind = UNION if "num_control_type" in config else config.get("_class_name", PLAIN)
     if kind not in kinds:
@@ -49,7 +49,7 @@ def find_controlnet(
                 f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
                 f"{unet.get(key)}; name a ControlNet that was trained for this base model"
             )
-    return FoundPart(source, kind, check_part(source, "", WEIGHTS))
+    return PipelinePart(source, kind, check_weights(source, "", WEIGHTS))
 
 
 def depth_arguments(controlnet: nn.Module, images: list[Image.Image]) -> dict[str, Any]:

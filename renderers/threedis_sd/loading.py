@@ -1,22 +1,71 @@
-"""Where a model, its ControlNet and its VAE lie, and what their files tell before loading."""
+"""Where a model, its ControlNet and its VAE lie, what their files tell, and how all are loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.loading import FoundPart, load_pipeline
-from threedis_diffusers.model_files.checks import check_model, check_part
+from threedis_diffusers.backend import LoadedPipeline
+from threedis_diffusers.devices import compile_blocks, place
+from threedis_diffusers.loading import PipelinePart, load_pipeline
+from threedis_diffusers.loras import LoRAFile, load_loras
+from threedis_diffusers.model_files.checks import (
+    check_model,
+    check_weights,
+    read_configuration,
+)
 from threedis_diffusers.model_files.single_file import SingleFile
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
 from threedis_sd.options import UNetOptions
 
 VAE_CLASS = "AutoencoderKL"
 VAE_WEIGHTS = "diffusion_pytorch_model"
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedPipeline:
+    """A pipeline all of whose files were found and checked, and none of whose weights is loaded.
+
+    Args:
+        options: The renderer's.
+        pipeline_class: Its class in diffusers.
+        load_model: What loads it; see ``find_model``.
+        parts: What comes from elsewhere: its ControlNet, and its VAE if it has another one.
+        scheduler: The scheduler, ready to use.
+        loras: Where each LoRA of the options is.
+        device: Where it will run.
+        dtype: The number format of its weights.
+    """
+
+    options: UNetOptions
+    pipeline_class: Any
+    load_model: Callable[..., Any]
+    parts: Mapping[str, PipelinePart]
+    scheduler: Any
+    loras: Sequence[LoRAFile]
+    device: torch.device
+    dtype: torch.dtype
+
+    def load(self) -> LoadedPipeline:
+        """Load the model, its parts and its LoRAs, and put them where they run.
+
+        Raises:
+            WeightsError: A file is damaged, or does not fit the model.
+        """
+        parts = {name: part.load(self.dtype) for name, part in self.parts.items()}
+        pipeline = self.load_model(self.pipeline_class, self.dtype, **parts)
+        pipeline.scheduler = self.scheduler
+        load_loras(pipeline, self.options.loras, self.loras)
+        place(pipeline, self.options, self.device)
+        if self.options.compile:
+            compile_blocks(pipeline.unet)
+            compile_blocks(pipeline.controlnet)
+        return LoadedPipeline(pipeline, self.device, self.dtype)
 
 
 def model_source(options: UNetOptions, default_model: str) -> ModelSource:
@@ -73,7 +122,7 @@ def replaced_parts(options: UNetOptions) -> tuple[str, ...]:
     return () if options.vae is None else ("vae",)
 
 
-def find_vae(source: ModelSource, unet: Mapping[str, Any]) -> FoundPart:
+def find_vae(source: ModelSource, unet: Mapping[str, Any]) -> PipelinePart:
     """See that a VAE that is to replace the model's own is there and fits.
 
     Args:
@@ -82,11 +131,11 @@ def find_vae(source: ModelSource, unet: Mapping[str, Any]) -> FoundPart:
     Raises:
         WeightsError: A file is missing or unreadable, or it is of another kind.
     """
-    config = source.read("config.json")
+    config = read_configuration(source, "config.json")
     kind, channels = config.get("_class_name"), config.get("latent_channels")
     if kind != VAE_CLASS or channels != unet.get("in_channels"):
         raise WeightsError(
             f"VAE '{source.name}' is a {kind!r} of {channels} latent channels, but the model needs "
             f"an {VAE_CLASS!r} of {unet.get('in_channels')}; name a VAE made for this model"
         )
-    return FoundPart(source, VAE_CLASS, check_part(source, "", VAE_WEIGHTS))
+    return PipelinePart(source, VAE_CLASS, check_weights(source, "", VAE_WEIGHTS))

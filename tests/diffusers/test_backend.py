@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from threedis_core.errors import OptionError, RenderError
+from threedis_core.errors import OptionError, RenderError, WeightsError
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.plugin.options import validate_options
 from threedis_core.testing.samples import sample_request
@@ -35,7 +35,7 @@ class GreyRenderer(DiffusersRenderer):
 
     def __init__(self, options: GreyOptions) -> None:
         super().__init__(options)
-        self.loads, self.frees = 0, 0
+        self.finds, self.loads, self.frees, self.schedules = 0, 0, 0, 0
         self.batches: list[Batch] = []
         self.before_drawing: Callable[[], object] = lambda: None
 
@@ -43,7 +43,11 @@ class GreyRenderer(DiffusersRenderer):
     def capabilities(self) -> Capabilities:
         return Capabilities(size_multiple=8, controls=frozenset({"shade"}))
 
-    def load_checked(self) -> LoadedPipeline:
+    def find(self) -> Callable[[], LoadedPipeline]:
+        self.finds += 1
+        return self._load
+
+    def _load(self) -> LoadedPipeline:
         self.loads += 1
         pipeline = SimpleNamespace(scheduler=object(), maybe_free_model_hooks=self._free)
         return LoadedPipeline(pipeline, torch.device("cpu"), torch.float32)
@@ -52,6 +56,7 @@ class GreyRenderer(DiffusersRenderer):
         self.frees += 1
 
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
+        self.schedules += 1
         return ControlSchedule({"shade": StepRange.first(steps // 2)})
 
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
@@ -93,17 +98,48 @@ def test_the_model_is_loaded_once_and_again_after_closing(renderer: GreyRenderer
     assert renderer.loads == 2
 
 
-def test_provenance_tells_what_every_renderer_tells_and_what_this_one_adds(
+def test_a_check_loads_nothing_and_a_render_does_not_look_again(renderer: GreyRenderer) -> None:
+    renderer.check()
+    renderer.check()
+    assert (renderer.finds, renderer.loads) == (1, 0)
+    for _ in range(2):
+        renderer.render([sample_request()])
+        renderer.check()
+    assert (renderer.finds, renderer.loads) == (1, 1)
+    renderer.close()
+    renderer.check()
+    assert (renderer.finds, renderer.loads) == (2, 1)
+
+
+def test_after_a_model_that_could_not_be_loaded_its_files_are_looked_for_again(
+    renderer: GreyRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> LoadedPipeline:
+        raise WeightsError("damaged")
+
+    monkeypatch.setattr(renderer, "_load", fail)
+    with pytest.raises(WeightsError, match="damaged"):
+        renderer.render([sample_request()])
+    monkeypatch.undo()
+    assert renderer.render([sample_request()])
+    assert renderer.finds == 2
+
+
+def test_the_schedule_of_a_request_is_made_once(renderer: GreyRenderer) -> None:
+    renderer.render([sample_request(seed=seed) for seed in range(3)])
+    assert renderer.schedules == 3
+
+
+def test_provenance_tells_what_a_run_does_not_know_and_what_this_renderer_adds(
     renderer: GreyRenderer,
 ) -> None:
     result = renderer.render([sample_request(seed=7)])[0]
     assert result.image.mode == "RGB"
     assert result.warnings == ("note",)
     facts = result.provenance
-    assert (facts["renderer"], facts["model"], facts["seed"], facts["shade"]) == (
-        *("grey", "grey"),
-        *(7, 7),
-    )
+    assert facts["shade"] == 7
+    assert facts.keys().isdisjoint({"renderer", "model", "seed", "options"}), "a run has these"
+    assert (facts["steps"], facts["guidance"], facts["dtype"]) == (4, 7.5, "float32")
     assert facts["phases"] == [
         {"start": 0, "stop": 2, "controls": ["shade"]},
         {"start": 2, "stop": 4, "controls": []},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from threedis_diffusers.cut_prompts import cut_warnings
+from threedis_diffusers.cut_prompts import cut_warnings, tokenize
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -24,6 +24,6 @@ def test_a_prompt_is_told_when_it_is_longer_than_the_window(
     prompt = "a red cat"
     tokens = len(tokenizer(prompt, add_special_tokens=False).input_ids)
     given = None if window is None else window - 9 + tokens
-    made = cut_warnings(tokenizer, [("the prompt", prompt)], given)
+    made = cut_warnings(tokenizer, tokenize(tokenizer, [("the prompt", prompt)]), given)
     assert len(made) == lines
     assert all(line.startswith("the prompt ('a red cat') has") for line in made)

@@ -29,7 +29,7 @@ def pixels(renderer: FluxRenderer, request: RenderRequest) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
-@pytest.mark.parametrize("off", ["no instances", "no control", "hard_steps"])
+@pytest.mark.parametrize("off", ["no instances", "no control", "texts_steps"])
 def test_without_control_the_picture_is_the_stock_pipelines(
     off: str,
     size: tuple[int, int],
@@ -40,9 +40,9 @@ def test_without_control_the_picture_is_the_stock_pipelines(
     request = {
         "no instances": lambda: make_request(size=size, seed=3),
         "no control": lambda: make_request(CAT, DOG, size=size, seed=3, control=ControlSchedule()),
-        "hard_steps": lambda: make_request(CAT, DOG, size=size, seed=3),
+        "texts_steps": lambda: make_request(CAT, DOG, size=size, seed=3),
     }[off]()
-    made = pixels(make_renderer(hard_steps=0 if off == "hard_steps" else None), request)
+    made = pixels(make_renderer(texts_steps=0 if off == "texts_steps" else None), request)
     assert np.array_equal(made, np.asarray(stock_picture(request)))
 
 
@@ -57,7 +57,7 @@ def test_without_control_the_picture_is_the_stock_pipelines(
         {"i2t_steps": 7},
         {"t2i_steps": 7},
         {"t2t_steps": 7},
-        {"hard_steps": 7},
+        {"texts_steps": 7},
         {"tokens_per_prompt": 24},
         {"guidance": 2.0},
         {"steps": 4},
@@ -100,7 +100,7 @@ def test_texts_alone_are_heard_everywhere(make_renderer: Renderers, make_request
 def test_requests_of_one_batch_may_differ_in_everything(
     tokens: int | str, lowering: str, make_renderer: Renderers, make_request: Request
 ) -> None:
-    renderer = make_renderer(attention=lowering, tokens_per_prompt=tokens, hard_steps=10, steps=2)
+    renderer = make_renderer(attention=lowering, tokens_per_prompt=tokens, texts_steps=10, steps=2)
     requests = [
         make_request(CAT, DOG, seed=1),
         make_request(seed=2),
@@ -136,7 +136,7 @@ def test_provenance_says_what_was_used_and_why(
     facts = renderer.render([make_request(CAT, seed=9)])[0].provenance
     assert facts["attention"]["lowering"] in MAKERS
     assert facts["attention"]["reason"]
-    assert (facts["seed"], facts["steps"], facts["tokens_per_prompt"]) == (9, 3, 12)
+    assert (facts["steps"], facts["guidance"], facts["tokens_per_prompt"]) == (3, 10.0, 12)
     assert (facts["device"], facts["dtype"]) == ("cpu", "float32")
     controls = ["i2i", "i2t", "t2i", "t2t", "texts"]
     assert facts["phases"] == [

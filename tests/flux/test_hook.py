@@ -110,7 +110,7 @@ def test_positions_follow_the_image_tokens() -> None:
 def cached(renderer: FluxRenderer) -> Callable[[float], FluxRenderer]:
     def make(threshold: float) -> FluxRenderer:
         cache = FirstBlockCache(threshold=threshold)
-        changes = {"cache": cache, "hard_steps": 10, "steps": 6}
+        changes = {"cache": cache, "texts_steps": 10, "steps": 6}
         return FluxRenderer(renderer.options.model_copy(update=changes))
 
     return make
@@ -119,7 +119,7 @@ def cached(renderer: FluxRenderer) -> Callable[[float], FluxRenderer]:
 def test_the_first_block_cache_starts_anew_in_each_phase_and_each_run(
     cached: Callable[[float], FluxRenderer], pipeline_folder: Path, make_request: Request
 ) -> None:
-    """The texts are shorter after ``hard_steps``: what was kept before would not fit."""
+    """The texts are shorter after ``texts_steps``: what was kept before would not fit."""
     requests = [make_request(CAT, DOG, seed=1), make_request(CAT, seed=2)]
 
     def pixels(renderer: FluxRenderer) -> list[np.ndarray]:

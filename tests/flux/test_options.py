@@ -100,13 +100,13 @@ def test_by_default_all_controls_are_on_to_the_end_but_i2i() -> None:
 
 @pytest.mark.parametrize(("steps", "i2i", "hard"), [(20, 5, 12), (28, 7, 17), (4, 1, 2), (2, 1, 1)])
 def test_step_counts_scale_with_the_length_of_the_run(steps: int, i2i: int, hard: int) -> None:
-    made = ranges(steps, i2i_steps=5, hard_steps=12, t2i_steps=0)
+    made = ranges(steps, i2i_steps=5, texts_steps=12, t2i_steps=0)
     assert made == {"i2i": i2i, "t2i": 0, "i2t": hard, "t2t": hard, "texts": hard}
 
 
 def test_a_control_that_is_switched_off_is_never_on() -> None:
     assert set(ranges(20, i2i=False, t2t=False)) == {"texts", "i2t", "t2i"}
-    empty = control_schedule(options(hard_steps=0), 512, 512, 20)
+    empty = control_schedule(options(texts_steps=0), 512, 512, 20)
     assert all(known == StepRange(0, 0) for known in empty.ranges.values())
 
 

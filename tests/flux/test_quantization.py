@@ -23,4 +23,4 @@ def test_a_quantisation_whose_package_is_not_installed_is_refused_in_words(
     }
     renderer = FluxRenderer(FluxOptions(model=str(pipeline_folder), quantization=quantization))
     with pytest.raises(OptionError, match="package that is not installed"):
-        renderer.load()
+        renderer.check()

@@ -97,7 +97,7 @@ def test_a_run_looks_for_the_model_before_it_makes_a_depth_map(
 ) -> None:
     def planned(model: Path | str, layout: Layout, **options: object) -> None:
         config = RunConfig(
-            renderers={"sd15": {}},
+            renderers={"pocket-sd15": {}},
             depth_model=Choice(name="ldm3d"),
             region_refiner=Choice(name="sam", options={"model": str(model), **options}),
         )

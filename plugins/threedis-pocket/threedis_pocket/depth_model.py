@@ -11,9 +11,15 @@ from pydantic import Field
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
-from threedis_diffusers.options import Dtype
+from threedis_diffusers.options import GUIDANCE, SCHEDULER, Dtype
 from threedis_ldm3d.depth_model import LDM3D
-from threedis_ldm3d.options import LDM3DOptions
+from threedis_ldm3d.options import (
+    ADAPTER_STEPS,
+    FUSER_STEPS,
+    REPEAT_PROMPT,
+    STRETCH,
+    LDM3DOptions,
+)
 from threedis_pocket.layouts import shape_index
 
 MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
@@ -22,17 +28,28 @@ MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
 class PocketDepthOptions(LDM3DOptions):
     """The options of ``ldm3d``, with the defaults that the pocket's weights were trained for."""
 
-    model: str = Field(MODEL, min_length=1)
-    unet: str | None = Field(None, min_length=1)
-    adapter: str | None = Field(MODEL, min_length=1)
-    scheduler: str | None = None
-    steps: int = Field(20, ge=1, le=1000)
-    guidance: float = Field(2.0, ge=0, allow_inf_nan=False)
-    adapter_steps: int | None = Field(16, ge=0)
-    fuser_steps: int | None = Field(None, ge=0)
-    repeat_prompt: bool = False
-    stretch: bool = False
-    dtype: Dtype = "float32"
+    model: str = Field(MODEL, min_length=1, description="Local folder of the pocket's depth model.")
+    unet: str | None = Field(
+        None,
+        min_length=1,
+        description="Other weights for the U-Net: a file, or a local folder with unet_0901; null: "
+        "the model's own.",
+    )
+    adapter: str | None = Field(
+        MODEL,
+        min_length=1,
+        description="Layout adapter: a file, or a local folder with layout_adapter; null: none.",
+    )
+    scheduler: str | None = Field(None, description=SCHEDULER)
+    steps: int = Field(20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    guidance: float = Field(2.0, ge=0, allow_inf_nan=False, description=GUIDANCE)
+    adapter_steps: int | None = Field(16, ge=0, description=ADAPTER_STEPS)
+    fuser_steps: int | None = Field(None, ge=0, description=FUSER_STEPS)
+    repeat_prompt: bool = Field(False, description=REPEAT_PROMPT)
+    stretch: bool = Field(False, description=STRETCH)
+    dtype: Dtype = Field(
+        "float32", description="Number format to compute in; auto is float16 on an accelerator."
+    )
 
 
 class PocketDepth(LDM3D):

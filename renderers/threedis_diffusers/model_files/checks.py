@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from threedis_core.errors import WeightsError
@@ -17,6 +18,33 @@ WEIGHTS = {
 }
 """The parts of a pipeline that have weights, and the weights' file name."""
 TOKENIZERS = ("tokenizer", "tokenizer_2")
+CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
+WORDS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
+PART_CLASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "transformer": ("diffusers", ("FluxTransformer2DModel",)),
+    "vae": ("diffusers", ("AutoencoderKL",)),
+    "text_encoder": ("transformers", CLIP),
+    "text_encoder_2": ("transformers", (*CLIP, "T5EncoderModel")),
+    "tokenizer": ("transformers", WORDS),
+    "tokenizer_2": ("transformers", (*WORDS, "PreTrainedTokenizerFast", "TokenizersBackend")),
+    "scheduler": ("diffusers", ()),
+}
+"""The library and the classes of each part that is loaded; no other class of a model's is.
+
+Any scheduler of diffusers will do: their names end alike.
+"""
+LIBRARIES = ("diffusers", "transformers")
+NAMED_ELSEWHERE = ("auto_map", "custom_pipelines", "transformers_weights")
+"""What a configuration may name for transformers to load besides: code, or another weights file."""
+KERNELS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+"""Likewise, if it is the id of a repository: code of an attention kernel."""
+ADAPTER = "adapter_config.json"
+"""Beside a model's weights it makes transformers load an adapter too."""
+OTHER_INDEXES = (".safetensors.index.fp16.json", ".safetensors.fp16.index.json")
+"""How diffusers and transformers spell the index of a variant."""
+SHARD = re.compile(r"[^/\\]+\.safetensors")
+"""A file beside its index. The loaders tell a torch pickle by the name alone."""
 
 
 def check_model(
@@ -39,7 +67,7 @@ def check_model(
     """
     parts = check_configuration(source, classes, needed)
     return {
-        part: check_part(source, f"{part}/", WEIGHTS[part])
+        part: check_weights(source, f"{part}/", WEIGHTS[part])
         for part in parts
         if part not in replaced
     }
@@ -67,14 +95,20 @@ def check_configuration(
             _check_tokenizer(source, part, index[part][1])
     weighty = tuple(part for part in WEIGHTS if part in parts)
     for part in weighty:
-        source.read(f"{part}/config.json")
+        read_configuration(source, f"{part}/config.json")
     return weighty
 
 
 def _parts(source: ModelSource, index: Mapping[str, Any], needed: Sequence[str]) -> set[str]:
-    """The parts of ours that model_index.json says the model has."""
+    """The parts of ours that model_index.json says the model has.
+
+    diffusers imports whatever module an entry names, used or not, so that each one is looked at.
+    """
+    for part, entry in index.items():
+        if isinstance(entry, list) and part not in PART_CLASSES:
+            _check_library(source, part, entry)
     parts: set[str] = set()
-    for part in (*needed, *WEIGHTS, *TOKENIZERS):
+    for part in PART_CLASSES:
         if part not in index and part not in needed:
             continue
         entry = index.get(part)
@@ -85,18 +119,88 @@ def _parts(source: ModelSource, index: Mapping[str, Any], needed: Sequence[str])
                 f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected "
                 "[library, class]: get the file again, or name another model"
             )
+        _check_class(source, part, entry)
         parts.add(part)
     return parts
 
 
+def _check_library(source: ModelSource, part: str, entry: Sequence[Any]) -> None:
+    """Refuse a part that is not used here if its module is none of diffusers or transformers."""
+    from diffusers import pipelines
+
+    library = entry[0] if entry else None
+    known = isinstance(library, str) and (library in LIBRARIES or hasattr(pipelines, library))
+    if library is not None and not known:
+        raise WeightsError(
+            f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected a class of "
+            f"{' or '.join(LIBRARIES)}, for code that a model names is never run: name another "
+            "model, or delete that line"
+        )
+
+
+def _check_class(source: ModelSource, part: str, entry: Sequence[str]) -> None:
+    """Refuse a part of another class than those that are known."""
+    library, classes = PART_CLASSES[part]
+    fits = entry[1] in classes if classes else entry[1].endswith("Scheduler")
+    if entry[0] != library or not fits:
+        raise WeightsError(
+            f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected {library} "
+            f"and {' or '.join(classes) or 'one of its schedulers'}, for no other code is run: "
+            "name another model"
+        )
+
+
+def read_configuration(source: ModelSource, file: str) -> dict[str, Any]:
+    """The JSON object in ``file``, if it names neither code nor weights that are elsewhere.
+
+    Raises:
+        WeightsError: It is not there, is not a JSON object, or names some.
+    """
+    config = source.read(file)
+    for key, value in _settings(config):
+        if key in NAMED_ELSEWHERE or (key in KERNELS and "/" in str(value)):
+            raise WeightsError(
+                f"'{source.name}': {file} says {key} {value!r:.80}; code and weights that a "
+                "configuration names are never run or read: name another model, or delete that "
+                "line"
+            )
+    return config
+
+
+def _settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key and value of a JSON value, however deep."""
+    if isinstance(value, dict):
+        yield from value.items()
+    inner = value.values() if isinstance(value, dict) else value
+    if isinstance(inner, Iterable) and not isinstance(inner, str):
+        for one in inner:
+            yield from _settings(one)
+
+
 def check_part(source: ModelSource, folder: str, stem: str) -> str:
     """See that a part's configuration and all its weights are there; the weights' ending."""
-    source.read(f"{folder}config.json")
+    read_configuration(source, f"{folder}config.json")
+    return check_weights(source, folder, stem)
+
+
+def check_weights(source: ModelSource, folder: str, stem: str) -> str:
+    """See that all weights of a part are there, and no others would be read; their ending.
+
+    Raises:
+        WeightsError: A file is missing, or one that would be read is no safetensors file.
+    """
     ending = source.find(f"{folder}{stem}")
-    if ending == SHARD_INDEX:
-        file = f"{folder}{stem}{ending}"
-        for shard in _shards(source, file):
-            source.require(f"{folder}{shard}")
+    for index in (SHARD_INDEX, *OTHER_INDEXES):
+        file = f"{folder}{stem}{index}"
+        # A loader may follow an index beside the weights that were found.
+        if index == ending or source.on_this_machine(file) is not None:
+            for shard in _shards(source, file):
+                source.require(f"{folder}{shard}")
+    if source.on_this_machine(f"{folder}{ADAPTER}") is not None:
+        raise WeightsError(
+            f"'{source.name}' has {folder}{ADAPTER}, which names more weights; delete it, or give "
+            "them as a LoRA"
+        )
     return ending
 
 
@@ -105,12 +209,19 @@ def _shards(source: ModelSource, file: str) -> list[str]:
     weights = source.read(file).get("weight_map")
     if not (isinstance(weights, dict) and all(isinstance(name, str) for name in weights.values())):
         raise WeightsError(f"'{source.name}': {file} has no weight_map; get the file again")
-    return sorted(set(weights.values()))
+    shards = sorted(set(weights.values()))
+    for shard in shards:
+        if not SHARD.fullmatch(shard):
+            raise WeightsError(
+                f"'{source.name}': {file} names {shard!r:.80}; expected .safetensors files beside "
+                "it (a torch pickle is never read): get the files again"
+            )
+    return shards
 
 
 def _check_tokenizer(source: ModelSource, part: str, kind: str) -> None:
     """See that a tokenizer has its words: without them it would read nothing, and say nothing."""
-    source.read(f"{part}/tokenizer_config.json")
+    read_configuration(source, f"{part}/tokenizer_config.json")
     if source.has(f"{part}/tokenizer.json"):
         return
     words = ("spiece.model",) if kind.startswith("T5") else ("vocab.json", "merges.txt")

@@ -28,7 +28,7 @@ from threedis_diffusers.memory import (
     size_in_files,
     working_memory,
 )
-from threedis_diffusers.model_files.checks import TOKENIZERS
+from threedis_diffusers.model_files.checks import PART_CLASSES, TOKENIZERS
 from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.published import PUBLISHED
 from threedis_diffusers.model_files.sources import HUB_ID, ModelSource
@@ -138,7 +138,12 @@ def _stand_in(pipeline: str) -> dict[str, Any]:
 
     parts = inspect.signature(getattr(diffusers, pipeline).__init__).parameters.values()
     kinds = {part.name: getattr(part.annotation, "__name__", "") for part in parts}
-    return {"_class_name": pipeline, **{name: ["", kind] for name, kind in kinds.items()}}
+    entries = {
+        part: [library, kinds[part] if classes else "Scheduler"]
+        for part, (library, classes) in PART_CLASSES.items()
+        if part in kinds
+    }
+    return {"_class_name": pipeline, **entries}
 
 
 def _parts(source: LocalSource, name: str) -> list[PartFiles]:

@@ -172,12 +172,18 @@ def vae_factor(model: ModelSource) -> int:
     return 2 ** (len(blocks) - 1) if isinstance(blocks, list) else USUAL_VAE_FACTOR
 
 
-def native_side(model: ModelSource, default_side: int) -> int:
-    """The side in pixels that a U-Net was made for, as far as a local folder tells it."""
+def native_side(model: ModelSource, factor: int, default_side: int) -> int:
+    """The side in pixels that a U-Net was made for, as far as a local folder tells it.
+
+    Args:
+        model: Where the U-Net is.
+        factor: Pixels on a side of a latent pixel; see ``vae_factor``.
+        default_side: What it is if no local folder tells it.
+    """
     if not (model.is_local and model.has("unet/config.json")):
         return default_side
     side = model.read("unet/config.json").get("sample_size")
-    return side * vae_factor(model) if isinstance(side, int) else default_side
+    return side * factor if isinstance(side, int) else default_side
 
 
 def _cached(repository: str, file: str) -> Path | None:

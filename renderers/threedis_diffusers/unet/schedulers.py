@@ -7,6 +7,8 @@ from typing import Any
 
 from threedis_core.errors import OptionError
 from threedis_core.suggest import did_you_mean
+from threedis_diffusers.model_files.checks import read_configuration
+from threedis_diffusers.model_files.sources import ModelSource
 
 SCHEDULERS = (
     "DDIMParallelScheduler",
@@ -49,6 +51,16 @@ def resolve_scheduler(name: str) -> str:
     return short[_short(name)]
 
 
+def find_scheduler(name: str | None, model: ModelSource) -> Any:
+    """A scheduler of class ``name``, or a model's own one, as the model's files set it.
+
+    Raises:
+        OptionError: The scheduler cannot run on this model or machine.
+        WeightsError: The model has no scheduler.
+    """
+    return make_scheduler(name, read_configuration(model, "scheduler/scheduler_config.json"))
+
+
 def make_scheduler(name: str | None, config: Mapping[str, Any]) -> Any:
     """A scheduler of class ``name`` with a model's scheduler configuration.
 
@@ -61,6 +73,11 @@ def make_scheduler(name: str | None, config: Mapping[str, Any]) -> Any:
     import diffusers
 
     name = name or str(config.get("_class_name"))
+    if name not in SCHEDULERS:
+        raise OptionError(
+            f"scheduler '{name}', the model's own, is none that works with a Stable Diffusion "
+            f"model; choose one of: {', '.join(SCHEDULERS)}"
+        )
     try:
         return getattr(diffusers, name).from_config(dict(config))
     except (AttributeError, ImportError, ValueError, TypeError, NotImplementedError) as error:
