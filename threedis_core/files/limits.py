@@ -25,7 +25,7 @@ MAX_MASK_LETTERS = 12 * 2**20
 MAX_REGION_NUMBERS = 2**28
 """Numbers in one array of all regions (N, H, W), or pixels that a region refiner looks at."""
 
-MAX_POLYGON_ROWS = 2**27
+MAX_POLYGON_ROWS = 2**25
 """Rows that the sides of the polygons of one picture cross, all sides together."""
 
 MAX_TEXT = 10_000

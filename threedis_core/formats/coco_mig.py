@@ -10,6 +10,7 @@ from threedis_core.errors import LayoutError
 from threedis_core.files.documents import read_text
 from threedis_core.files.limits import MAX_DOCUMENT_BYTES
 from threedis_core.files.plain_yaml import PlainYamlError, iterate_yaml
+from threedis_core.files.printable import printable
 from threedis_core.values.layout import Layout
 from threedis_core.values.problems import shown
 
@@ -33,7 +34,7 @@ def read_coco_mig(path: str | Path) -> Iterator[Layout]:
         for prompt, entry in iterate_yaml(text):
             yield _layout(prompt, entry)
     except (PlainYamlError, LayoutError) as error:
-        raise LayoutError(f"{path}: {error}") from None
+        raise LayoutError(f"{printable(path)}: {error}") from None
 
 
 def class_noun(phrase: str) -> str:
