@@ -45,7 +45,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         for name, value in content.items()
     ):
         raise WeightsError(
-            f"weights file '{file}' holds no table of plain tensors by name; get another file"
+            f"weights file '{file}' holds no table of tensors by name, or sparse, quantised or "
+            "empty ones; get another file"
         )
     return dict(content)
 
@@ -106,7 +107,7 @@ def check_weights(
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """True for numbers in rows: neither sparse nor quantised, nor without any."""
+    """True for numbers in rows: neither sparse nor quantised, nor a shape without numbers."""
     import torch
 
     return tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized

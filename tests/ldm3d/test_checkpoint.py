@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_core.version import __version__
+from threedis_diffusers.weight_files import read_weights
 from threedis_ldm3d.checkpoint import (
     convert_adapter,
     load_adapter,
@@ -202,6 +204,47 @@ def test_a_table_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
     for name, said in (("list", "no table of tensors"), ("other", "no weights whose names end")):
         with pytest.raises(WeightsError, match=said):
             convert_adapter(tmp_path / f"{name}.ckpt", tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weight: weight.to_sparse(),
+        lambda weight: weight.to("meta"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_refused(
+    weights: dict[str, Tensor], tmp_path: Path, change: Callable[[Tensor], Tensor]
+) -> None:
+    torch.save({**weights, GATE: change(weights[GATE])}, tmp_path / "odd.ckpt")
+    with pytest.raises(WeightsError, match="or sparse"):
+        convert_adapter(tmp_path / "odd.ckpt", tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("path", ["", "keys", "forward"])
+def test_layers_of_wrong_names_are_refused(
+    weights: dict[str, Tensor], tmp_path: Path, path: str
+) -> None:
+    layer = GATE.split(".processor.")[0]
+    renamed = {name.replace(layer, path, 1): weight for name, weight in weights.items()}
+    save_file(renamed, tmp_path / "odd.safetensors")
+    with pytest.raises(WeightsError, match="a layer of a wrong name"):
+        convert_adapter(tmp_path / "odd.safetensors", tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+def test_a_file_with_one_wrong_byte_is_refused_or_can_be_read(tmp_path: Path, ending: str) -> None:
+    whole = tmp_path / f"whole.{ending}"
+    write = save_file if ending == "safetensors" else torch.save
+    write({"weight": torch.zeros(3), "other": torch.ones(2, 2)}, whole)
+    content = whole.read_bytes()
+    file = tmp_path / f"spoilt.{ending}"
+    for place in range(0, len(content), max(1, len(content) // 150)):
+        spoilt = bytearray(content)
+        spoilt[place] ^= 0x55
+        file.write_bytes(spoilt)
+        with suppress(WeightsError):
+            read_weights(file)
 
 
 def test_only_safetensors_are_written(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 
 from threedis_core.errors import RenderError, WeightsError
-from threedis_train.checkpoints import FILES, newest_checkpoint
+from threedis_train.checkpoints import FILES, TrainingState, newest_checkpoint
 from threedis_train.engine import Task, fit
 from threedis_train.settings import TrainingSettings
 
@@ -216,3 +218,37 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_keeps_the_one_befor
     with pytest.raises(RenderError, match="step-8: the checkpoint cannot be written"):
         go_on()
     assert newest_checkpoint(trained) == trained / "step-6"
+
+
+def test_the_scale_of_fp16_and_the_updates_that_it_skipped_are_taken_over(
+    make_task: MakeTask, tmp_path: Path
+) -> None:
+    def state() -> TrainingState:
+        task = make_task()
+        trained = [p for p in task.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, 0.1)
+        schedule = get_scheduler("cosine", optimizer, num_warmup_steps=2, num_training_steps=9)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=2)
+        return TrainingState(task, EMAModel(trained), optimizer, schedule, scaler)
+
+    before, after = state(), state()
+    for _ in range(5):
+        before.optimizer.zero_grad()
+        loss = before.module(**before.module.batch(2, torch.Generator().manual_seed(0)))
+        before.scaler.scale(loss).backward()
+        before.scaler.step(before.optimizer)
+        before.scaler.update(2.0**20)
+    for _ in range(3):  # the other two were skipped
+        before.schedule.step()
+        before.average.step(before.module.parameters())
+    after.load(before.save(tmp_path, 5))
+    assert after.scaler.state_dict() == before.scaler.state_dict()
+    assert after.schedule.get_last_lr() == before.schedule.get_last_lr()
+    assert after.schedule.state_dict() == before.schedule.state_dict()
+    assert after.average.optimization_step == 3
+    for one, other in zip(after.average.shadow_params, before.average.shadow_params, strict=True):
+        assert torch.equal(one, other)
+    without = TrainingState(
+        after.module, after.average, after.optimizer, after.schedule, scaler=None
+    )
+    without.load(tmp_path / "step-5")  # for those who go on in 32 bits

@@ -32,7 +32,7 @@ from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.config import TrainingConfig
 from threedis_ldm3d.training.example import Example
 from threedis_ldm3d.training.folder_data import EXAMPLES, example_line
-from threedis_ldm3d.training.train import train_layout_depth
+from threedis_ldm3d.training.train import ADAPTER_FILE, train_layout_depth
 from threedis_train.log import read_log
 
 COUNT = 10
@@ -353,19 +353,34 @@ def test_a_narrow_box_encoder_is_read_back(adapter_file: Path, model_folder: Pat
     assert layer.box_encoder.network[0].out_features == 16
 
 
-def test_the_command_trains_with_two_processes_and_prints_the_file_once(work: Path) -> None:
+def train_in_two(work: Path, *changes: str) -> str:
+    """Train by the command with two processes; what it prints."""
     command = [sys.executable, "-m", "threedis_core.cli", "train", "layout-depth"]
-    changes = ["--set", "out=two", "--set", "steps=2", "--set", "cache=cache-of-two"]
+    told = [part for change in ("cache=cache-of-two", *changes) for part in ("--set", change)]
     done = subprocess.run(
-        [*command, str(work / "config.yaml"), *changes, "--processes", "2", "--threads", "1"],
+        [*command, str(work / "config.yaml"), *told, "--processes", "2", "--threads", "1"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == [str(work / "two" / "layout_adapter.safetensors")]
+    return done.stdout
+
+
+def test_the_command_trains_with_two_processes_and_prints_the_file_once(work: Path) -> None:
+    printed = train_in_two(work, "out=two", "steps=2")
+    assert printed.split() == [str(work / "two" / "layout_adapter.safetensors")]
     assert [step for step, _ in losses(work / "two")] == [1, 2]
     assert json.loads((work / "two" / "settings.json").read_text())["processes"] == 2
+
+
+def test_a_training_of_two_processes_goes_on_with_the_unbroken_weights(work: Path) -> None:
+    train_in_two(work, "out=two-broken", "steps=1")
+    train_in_two(work, "out=two-broken", "steps=3")
+    train_in_two(work, "out=two-whole", "steps=3")
+    assert losses(work / "two-broken") == losses(work / "two-whole")
+    one, other = (load_file(work / out / ADAPTER_FILE) for out in ("two-broken", "two-whole"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_bad_data_is_told_on_the_command_line(work: Path, tmp_path: Path, capsys: Any) -> None:
