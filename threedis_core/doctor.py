@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from threedis_core.errors import InputError, ThreeDISError, WeightsError
+from threedis_core.errors import InputError, RenderError, ThreeDISError, WeightsError
 from threedis_core.machine import Machine, look_at_machine
+from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.registrations import PluginFailure
 from threedis_core.plugin.registry import PluginRegistry
@@ -101,12 +103,17 @@ def _inspect(registry: PluginRegistry, name: str, options: dict[str, Any]) -> In
     except ThreeDISError as error:  # a renderer whose plugin is broken stops no other
         return Inspection(problems=(str(error),))
     try:
-        return backend.inspect()
+        with failures_named(f"the inspection of renderer '{name}'"):
+            return _checked(backend.inspect())
     except ThreeDISError as error:
         return Inspection(problems=(str(error),))
-    except Exception as error:  # a plugin may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        return Inspection(problems=(f"it cannot be inspected: {reason}",))
+
+
+def _checked(found: object) -> Inspection:
+    if not isinstance(found, Inspection):
+        raise RenderError(f"it returned {type(found).__name__}; expected an Inspection")
+    json.dumps(asdict(found))  # what cannot be written cannot be reported
+    return found
 
 
 def recommended(machine: Machine, inspection: Inspection) -> str | None:

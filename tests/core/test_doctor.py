@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,12 +56,36 @@ class Crashing(FakeRenderer):
         raise KeyError("oops")
 
 
+class Leaving(FakeRenderer):
+    """Ends the program, as code that was a script once does."""
+
+    def inspect(self) -> Inspection:
+        raise SystemExit(0)
+
+
+class Wordless(FakeRenderer):
+    """Returns nothing."""
+
+    def inspect(self) -> Any:
+        return None
+
+
+class Secretive(FakeRenderer):
+    """Has a note that nobody can read."""
+
+    def inspect(self) -> Inspection:
+        return Inspection(notes=(object(),))  # type: ignore[arg-type]
+
+
+BROKEN = (Crashing, Leaving, Wordless, Secretive)
+
+
 class Renderers:
     """Registers the classes above, and one whose module is not there."""
 
     @hookimpl
     def threedis_register_renderers(self, register) -> None:
-        for target in (Wanting, Refusing, Crashing):
+        for target in (Wanting, Refusing, *BROKEN):
             register(target.__name__.lower(), f"{__name__}:{target.__name__}")
         register("gone", "no_such_module_anywhere:Thing")
 
@@ -90,7 +115,7 @@ def test_a_renderer_that_needs_nothing_is_ready(ward) -> None:
 def test_every_renderer_and_preset_is_examined_when_none_is_named(ward) -> None:
     report = examine(RunConfig(), ward)
     assert {examined.name: examined.inspection.ready for examined in report.renderers} == {
-        "crashing": False,
+        **{renderer.__name__.lower(): False for renderer in BROKEN},
         "fake": True,
         "fake2": True,
         "gone": False,
@@ -109,7 +134,14 @@ def test_every_renderer_and_preset_is_examined_when_none_is_named(ward) -> None:
             "file is missing; the report says how to get them",
         ),
         ("refusing", "renderer 'refusing' is not ready: device is 'cuda', but there is none"),
-        ("crashing", "it cannot be inspected: KeyError: 'oops'"),
+        (
+            "crashing",
+            "renderer 'crashing' is not ready: the inspection of renderer 'crashing' failed: "
+            "KeyError: 'oops'",
+        ),
+        ("leaving", "the inspection of renderer 'leaving' failed: SystemExit: 0"),
+        ("wordless", "it returned NoneType; expected an Inspection"),
+        ("secretive", "the inspection of renderer 'secretive' failed: TypeError: Object of type"),
         ("gone", "cannot be imported: ModuleNotFoundError"),
     ],
 )

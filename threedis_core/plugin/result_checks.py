@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast
 from PIL import Image
 
 from threedis_core.errors import RenderError
-from threedis_core.plugin.interfaces import RenderRequest, RenderResult
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest, RenderResult
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
@@ -32,6 +32,24 @@ class Sized(Protocol):
 
     @property
     def height(self) -> int: ...
+
+
+def checked_capabilities(capabilities: object) -> Capabilities:
+    """What a renderer says it can do, its sizes usable.
+
+    Raises:
+        RenderError: Anything else.
+    """
+    if not isinstance(capabilities, Capabilities):
+        raise RenderError(f"its capabilities are {_kind(capabilities)}; expected Capabilities")
+    multiple, size = capabilities.size_multiple, cast("object", capabilities.default_size)
+    sides = cast("Sequence[object]", size) if isinstance(size, list | tuple) else ()
+    if not _is_count(multiple) or len(sides) != 2 or not all(map(_is_count, sides)):
+        raise RenderError(
+            f"its capabilities say size_multiple={multiple!r}, default_size={size!r}; expected "
+            "a number of pixels, and a pair of them (width, height)"
+        )
+    return capabilities
 
 
 def checked_results(results: object, requests: Sequence[RenderRequest]) -> list[RenderResult]:
@@ -133,6 +151,10 @@ def _checked_warnings(warnings: object) -> tuple[str, ...]:
         if not isinstance(line, str):
             raise RenderError(f"it returned {_kind(line)} among its warnings; expected texts")
     return cast("tuple[str, ...]", lines)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 def _kind(value: object) -> str:

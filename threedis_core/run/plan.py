@@ -17,6 +17,7 @@ from threedis_core.plugin.request_checks import (
     check_seed,
     check_size,
 )
+from threedis_core.plugin.result_checks import checked_capabilities
 from threedis_core.run.config import Choice, RunConfig, registered_name
 from threedis_core.run.folder import check_run_folder
 from threedis_core.run.versions import library_versions, with_plugins
@@ -154,7 +155,7 @@ def plan_run(
 def _capabilities(name: str, backend: RenderBackend) -> Capabilities:
     """What a renderer says it can do; asked once in a run."""
     with failures_named(f"renderer '{name}'"):
-        return backend.capabilities
+        return checked_capabilities(backend.capabilities)
 
 
 def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> PlannedDepthModel:
