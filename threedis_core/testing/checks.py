@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from pydantic import ValidationError
 
@@ -29,6 +32,25 @@ def check_unknown_option_is_refused(options: type[BackendOptions]) -> None:
         if any(problem["type"] == "extra_forbidden" for problem in error.errors()):
             return
     raise AssertionError(f"{options.__name__} takes an option it does not know; forbid extras")
+
+
+@contextmanager
+def check_nothing_is_loaded(what: str) -> Generator[None]:
+    """Fail if the block leaves a torch model behind, in memory or in the backend."""
+    before = _models()
+    yield
+    loaded = _models() - before
+    if loaded > 0:
+        raise AssertionError(f"{what} loads a model; leave that to the first render")
+
+
+def _models() -> int:
+    """How many torch modules there are in this process."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return 0
+    gc.collect()
+    return sum(issubclass(type(thing), torch.nn.Module) for thing in gc.get_objects())
 
 
 def check_discovery_is_light(plugin_module: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -19,10 +20,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from threedis_core.errors import InputError
+from threedis_core.errors import InputError, ThreeDISError
 from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import Capabilities, RenderBackend, RenderRequest
-from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
+from threedis_core.testing.checks import (
+    check_discovery_is_light,
+    check_nothing_is_loaded,
+    check_unknown_option_is_refused,
+)
 from threedis_core.testing.samples import sample_request
 from threedis_core.values.schedule import ControlSchedule, StepRange
 
@@ -64,8 +69,11 @@ class RendererConformance:
         return sample_request(instances, seed, **changes)
 
     def test_capabilities_are_known_without_weights(self) -> None:
-        capabilities = self.make_backend_without_weights().capabilities
+        backend = self.make_backend_without_weights()
+        with check_nothing_is_loaded("capabilities"):
+            capabilities = backend.capabilities
         assert isinstance(capabilities, Capabilities), f"got {capabilities!r}"
+        assert backend.capabilities == capabilities, "asked again, the answer is another one"
         assert capabilities.size_multiple >= 1
         for side in capabilities.default_size:
             assert side > 0
@@ -77,6 +85,13 @@ class RendererConformance:
             assert isinstance(found, Inspection), f"got {found!r}"
             json.dumps(asdict(found))
         assert self.make_backend().inspect().ready, "a backend that can render says it cannot"
+
+    def test_check_loads_nothing_and_raises_only_our_errors(self) -> None:
+        backend = self.make_backend()
+        with check_nothing_is_loaded("check()"):
+            backend.check()  # it can render, so there is nothing to complain about
+        with suppress(ThreeDISError), check_nothing_is_loaded("check()"):
+            self.make_backend_without_weights().check()
 
     def test_each_request_gives_one_rgb_picture_of_its_size(self) -> None:
         requests = [self.request(), self.request(seed=1)]

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from threedis_core.errors import WeightsError
 from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest, RenderResult
 from threedis_core.plugin.progress import Progress, silent
@@ -62,6 +64,41 @@ class OddCapabilities(HookedFake):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(size_multiple=7, default_size=(64, 64))
+
+
+class Fickle(HookedFake):
+    """Can do more each time it is asked."""
+
+    asked = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        self.asked += 1
+        return Capabilities(default_size=(64, 64), max_instances=self.asked)
+
+
+class LoadsToTell(HookedFake):
+    @property
+    def capabilities(self) -> Capabilities:
+        self.model = torch.nn.Linear(2, 2)
+        return super().capabilities
+
+
+class LoadsToCheck(HookedFake):
+    def check(self) -> None:
+        self.model = torch.nn.Linear(2, 2)
+
+
+class ChecksAndComplains(HookedFake):
+    """Refuses the options with which it renders."""
+
+    def check(self) -> None:
+        raise WeightsError("there are none")
+
+
+class TripsOverItsCheck(HookedFake):
+    def check(self) -> None:
+        raise FileNotFoundError("model.safetensors")
 
 
 class AlwaysIll(HookedFake):
@@ -231,6 +268,11 @@ def with_changes(request: RenderRequest, **changes: Any) -> RenderRequest:
 
 BROKEN = [
     (OddCapabilities, "test_capabilities_are_known_without_weights"),
+    (Fickle, "test_capabilities_are_known_without_weights"),
+    (LoadsToTell, "test_capabilities_are_known_without_weights"),
+    (LoadsToCheck, "test_check_loads_nothing_and_raises_only_our_errors"),
+    (ChecksAndComplains, "test_check_loads_nothing_and_raises_only_our_errors"),
+    (TripsOverItsCheck, "test_check_loads_nothing_and_raises_only_our_errors"),
     (AlwaysIll, "test_what_is_needed_is_known_without_weights"),
     (WordsOnly, "test_what_is_needed_is_known_without_weights"),
     (OneResult, "test_each_request_gives_one_rgb_picture_of_its_size"),
@@ -263,7 +305,8 @@ BROKEN = [
 def test_a_check_fails_a_backend_that_is_wrong_in_its_way(backend, check) -> None:
     suite = FakeSuite()
     suite.backend = backend
-    with pytest.raises((AssertionError, pytest.fail.Exception, TypeError)):
+    broken = (AssertionError, pytest.fail.Exception, TypeError, WeightsError, FileNotFoundError)
+    with pytest.raises(broken):
         getattr(suite, check)()
 
 
