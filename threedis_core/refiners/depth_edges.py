@@ -35,18 +35,23 @@ NEARBY = 64
 
 
 class DepthEdgesOptions(BackendOptions):
-    """Options of ``depth-edges``.
+    """Options of ``depth-edges``."""
 
-    Args:
-        least_relief: A pixel belongs to the instance if it stands out from what is behind by this
-            share of what the instance as a whole does. Lower takes more of where it touches the
-            floor, higher leaves out more noise.
-        edge: Where along the slope of a blurred edge the border is drawn, as a share of the
-            relief nearby; 0 for depth maps with sharp edges.
-    """
-
-    least_relief: float = Field(default=0.03, ge=0, le=1)
-    edge: float = Field(default=0.3, ge=0, le=1)
+    least_relief: float = Field(
+        default=0.03,
+        ge=0,
+        le=1,
+        description="A pixel belongs to the instance if it stands out from what is behind by this "
+        "share, 0 to 1, of what the instance as a whole does. Lower takes more of where it touches "
+        "the floor, higher leaves out more noise.",
+    )
+    edge: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Where along the slope of a blurred edge the border is drawn, as a share of "
+        "the relief nearby, 0 to 1; 0 for depth maps with sharp edges.",
+    )
 
 
 class DepthEdges(RegionRefiner):

@@ -96,6 +96,8 @@ def check_configuration(
     weighty = tuple(part for part in WEIGHTS if part in parts)
     for part in weighty:
         read_configuration(source, f"{part}/config.json")
+    if "scheduler" in parts:
+        read_configuration(source, "scheduler/scheduler_config.json")
     return weighty
 
 
@@ -139,7 +141,7 @@ def _check_library(source: ModelSource, part: str, entry: Sequence[Any]) -> None
 
 
 def _check_class(source: ModelSource, part: str, entry: Sequence[str]) -> None:
-    """Refuse a part of another class than those that are known."""
+    """Refuse a part of another class than those that are known, and code that would replace it."""
     library, classes = PART_CLASSES[part]
     fits = entry[1] in classes if classes else entry[1].endswith("Scheduler")
     if entry[0] != library or not fits:
@@ -147,6 +149,11 @@ def _check_class(source: ModelSource, part: str, entry: Sequence[str]) -> None:
             f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected {library} "
             f"and {' or '.join(classes) or 'one of its schedulers'}, for no other code is run: "
             "name another model"
+        )
+    if source.on_this_machine(f"{part}/{library}.py") is not None:
+        raise WeightsError(
+            f"'{source.name}' has a file {part}/{library}.py, which would be run in place of "
+            f"{library}; no code of a model is ever run: delete it"
         )
 
 

@@ -96,8 +96,6 @@ def inspect_model(
         source = LocalSource(one.source.name, one.source.subfolder, _stand_in(one.pipeline))
         try:
             one.check(source)
-            if "scheduler" in source.stand_in:
-                source.read("scheduler/scheduler_config.json")
         except WeightsError as error:
             if None not in source.seen.values():  # else it only follows from what is missing
                 problems.append(str(error))

@@ -7,7 +7,6 @@ from typing import Any
 
 from threedis_core.errors import OptionError
 from threedis_core.suggest import did_you_mean
-from threedis_diffusers.model_files.checks import read_configuration
 from threedis_diffusers.model_files.sources import ModelSource
 
 SCHEDULERS = (
@@ -58,7 +57,7 @@ def find_scheduler(name: str | None, model: ModelSource) -> Any:
         OptionError: The scheduler cannot run on this model or machine.
         WeightsError: The model has no scheduler.
     """
-    return make_scheduler(name, read_configuration(model, "scheduler/scheduler_config.json"))
+    return make_scheduler(name, model.read("scheduler/scheduler_config.json"))
 
 
 def make_scheduler(name: str | None, config: Mapping[str, Any]) -> Any:
