@@ -97,6 +97,28 @@ def test_render_shows_warnings_on_stderr(threedis) -> None:
     json.loads(out)
 
 
+CLAIMS = """
+    from threedis_core.plugin.hookspecs import hookimpl
+
+    @hookimpl
+    def threedis_register_renderers(register):
+        register("fake", "threedis_core.testing.fakes:FakeRenderer")
+        register("mine", "threedis_core.testing.fakes:FakeRenderer")
+"""
+
+
+def test_a_name_that_two_plugins_want_is_said_when_it_is_used(threedis, plugins) -> None:
+    plugins.install("zz-claims", CLAIMS)
+    common = ("render", "scene.yaml", "--depth", "depth.png", "--renderer")
+    code, out, err = threedis(*common, "fake", "--out", "one")
+    assert (code, out) == (0, "one/fake-seed0.png\n")
+    assert err == (
+        "warning: the name 'fake' of zz-claims 1.0 is already registered by threedis-fakes 1.0, "
+        "which keeps it; uninstall one of them\n"
+    )
+    assert threedis(*common, "mine", "--out", "two") == (0, "two/mine-seed0.png\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +130,7 @@ def test_render_shows_warnings_on_stderr(threedis) -> None:
         (["scene.yaml", "--depth", "depth.png", "--set", "stepz=1"], "Did you mean 'steps'?"),
         (["scene.yaml", "--depth", "depth.png", "--set", "fak.x=1"], "Did you mean 'fake'?"),
         (["scene.yaml", "--depth", "depth.png", "--seed", "-1"], "seed is -1"),
+        (["scene.yaml", "--depth", "depth.png", "--seed", "1.5"], "--seed 1.5: expected a whole"),
         (["scene.yaml", "--depth", "depth.png", "--set", "max_instances=1"], "at most 1"),
         (["scene.yaml", "--depth", "depth.png", "--out", "."], "not empty"),
         (["--depth", "depth.png"], "no layout: give a layout file"),

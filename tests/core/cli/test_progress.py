@@ -28,6 +28,19 @@ def test_bars_show_stage_and_step_on_a_terminal(monkeypatch) -> None:
     assert "2/2" in text
 
 
+def test_a_stage_is_shown_as_it_is_written_and_not_obeyed(monkeypatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    with progress_bars() as progress:
+        progress("[red]x\x1b]0;title\x07" + "y" * 1000, 1, 1)
+    text = terminal.getvalue()
+    assert "[red]x\\x1b]0;title\\x07yyy" in text
+    assert "\x1b]0;" not in text
+    assert "y" * 100 not in text
+
+
 def test_nothing_is_shown_off_a_terminal(monkeypatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
