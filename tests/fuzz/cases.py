@@ -26,18 +26,18 @@ class Surroundings:
         environment: Variables to set, or to remove where the value is None; ``{work}`` stands for
             the working folder.
         stdin: ``null`` or ``closed``.
-        stdout: ``file``, ``closed``, ``full`` (a full disk) or ``broken`` (a pipe nobody reads).
+        stdout: ``read``, ``closed``, ``full`` (a full disk) or ``broken`` (a pipe nobody reads).
         most_bytes: The largest file the command may write; None: no limit.
-        as_nobody: Run without the rights of the superuser, where there are any to give up.
+        unprivileged: Permissions count, even if the superuser runs the case.
         together: How many of the same command are started at once.
         killed_after: Seconds after which it is killed; None: it is not.
     """
 
     environment: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     stdin: str = "null"
-    stdout: str = "file"
+    stdout: str = "read"
     most_bytes: int | None = None
-    as_nobody: bool = False
+    unprivileged: bool = False
     together: int = 1
     killed_after: float | None = None
 

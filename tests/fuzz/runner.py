@@ -6,10 +6,12 @@ Both are processes of their own, so that a case can be killed, measured, and spo
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import resource
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -29,8 +31,11 @@ ADDRESS_SPACE = 24 * 2**30
 """Far above what is judged; protects the machine."""
 NEW_INTERPRETER_MIB = 150
 MODEL_LIBRARIES_MIB = 700
-NOBODY = 65534
-BOTH_STREAMS = {"stdout": 1, "stderr": 2}
+CAPABILITIES = (1, 2, 3)
+"""CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER: the superuser's right to go anywhere."""
+PR_CAPBSET_DROP = 24
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPSET_VERSION = 0x20080522
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Place:
     def make(self) -> None:
         """Make the folders, empty."""
         shutil.rmtree(self.root, ignore_errors=True)
-        for name in ("work", "tmp", "home", "cache", "streams"):
+        for name in ("work", "tmp", "home", "cache"):
             (self.root / name).mkdir(parents=True)
 
 
@@ -84,11 +89,11 @@ class Finished:
 
 def run_case(case: Case, place: Place) -> list[Finished]:
     """Run the command of a case whose files are prepared; one result per process."""
-    started = [_start(case, place, index) for index in range(case.surroundings.together)]
+    started = [_start(case, place) for _ in range(case.surroundings.together)]
     base = _own_memory()
     if case.fresh:
         base = max(base, MODEL_LIBRARIES_MIB if case.loads_models else NEW_INTERPRETER_MIB)
-    return [_wait(case, place, pid, index, base) for index, pid in enumerate(started)]
+    return [_wait(case, one, base) for one in started]
 
 
 def filled_in(text: str, place: Place) -> str:
@@ -101,58 +106,79 @@ def _own_memory() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _start(case: Case, place: Place, index: int) -> int:
+@dataclass(frozen=True)
+class _Started:
+    """A process, when it started, and the pipes that it prints into."""
+
+    pid: int
+    since: float
+    out: int
+    err: int
+
+
+def _start(case: Case, place: Place) -> _Started:
+    out, err = (os.pipe() for _ in range(2))
     pid = os.fork()
     if pid == 0:
         try:
-            _become(case, place, index)
+            _become(case, place, out[1], err[1])
         except BaseException:  # the harness itself is at fault, which must not look like a result
             os.write(2, traceback.format_exc().encode(errors="replace"))
         finally:
             os._exit(99)
-    return pid
+    for reader, writer in (out, err):
+        os.close(writer)
+        os.set_blocking(reader, False)
+    return _Started(pid, time.monotonic(), out[0], err[0])
 
 
-def _wait(case: Case, place: Place, pid: int, index: int, base: float) -> Finished:
-    start, hung = time.monotonic(), False
+def _wait(case: Case, started: _Started, base: float) -> Finished:
+    hung = False
     limit = LIMIT_WITH_MODELS_S if case.loads_models else LIMIT_S
     end = case.surroundings.killed_after or limit * PATIENCE
     pause = 0.001
+    out, err = bytearray(), bytearray()
     while True:
-        found, status, used = os.wait4(pid, os.WNOHANG)
+        found, status, used = os.wait4(started.pid, os.WNOHANG)
+        _drain(started.out, out)
+        _drain(started.err, err)
         if found:
             break
-        if time.monotonic() - start > end:
+        if time.monotonic() - started.since > end:
             hung = case.surroundings.killed_after is None
-            os.killpg(pid, signal.SIGKILL)
-            _, status, used = os.wait4(pid, 0)
+            os.killpg(started.pid, signal.SIGKILL)
+            _, status, used = os.wait4(started.pid, 0)
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 0.02)
-    seconds = time.monotonic() - start
-    out, err = (_read(place, name, index) for name in BOTH_STREAMS)
+    seconds = time.monotonic() - started.since
+    os.close(started.out)
+    os.close(started.err)
     memory = used.ru_maxrss / 1024 - base
     hung |= used.ru_utime + used.ru_stime > limit
-    return Finished(os.waitstatus_to_exitcode(status), out, err, seconds, memory, hung)
+    code = os.waitstatus_to_exitcode(status)
+    return Finished(code, bytes(out), bytes(err), seconds, memory, hung)
 
 
-def _read(place: Place, stream: str, index: int) -> bytes:
-    file = place.root / "streams" / f"{stream}{index}"
-    return file.read_bytes() if file.exists() else b""
+def _drain(pipe: int, into: bytearray) -> None:
+    """Take what is in ``pipe``; a process that prints must never wait for its reader."""
+    try:
+        while data := os.read(pipe, 2**16):
+            into += data
+    except BlockingIOError:
+        pass
 
 
-def _become(case: Case, place: Place, index: int) -> NoReturn:
+def _become(case: Case, place: Place, out: int, err: int) -> NoReturn:
     """Turn this forked process into the command of ``case``."""
     os.setsid()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     environment = _environment(case, place)
     os.chdir(place.work)
     _limit(case)
-    _connect(case, place, index)
-    if case.surroundings.as_nobody and os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+    _connect(case, out, err)
+    if case.surroundings.unprivileged and os.getuid() == 0:
+        _obey_permissions()
     arguments = [filled_in(argument, place) for argument in case.arguments]
     if case.fresh:
         command = [sys.executable, "-m", "threedis_core.cli", *arguments]
@@ -190,12 +216,30 @@ def _limit(case: Case) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
-def _connect(case: Case, place: Place, index: int) -> None:
-    """Put files in the place of the three streams."""
+def _obey_permissions() -> None:
+    """Let permissions count for the superuser too, in this process and what it becomes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in CAPABILITIES:
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    kept = 0xFFFFFFFF & ~sum(1 << capability for capability in CAPABILITIES)
+    header = struct.pack("Ii", CAPSET_VERSION, 0)
+    sets = struct.pack("6I", kept & _bounding(0), kept & _bounding(0), 0, *[_bounding(1)] * 2, 0)
+    if libc.syscall(SYS_CAPSET[os.uname().machine], header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _bounding(half: int) -> int:
+    """32 of the capabilities that this process may have, as bits."""
+    status = Path("/proc/self/status").read_text()
+    bits = int(status.partition("CapPrm:")[2].split()[0], 16)
+    return bits >> (32 * half) & 0xFFFFFFFF
+
+
+def _connect(case: Case, out: int, err: int) -> None:
+    """Put what the case wants in the place of the three streams."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for name, number in BOTH_STREAMS.items():
-        path = place.root / "streams" / f"{name}{index}"
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
     if case.surroundings.stdin == "closed":
         os.close(0)
     if case.surroundings.stdout == "closed":

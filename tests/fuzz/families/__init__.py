@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from cases import Family
+from families import (
+    coco,
+    configs,
+    depth,
+    environments,
+    filesystems,
+    layouts,
+    masks,
+    options,
+    plugins,
+)
 
-from families import coco, depth, layouts, masks
-
-_ALL = (layouts, masks, coco, depth)
+_ALL = (
+    layouts,
+    masks,
+    coco,
+    depth,
+    configs,
+    options,
+    plugins,
+    environments,
+    filesystems,
+)
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _ALL}
