@@ -33,15 +33,16 @@ class DetectorOptions(ModelOptions):
     """Options of a detector."""
 
     model: str = Field(
-        "lllyasviel/Annotators",
+        default="lllyasviel/Annotators",
         min_length=1,
         description="Where the detector's .pt or .pth files are: a local folder or a hub id.",
     )
     dtype: Literal["auto", "float32"] = Field(
-        "auto", description="Number format; the detectors compute in float32 only, as auto says."
+        default="auto",
+        description="Number format; the detectors compute in float32 only, as auto says.",
     )
     resolution: int = Field(
-        512,
+        default=512,
         ge=64,
         le=4096,
         description="Shorter side in pixels that a picture is resized to before its depth is "

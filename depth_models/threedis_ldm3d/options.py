@@ -30,50 +30,51 @@ class LDM3DOptions(DiffusersOptions):
     """Options of ``ldm3d``; the defaults are the published ones."""
 
     model: str = Field(
-        "Intel/ldm3d-4c",
+        default="Intel/ldm3d-4c",
         min_length=1,
         description="Local folder or hub id in diffusers format of a model whose VAE has depth for "
         "its last channel.",
     )
     unet: str | None = Field(
-        PUBLISHED,
+        default=PUBLISHED,
         min_length=1,
         description="Weights that make the U-Net a text-to-depth one: a file, or a local folder or "
         "hub id with unet_0901; null: the model's own.",
     )
     adapter: str | None = Field(
-        PUBLISHED,
+        default=PUBLISHED,
         min_length=1,
         description="Layout adapter: a file, or a local folder or hub id with layout_adapter; "
         "null: none.",
     )
-    scheduler: str | None = Field("UniPCMultistepScheduler", description=SCHEDULER)
-    steps: int = Field(30, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
-    guidance: float = Field(6.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
-    adapter_steps: int | None = Field(16, ge=0, description=ADAPTER_STEPS)
-    fuser_steps: int | None = Field(31, ge=0, description=FUSER_STEPS)
+    scheduler: str | None = Field(default="UniPCMultistepScheduler", description=SCHEDULER)
+    steps: int = Field(default=30, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    guidance: float = Field(default=6.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
+    adapter_steps: int | None = Field(default=16, ge=0, description=ADAPTER_STEPS)
+    fuser_steps: int | None = Field(default=31, ge=0, description=FUSER_STEPS)
     alpha: float = Field(
-        10.0,
+        default=10.0,
         ge=0,
         allow_inf_nan=False,
         description="How strongly a region binds its noun in the regional fusion, 0 or more.",
     )
-    repeat_prompt: bool = Field(True, description=REPEAT_PROMPT)
+    repeat_prompt: bool = Field(default=True, description=REPEAT_PROMPT)
     negative_prompt: str | None = Field(
-        None, description="What the depth map should not show; null: the layout's negative prompt."
+        default=None,
+        description="What the depth map should not show; null: the layout's negative prompt.",
     )
     side: int | None = Field(
-        None,
+        default=None,
         ge=8,
         le=4096,
         description="Side in pixels of the square whose area the model works at, 8 to 4096; null: "
         "the model's own. The map is then resized.",
     )
-    stretch: bool = Field(True, description=STRETCH)
+    stretch: bool = Field(default=True, description=STRETCH)
     batch_size: int = Field(
-        4, ge=1, description="Most depth maps to work on at once; fewer take less memory."
+        default=4, ge=1, description="Most depth maps to work on at once; fewer take less memory."
     )
-    attention_backend: AttentionKernel = Field("native", description=KERNEL)
+    attention_backend: AttentionKernel = Field(default="native", description=KERNEL)
 
     @field_validator("scheduler")
     @classmethod

@@ -56,21 +56,23 @@ class TrainingSettings(BaseModel):
     warmup: Warmup = 100
     schedule: Schedule = "cosine"
     weight_decay: float = Field(
-        0.01, ge=0, allow_inf_nan=False, description="Weight decay of AdamW."
+        default=0.01, ge=0, allow_inf_nan=False, description="Weight decay of AdamW."
     )
     max_grad_norm: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="Greatest norm of the gradient."
+        default=1.0, gt=0, allow_inf_nan=False, description="Greatest norm of the gradient."
     )
     ema: Decay = 0.999
     precision: Literal["no", "fp16", "bf16"] = Field(
-        "no", description="bf16 and fp16 compute in 16 bits and keep weights in 32."
+        default="no", description="bf16 and fp16 compute in 16 bits and keep weights in 32."
     )
     checkpoint_every: CheckpointEvery = 250
     log_every: LogEvery = 25
     validation: ValidationSettings = Field(
-        ValidationSettings(), description="How the training shows what it has learnt."
+        default=ValidationSettings(), description="How the training shows what it has learnt."
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, batches and noise.")
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Seed of weights, batches and noise."
+    )
 
     def facts(self) -> dict[str, Any]:
         """These settings, JSON-ready; what a class that extends them adds is left out."""

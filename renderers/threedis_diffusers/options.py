@@ -36,13 +36,13 @@ class LoRA(BaseModel):
         min_length=1, description="The LoRA: a .safetensors file, a local folder or a hub id."
     )
     weight: float = Field(
-        1.0,
+        default=1.0,
         allow_inf_nan=False,
         description="How strongly it counts: 1 as it was trained, 0 not at all; less than 0 does "
         "the opposite.",
     )
     file: str | None = Field(
-        None,
+        default=None,
         description="Name of the .safetensors file inside the folder or repository; null: the only "
         "one there.",
     )
@@ -57,12 +57,12 @@ class ModelOptions(BackendOptions):
         "weights, or a hub id.",
     )
     dtype: Dtype = Field(
-        "auto",
+        default="auto",
         description="Number format to compute in; auto is float32 on a CPU, and on an accelerator "
         "the half-precision format that suits the model.",
     )
     device: str = Field(
-        "auto",
+        default="auto",
         description="Where to compute: cpu, mps, cuda, xpu, or a numbered one such as cuda:1; "
         "auto takes what is there.",
     )
@@ -79,21 +79,21 @@ class DiffusersOptions(ModelOptions):
     """Options that every diffusers pipeline has; a family sets its own defaults."""
 
     offload: Offload = Field(
-        "none",
+        default="none",
         description="How much of the model waits in main memory, for accelerators with little of "
         "their own: none, whole parts (model), or layer by layer (group, sequential), which is "
         "slower.",
     )
-    steps: int = Field(50, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
-    guidance: float = Field(7.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
+    steps: int = Field(default=50, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    guidance: float = Field(default=7.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
     loras: tuple[LoRA, ...] = Field(
-        (), description="LoRAs to load, all of them at once; they need the package peft."
+        default=(), description="LoRAs to load, all of them at once; they need the package peft."
     )
     attention_backend: str = Field(
-        "native", description="Attention kernel; native is torch's own choice."
+        default="native", description="Attention kernel; native is torch's own choice."
     )
     compile: bool = Field(
-        False,
+        default=False,
         description="Compile the model's blocks with torch.compile: the first pictures are slow, "
         "later ones faster. The controlled attention itself is not compiled.",
     )

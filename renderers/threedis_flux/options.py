@@ -24,7 +24,7 @@ class FirstBlockCache(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(
-        0.08,
+        default=0.08,
         gt=0,
         allow_inf_nan=False,
         description="Relative change of the first block below which the others are skipped, more "
@@ -39,78 +39,78 @@ class FluxOptions(DiffusersOptions):
     """
 
     model: str = Field(
-        DEPTH_MODEL,
+        default=DEPTH_MODEL,
         min_length=1,
         description="Local folder or hub id in diffusers format of a FLUX.1 that takes depth; with "
         "depth_lora of the base model, by default FLUX.1-dev.",
     )
     depth_lora: LoRA | None = Field(
-        None,
+        default=None,
         description="LoRA that teaches a base model depth: a path or hub id, or path, weight and "
         "file; null: the model takes depth itself.",
     )
     default_side: int = Field(
-        1024,
+        default=1024,
         ge=1,
         description="Side in pixels of the picture where neither layout nor run says it; a "
         "multiple of 16 with the published models.",
     )
-    steps: int = Field(20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    steps: int = Field(default=20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
     guidance: float = Field(
-        10.0,
+        default=10.0,
         ge=0,
         allow_inf_nan=False,
         description="FLUX.1's embedded guidance scale, 0 or more: how closely the prompts are "
         "followed. It costs no time, and there is no negative prompt.",
     )
     tokens_per_prompt: int | Literal["auto"] = Field(
-        200,
+        default=200,
         description="Text tokens kept of each prompt, 1 to 512; 200 as published. auto: as many as "
         "the longest prompt of a picture needs, which is faster.",
     )
     i2i: bool = Field(
-        True,
+        default=True,
         description="Let the image inside a region see, of the image, only its own region; false: "
         "never (for ablations).",
     )
     i2t: bool = Field(
-        True,
+        default=True,
         description="Let the image inside a region see, of the instances' texts, only its own; "
         "false: never (for ablations).",
     )
     t2i: bool = Field(
-        True,
+        default=True,
         description="Let an instance's text see, of the image, only its own region; false: never "
         "(for ablations).",
     )
     t2t: bool = Field(
-        True,
+        default=True,
         description="Let an instance's text see, of the texts, only itself; false: never (for "
         "ablations).",
     )
     i2i_steps: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="For how many steps of 20, from the first, i2i is on; null: 4, 3 or 2 for "
         "pictures near 512, 768 or 1024 pixels, as published.",
     )
     i2t_steps: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="For how many steps of 20, from the first, i2t is on; null: all.",
     )
     t2i_steps: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="For how many steps of 20, from the first, t2i is on; null: all.",
     )
     t2t_steps: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="For how many steps of 20, from the first, t2t is on; null: all.",
     )
     texts_steps: int | None = Field(
-        None,
+        default=None,
         ge=0,
         # Its first name said nothing; configs and records of runs may still have it.
         validation_alias=AliasChoices("texts_steps", "hard_steps"),
@@ -118,27 +118,27 @@ class FluxOptions(DiffusersOptions):
         "then they are dropped, every control goes off, and the plain model goes on. Null: all.",
     )
     attention: Lowering = Field(
-        "auto",
+        default="auto",
         description="How the plan of who sees whom is carried out: a dense mask, segments or a "
         "block mask, which compute the same; auto picks by device and size.",
     )
     attention_backend: AttentionBackend = Field(
-        "native",
+        default="native",
         description="torch's attention kernel; native lets torch choose, cudnn and efficient need "
         "CUDA, flex is attention=block_mask.",
     )
     fuse_qkv: bool = Field(
-        False,
+        default=False,
         description="Join the query, key and value projections into one, which may be faster; not "
         "with LoRAs or quantisation.",
     )
     quantization: dict[str, Any] | None = Field(
-        None,
+        default=None,
         description="Keywords of diffusers' PipelineQuantizationConfig (quant_backend, "
         "quant_kwargs, components_to_quantize), for less memory; null: weights as they are.",
     )
     cache: FirstBlockCache | None = Field(
-        None,
+        default=None,
         description="Skip blocks while little changes from step to step: true, or a threshold of "
         "your own; null or false: off. Pictures then go through the model one by one.",
     )

@@ -23,13 +23,13 @@ class LowPass(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scale: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="Factor for the high frequencies, 0 to 1: 0 removes them, 1 keeps all.",
     )
     divisor: int = Field(
-        8,
+        default=8,
         ge=1,
         description="Frequencies up to 1/divisor of the grid's size are kept as they are, on each "
         "side; 1 or more, and 2 or less keeps all.",
@@ -40,90 +40,90 @@ class UNetOptions(DiffusersOptions):
     """Options of a U-Net with a depth ControlNet."""
 
     config: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Only where model is one file: the local folder or hub id in diffusers format "
         "that describes it, of which no weights are read; null: the renderer's default model.",
     )
     vae: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Local folder or hub id of an AutoencoderKL that replaces the model's own; "
         "null: the model's own.",
     )
     controlnet: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Local folder or hub id of the depth ControlNet; null: the folder controlnet "
         "in the model's folder if there is one, else the published one.",
     )
-    scheduler: str | None = Field("EulerDiscreteScheduler", description=SCHEDULER)
+    scheduler: str | None = Field(default="EulerDiscreteScheduler", description=SCHEDULER)
     controlnet_scale: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         allow_inf_nan=False,
         description="How much the depth map counts, 0 or more: 1 as trained, 0 not at all.",
     )
     controlnet_start: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description="From which share of the steps on the depth map counts, 0 (the first step) "
         "to 1.",
     )
     controlnet_end: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=1,
         description="Up to which share of the steps the depth map counts, 0 to 1 (the last step); "
         "more than controlnet_start.",
     )
     control_steps: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="For how many steps, from the first, each region follows its own prompt; then "
         "the plain model goes on. 0: never; null: all steps.",
     )
     alpha: float = Field(
-        10.0,
+        default=10.0,
         ge=0,
         allow_inf_nan=False,
         description="How strongly a region binds its instance's prompt, 0 or more; published: 10.",
     )
     background_weight: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1,
         description="Least weight of the global prompt outside all regions, 0 to 1; null: as "
         "published.",
     )
     repeat_prompt: bool = Field(
-        True,
+        default=True,
         description="Send each instance's prompt once per instance, at most 7 times, joined by "
         '", and ", as published; false: once.',
     )
     control_cn: bool = Field(
-        False,
+        default=False,
         description="Let the ControlNet read the instances' prompts through the same hook, instead "
         "of prompts of its own.",
     )
     controlnet_prompt: str | None = Field(
-        NEUTRAL_PROMPT,
+        default=NEUTRAL_PROMPT,
         description="What the ControlNet reads instead of the picture's prompt; null: the "
         "picture's prompt. Not used with control_cn.",
     )
     controlnet_negative_prompt: str | None = Field(
-        NEUTRAL_NEGATIVE_PROMPT,
+        default=NEUTRAL_NEGATIVE_PROMPT,
         description="What the ControlNet reads instead of the negative prompt; null: the "
         "picture's. Not used with control_cn.",
     )
     low_pass: LowPass | None = Field(
-        None,
+        default=None,
         description="Damp the fine detail that the ControlNet adds outside every region, since a "
         "generated depth map has none worth keeping: true, or numbers of your own; null or false: "
         "off.",
     )
-    attention_backend: AttentionKernel = Field("native", description=KERNEL)
+    attention_backend: AttentionKernel = Field(default="native", description=KERNEL)
 
     @field_validator("scheduler")
     @classmethod

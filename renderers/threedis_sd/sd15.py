@@ -14,7 +14,7 @@ class SD15Options(UNetOptions):
     """Options of ``sd15``."""
 
     model: str = Field(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1, description=MODEL
+        default="stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1, description=MODEL
     )
 
 

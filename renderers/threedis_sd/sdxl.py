@@ -28,19 +28,21 @@ class SDXLOptions(UNetOptions):
     draws, whatever that one's size is. Both halves of classifier-free guidance are told the same.
     """
 
-    model: str = Field("stabilityai/stable-diffusion-xl-base-1.0", min_length=1, description=MODEL)
+    model: str = Field(
+        default="stabilityai/stable-diffusion-xl-base-1.0", min_length=1, description=MODEL
+    )
     original_size: Pair | None = Field(
-        None,
+        default=None,
         description="[width, height] in pixels that the model is told the picture had before it "
         "was resized; a small one gives a coarse picture. Null: the picture's own.",
     )
     crop: Pair = Field(
-        (0, 0),
+        default=(0, 0),
         description="[left, top] in pixels that the model is told were cut off; more than 0 moves "
         "objects out of the frame.",
     )
     target_size: Pair | None = Field(
-        None,
+        default=None,
         description="[width, height] in pixels that the model is told the picture has; null: the "
         "picture's own.",
     )

@@ -57,23 +57,27 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: Path | None = Field(
-        None, description="Layout file, JSON or YAML; COCO with an image id."
+        default=None, description="Layout file, JSON or YAML; COCO with an image id."
     )
     image_id: int | None = Field(
-        None, ge=0, description="Picture of a COCO file, or layout number in a COCO-MIG file."
+        default=None,
+        ge=0,
+        description="Picture of a COCO file, or layout number in a COCO-MIG file.",
     )
     depth: Path | None = Field(
-        None, description="Depth map: PNG, other picture, or .npy; bright is near."
+        default=None, description="Depth map: PNG, other picture, or .npy; bright is near."
     )
     depth_model: Choice | None = Field(
-        None, description="Model that makes the depth map; see 'threedis plugins'."
+        default=None, description="Model that makes the depth map; see 'threedis plugins'."
     )
-    depth_seed: int = Field(0, description="Seed of the depth model.")
+    depth_seed: int = Field(default=0, description="Seed of the depth model.")
     depth_cache: bool = Field(
-        True, description="Use a depth map that was made before from the same, and keep new ones."
+        default=True,
+        description="Use a depth map that was made before from the same, and keep new ones.",
     )
     region_refiner: Choice = Field(
-        Choice(name="boxes"), description="What turns boxes into regions; see 'threedis plugins'."
+        default=Choice(name="boxes"),
+        description="What turns boxes into regions; see 'threedis plugins'.",
     )
     renderers: dict[str, dict[str, Any]] = Field(
         default_factory=dict[str, dict[str, Any]],
@@ -83,19 +87,21 @@ class RunConfig(BaseModel):
         ),
     )
     seeds: tuple[int, ...] = Field(
-        (0,), min_length=1, description="One picture per renderer and seed."
+        default=(0,), min_length=1, description="One picture per renderer and seed."
     )
     width: Side | None = Field(
-        None,
+        default=None,
         description=(
             "Picture width in pixels. Default: the layout's, or the renderer's default area in the "
             "depth map's proportions."
         ),
     )
-    height: Side | None = Field(None, description="Picture height in pixels.")
-    batch_size: int = Field(4, ge=1, description="Most pictures a renderer works on at once.")
+    height: Side | None = Field(default=None, description="Picture height in pixels.")
+    batch_size: int = Field(
+        default=4, ge=1, description="Most pictures a renderer works on at once."
+    )
     out: Path | None = Field(
-        None,
+        default=None,
         description="New or empty folder of the run. Without one, Python writes nothing.",
     )
 

@@ -39,17 +39,17 @@ class ValidationConfig(ValidationSettings):
 
     every: ValidateEvery = 1000
     examples: int = Field(
-        64,
+        default=64,
         ge=0,
         description="The last so many examples are never trained on: their loss is measured, and "
         "their layouts are drawn.",
     )
-    pictures: int = Field(8, ge=0, le=64, description="How many of them are drawn.")
-    steps: int = Field(30, ge=1, le=1000, description="Denoising steps of each depth map.")
+    pictures: int = Field(default=8, ge=0, le=64, description="How many of them are drawn.")
+    steps: int = Field(default=30, ge=1, le=1000, description="Denoising steps of each depth map.")
     guidance: float = Field(
-        6.5, ge=0, allow_inf_nan=False, description="Their classifier-free guidance scale."
+        default=6.5, ge=0, allow_inf_nan=False, description="Their classifier-free guidance scale."
     )
-    seed: int = Field(0, ge=0, description="Their seed.")
+    seed: int = Field(default=0, ge=0, description="Their seed.")
 
 
 class TrainingConfig(TrainingSettings):
@@ -68,36 +68,36 @@ class TrainingConfig(TrainingSettings):
     checkpoint_every: CheckpointEvery = 1000
     log_every: LogEvery = 10
     validation: ValidationConfig = Field(
-        ValidationConfig(), description="How the training shows what it has learnt."
+        default=ValidationConfig(), description="How the training shows what it has learnt."
     )
     train: Literal["adapter", "unet"] = Field(
-        "adapter",
+        default="adapter",
         description="adapter: the layout adapter, the U-Net stays as it is. unet: the U-Net "
         "becomes a text-to-depth one, the stage before.",
     )
     model: str = Field(
-        "Intel/ldm3d-4c",
+        default="Intel/ldm3d-4c",
         min_length=1,
         description="Folder or hub id of a pipeline whose VAE makes pictures of 4 channels (red, "
         "green, blue, depth) or 1 (depth).",
     )
     unet: str | None = Field(
-        PUBLISHED,
+        default=PUBLISHED,
         min_length=1,
         description="Weights for its U-Net: a file, a folder or a hub id; null: its own, which is "
         "where training the U-Net starts unless this says otherwise.",
     )
     adapter: str | None = Field(
-        None, min_length=1, description="Layout adapter to start from; null: a new one."
+        default=None, min_length=1, description="Layout adapter to start from; null: a new one."
     )
-    box_width: int = Field(512, ge=8, description="Width of a new adapter's box encoder.")
+    box_width: int = Field(default=512, ge=8, description="Width of a new adapter's box encoder.")
     data: DataSource = Field(description="Where the examples are.")
     depth_estimator: Choice | None = Field(
-        Choice(name="depth-anything"),
+        default=Choice(name="depth-anything"),
         description="What makes the depth of pictures without a depth map, with its options.",
     )
     size: int = Field(
-        512,
+        default=512,
         ge=32,
         le=4096,
         multiple_of=8,
@@ -105,35 +105,38 @@ class TrainingConfig(TrainingSettings):
         "stretched to a square.",
     )
     most_bad: float = Field(
-        0.05, ge=0, le=1, description="Greatest share of examples that may be unusable."
+        default=0.05, ge=0, le=1, description="Greatest share of examples that may be unusable."
     )
     timesteps: tuple[int, int] | None = Field(
-        None,
+        default=None,
         description="First and last timestep that noise is drawn for; null: 500 to 999 for the "
         "adapter, which works while the layout is made, and all of them for the U-Net.",
     )
     pyramid_noise: float = Field(
-        0.3, ge=0, lt=1, description="Strength of the multi-resolution noise; 0: plain noise."
+        default=0.3,
+        ge=0,
+        lt=1,
+        description="Strength of the multi-resolution noise; 0: plain noise.",
     )
     most_instances: int = Field(
-        7,
+        default=7,
         ge=1,
         le=29,
         description="Phases: the adapter is told of at most so many instances an example.",
     )
     caption_dropout: float = Field(
-        0.1, ge=0, le=1, description="Share of examples whose caption is left out."
+        default=0.1, ge=0, le=1, description="Share of examples whose caption is left out."
     )
     fusion: bool = Field(
-        True,
+        default=True,
         description="The adapter is trained with the regional fusion in the other layers, as it "
         "is used.",
     )
     repeat_prompt: bool = Field(
-        False, description="Nouns are repeated as in the published scripts."
+        default=False, description="Nouns are repeated as in the published scripts."
     )
     cache: Path | None = Field(
-        None, description="Folder of labels and latents; null: cache in out."
+        default=None, description="Folder of labels and latents; null: cache in out."
     )
     out: Path = Field(description="Folder of the training; one that it holds goes on.")
 

@@ -28,27 +28,30 @@ MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
 class PocketDepthOptions(LDM3DOptions):
     """The options of ``ldm3d``, with the defaults that the pocket's weights were trained for."""
 
-    model: str = Field(MODEL, min_length=1, description="Local folder of the pocket's depth model.")
+    model: str = Field(
+        default=MODEL, min_length=1, description="Local folder of the pocket's depth model."
+    )
     unet: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Other weights for the U-Net: a file, or a local folder with unet_0901; null: "
         "the model's own.",
     )
     adapter: str | None = Field(
-        MODEL,
+        default=MODEL,
         min_length=1,
         description="Layout adapter: a file, or a local folder with layout_adapter; null: none.",
     )
-    scheduler: str | None = Field(None, description=SCHEDULER)
-    steps: int = Field(20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
-    guidance: float = Field(2.0, ge=0, allow_inf_nan=False, description=GUIDANCE)
-    adapter_steps: int | None = Field(16, ge=0, description=ADAPTER_STEPS)
-    fuser_steps: int | None = Field(None, ge=0, description=FUSER_STEPS)
-    repeat_prompt: bool = Field(False, description=REPEAT_PROMPT)
-    stretch: bool = Field(False, description=STRETCH)
+    scheduler: str | None = Field(default=None, description=SCHEDULER)
+    steps: int = Field(default=20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
+    guidance: float = Field(default=2.0, ge=0, allow_inf_nan=False, description=GUIDANCE)
+    adapter_steps: int | None = Field(default=16, ge=0, description=ADAPTER_STEPS)
+    fuser_steps: int | None = Field(default=None, ge=0, description=FUSER_STEPS)
+    repeat_prompt: bool = Field(default=False, description=REPEAT_PROMPT)
+    stretch: bool = Field(default=False, description=STRETCH)
     dtype: Dtype = Field(
-        "float32", description="Number format to compute in; auto is float16 on an accelerator."
+        default="float32",
+        description="Number format to compute in; auto is float16 on an accelerator.",
     )
 
 
