@@ -17,6 +17,10 @@ SMALLEST_SIDE = 512
 LARGEST_SIDE = 2048
 # Shapes are drawn this many times larger and then averaged, because Pillow draws hard edges.
 SUPERSAMPLING = 2
+MOST_PAINTED = 2**29
+"""Pixels that all boxes cover together, as large as they are drawn: some seconds of painting."""
+MOST_LETTERS = 200
+"""Of a prompt: more fit no label."""
 PAPER: Color = (250, 249, 246)
 WHITE: Color = (255, 255, 255)
 MAX_LINES = 3
@@ -52,13 +56,17 @@ def draw_layout(
         colors: RGB colour of each instance, 0 to 255; None gives each one its own.
     Returns:
         An RGB picture with the same proportions. Its longer side is 512 to 2048 pixels, so that
-        the prompts can be read: small sizes are enlarged, large ones reduced.
+        the prompts can be read: small sizes are enlarged, large ones reduced, and reduced further
+        where hundreds of boxes cover all of it.
     """
-    size = _canvas_size(width, height)
+    covered = sum(instance.box.area for instance in layout.instances)
+    size = _canvas_size(width, height, covered)
     canvas = Image.new("RGB", size, PAPER)
     if background is not None:
         canvas.paste(background.convert("RGB").resize(size, Image.Resampling.LANCZOS))
-    canvas = canvas.resize((SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]))
+    painted = covered * _area(size) * SUPERSAMPLING**2
+    times = SUPERSAMPLING if painted < 1.1 * MOST_PAINTED else 1  # a tenth for rounded sizes
+    canvas = canvas.resize((times * size[0], times * size[1]))
     unit = scale * max(canvas.size) / SMALLEST_SIDE
     rectangles = [_to_pixels(instance.box.xyxy, canvas.size) for instance in layout.instances]
     palette = colors or [instance_color(index) for index in range(len(rectangles))]
@@ -71,10 +79,18 @@ def draw_layout(
     return canvas.resize(size, Image.Resampling.BOX)
 
 
-def _canvas_size(width: int, height: int) -> tuple[int, int]:
+def _canvas_size(width: int, height: int, covered: float) -> tuple[int, int]:
+    """Width and height of the drawing; ``covered`` counts how often boxes cover all of it."""
     longer = max(width, height)
     factor = min(max(longer, SMALLEST_SIDE), LARGEST_SIDE) / longer
+    painted = covered * _area((width, height)) * (factor * SUPERSAMPLING) ** 2
+    if painted > MOST_PAINTED:
+        factor = max(factor * (MOST_PAINTED / painted) ** 0.5, SMALLEST_SIDE / longer)
     return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 def _to_pixels(box: Rectangle, size: tuple[int, int]) -> Rectangle:
@@ -86,18 +102,16 @@ def _to_pixels(box: Rectangle, size: tuple[int, int]) -> Rectangle:
 
 def _draw_box(canvas: Image.Image, box: Rectangle, color: Color, unit: float) -> None:
     left, top, right, bottom = (round(side) for side in box)
-    patch = canvas.crop((left, top, right + 1, bottom + 1))
-    tint = Image.new("RGB", patch.size, color)
-    shape = Image.new("L", patch.size, 0)
-    extent = min(patch.size)
+    shape = Image.new("L", (right + 1 - left, bottom + 1 - top), 0)
+    extent = min(shape.size)
     ImageDraw.Draw(shape).rounded_rectangle(
-        (0, 0, patch.width - 1, patch.height - 1),
+        (0, 0, shape.width - 1, shape.height - 1),
         radius=min(5 * unit, extent / 4),
         fill=38,
         outline=255,
         width=max(1, round(min(2.5 * unit, extent / 4))),
     )
-    canvas.paste(Image.composite(tint, patch, shape), (left, top))
+    canvas.paste(color, (left, top), shape)
 
 
 def _draw_label(canvas: Image.Image, label: _Label, color: Color, unit: float) -> None:
@@ -123,7 +137,7 @@ def _place_labels(
     padding_x, padding_y, line_height = _metrics(unit)
     labels: dict[int, _Label] = {}
     for index, (instance, box) in enumerate(zip(layout.instances, rectangles, strict=True)):
-        text, font = lettering.readable(instance.prompt[:200], otherwise=f"#{index}")
+        text, font = lettering.readable(instance.prompt[:MOST_LETTERS], otherwise=f"#{index}")
         inner = box[2] - box[0] - 2 * LABEL_GAP * unit
         # A label stays inside its box if the box is not too narrow for words.
         room = (inner if inner > 0.2 * size[0] else 0.35 * size[0]) - 2 * padding_x

@@ -30,6 +30,8 @@ class Lettering:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._blanks: dict[Font, tuple[tuple[int, int], bytes]] = {}
+        self._known: dict[tuple[Font, str], bool] = {}
 
     @cached_property
     def plain(self) -> Font:
@@ -56,12 +58,30 @@ class Lettering:
             otherwise: What to write if less than half of the letters can be drawn.
         """
         words = " ".join(text.split())
-        drawn = {self.plain: _drawable(words, self.plain)}
-        if drawn[self.plain] != words:
-            drawn |= {font: _drawable(words, font) for font in self.others}
+        drawn = {self.plain: self._drawable(words, self.plain)}
+        for font in self.others if drawn[self.plain] != words else ():
+            drawn[font] = self._drawable(words, font)
+            if drawn[font] == words:
+                break
         font = max(drawn, key=lambda font: len(drawn[font]))
         kept = " ".join(drawn[font].split())
         return (kept, font) if 2 * len(kept) >= len(words) else (otherwise, self.plain)
+
+    def _drawable(self, text: str, font: Font) -> str:
+        return "".join(letter for letter in text if self._has(font, letter))
+
+    def _has(self, font: Font, letter: str) -> bool:
+        """Whether a font can draw a letter; each letter is drawn only once to find out."""
+        if (font, letter) not in self._known:
+            drawn = letter.isspace() or _shape(letter, font) != self._missing(font)
+            self._known[font, letter] = drawn
+        return self._known[font, letter]
+
+    def _missing(self, font: Font) -> tuple[tuple[int, int], bytes]:
+        """What a font draws instead of a letter that it does not have."""
+        if font not in self._blanks:
+            self._blanks[font] = _shape(NO_CHARACTER, font)
+        return self._blanks[font]
 
 
 def wrap(text: str, font: Font, width: float, max_lines: int) -> tuple[str, ...]:
@@ -99,12 +119,6 @@ def _fitting(text: str, font: Font, width: float) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _drawable(text: str, font: Font) -> str:
-    missing = _shape(NO_CHARACTER, font)
-    known = {letter: letter.isspace() or _shape(letter, font) != missing for letter in set(text)}
-    return "".join(letter for letter in text if known[letter])
 
 
 def _shape(letter: str, font: Font) -> tuple[tuple[int, int], bytes]:

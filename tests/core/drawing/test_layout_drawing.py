@@ -89,3 +89,18 @@ def test_letters_that_no_font_has_are_left_out_or_replaced() -> None:
     assert lettering.readable("a cat 赤 smiles", "#0")[0] == "a cat smiles"
     assert lettering.readable("赤い立方体", "#3")[0] == "#3"
     assert lettering.readable("two\nlines", "#0")[0] == "two lines"
+
+
+def test_a_thousand_boxes_over_everything_make_the_drawing_smaller_and_not_slow() -> None:
+    whole = layout(*[("x" * 5000, [0, 0, 1, 1])] * 1000)
+    assert draw_layout(whole, 2048, 1024).size == (512, 256)
+    some = layout(*[("x" * 5000, [0, 0, 1, 1])] * 30)
+    assert draw_layout(some, 2048, 1024).size == (2048, 1024)
+
+
+def test_a_letter_is_looked_for_in_a_font_once() -> None:
+    lettering = Lettering(16)
+    lettering.readable("a red cube", "#0")
+    found = dict(lettering._known)
+    assert lettering.readable("a bad cure", "#1")[0] == "a bad cure"
+    assert set(lettering._known) == set(found)
