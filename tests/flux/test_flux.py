@@ -171,6 +171,27 @@ def test_words_that_the_model_does_not_read_are_told(
     assert "negative prompt has no effect" in negative
 
 
+@pytest.mark.parametrize("tokens", [12, "auto"])
+def test_prompts_are_tokenized_once_beside_the_pipelines_own_way(
+    tokens: int | str,
+    make_renderer: Renderers,
+    make_request: Request,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renderer = make_renderer(tokens_per_prompt=tokens)
+    tokenizer, ours = renderer.load().pipeline.tokenizer_2, list[Any]()
+    original = type(tokenizer).__call__
+
+    def note(self: Any, texts: Any, *arguments: Any, **options: Any) -> Any:
+        if self is tokenizer and options.get("verbose") is False:  # the pipeline's are not
+            ours.append(texts)
+        return original(self, texts, *arguments, **options)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", note)
+    renderer.render([make_request(CAT, DOG)])
+    assert ours == [["animals in a field", CAT[0], DOG[0]]]
+
+
 def test_a_prompt_that_is_too_long_for_clip_is_told(
     make_renderer: Renderers, make_request: Request
 ) -> None:

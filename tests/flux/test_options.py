@@ -104,6 +104,27 @@ def test_step_counts_scale_with_the_length_of_the_run(steps: int, i2i: int, hard
     assert made == {"i2i": i2i, "t2i": 0, "i2t": hard, "t2t": hard, "texts": hard}
 
 
+def test_the_former_name_of_texts_steps_is_understood_and_not_shown() -> None:
+    old = options(hard_steps=10)
+    assert old == options(texts_steps=10)
+    assert old.model_dump()["texts_steps"] == 10
+    assert "hard_steps" not in old.model_dump()
+    with pytest.raises(OptionError) as caught:
+        options(hard_step=10)
+    assert "texts_steps" in str(caught.value)
+    assert "hard_steps" not in str(caught.value)
+    with pytest.raises(OptionError, match=r"(texts|hard)_steps is -1"):
+        options(hard_steps=-1)
+    with pytest.raises(OptionError, match="hard_steps"):
+        options(hard_steps=1, texts_steps=2)
+
+
+def test_without_texts_after_half_the_steps_nothing_is_controlled_there() -> None:
+    phases = list(control_schedule(options(texts_steps=10), 1024, 1024, 20).phases(20))
+    assert [(phase.start, phase.stop) for phase in phases] == [(0, 2), (2, 10), (10, 20)]
+    assert phases[-1].controls == frozenset()
+
+
 def test_a_control_that_is_switched_off_is_never_on() -> None:
     assert set(ranges(20, i2i=False, t2t=False)) == {"texts", "i2t", "t2i"}
     empty = control_schedule(options(texts_steps=0), 512, 512, 20)

@@ -286,6 +286,23 @@ def test_a_backend_that_is_rendering_refuses_a_second_call(
     assert renderer.render([make_request()])
 
 
+def test_a_layout_with_several_seeds_is_tokenized_once_beside_the_pipelines_own_way(
+    renderer: SD15Renderer, make_request: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, ours = renderer.load().pipeline.tokenizer, list[Any]()
+    original = type(tokenizer).__call__
+
+    def note(self: Any, texts: Any, *arguments: Any, **options: Any) -> Any:
+        if self is tokenizer and options.get("verbose") is False:  # the pipeline's are not
+            ours.append(texts)
+        return original(self, texts, *arguments, **options)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", note)
+    renderer.render([make_request(CAT, DOG, seed=seed) for seed in range(3)])
+    assert len(ours) == 1
+    assert {CAT[0], DOG[0]} <= set(ours[0])
+
+
 def test_provenance_says_what_was_used(renderer: SD15Renderer, make_request: Request) -> None:
     facts = renderer.render([make_request(CAT, seed=9)])[0].provenance
     assert (facts["steps"], facts["guidance"]) == (3, 7.5)

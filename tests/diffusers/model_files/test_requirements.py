@@ -272,6 +272,23 @@ def test_each_offload_mode_needs_what_it_holds_at_once() -> None:
     assert (need.offload, need.device, need.main) == ("none", 0, 1127)
 
 
+def test_a_part_alone_needs_what_it_takes_itself() -> None:
+    needs = memory_needs({"checkpoint": PartSize(10, 4)}, bytes_each=2, working=0, on_cpu=False)
+    assert {need.offload: need.device for need in needs}["model"] == 20
+
+
+def test_a_single_file_without_a_vae_of_its_own_says_its_memory_on_an_accelerator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "threedis_diffusers.backend.resolve_device", lambda options: torch.device("cuda")
+    )
+    file = tmp_path / "model.safetensors"
+    save_file({"a.weight": torch.zeros(30)}, file)
+    found = inspect_sd15(file, config=str(POCKET))
+    assert [need.offload for need in found.memory] == ["none", "model", "group", "sequential"]
+
+
 @pytest.mark.parametrize("force_upcast", [True, False])
 def test_a_vae_that_is_upcast_takes_twice_the_room(tmp_path: Path, force_upcast: bool) -> None:
     shutil.copytree(POCKET, tmp_path / "model")
