@@ -49,12 +49,13 @@ VAE: dict[str, Any] = {
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 2,
 }
-CLIP_L = {"vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072}
+CLIP_L: dict[str, Any] = {"vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072}
 CLIP_L |= {"num_hidden_layers": 12, "num_attention_heads": 12, "projection_dim": 768}
 OPEN_CLIP_H = {"vocab_size": 49408, "hidden_size": 1024, "intermediate_size": 4096}
 OPEN_CLIP_H |= {"num_hidden_layers": 23, "num_attention_heads": 16, "projection_dim": 512}
-OPEN_CLIP_G = {"vocab_size": 49408, "hidden_size": 1280, "intermediate_size": 5120}
-OPEN_CLIP_G |= {"num_hidden_layers": 32, "num_attention_heads": 20, "projection_dim": 1280}
+OPEN_CLIP_G: dict[str, Any] = {"vocab_size": 49408, "hidden_size": 1280}
+OPEN_CLIP_G |= {"intermediate_size": 5120, "num_hidden_layers": 32}
+OPEN_CLIP_G |= {"num_attention_heads": 20, "projection_dim": 1280}
 T5_XXL: dict[str, Any] = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240}
 T5_XXL |= {"num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}
 FLUX_DEPTH: dict[str, Any] = {

@@ -28,7 +28,7 @@ COLUMNS = "{family:<6} {dtype:<9} {none:>7} {model:>7} {group:>7} {sequential:>1
 
 def main() -> None:
     """Parse the command line, compute, print a table or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     dtypes = ["float16", "bfloat16", "float32"]
     parser.add_argument("--dtype", nargs="+", choices=dtypes, default=["float16", "float32"])
     parser.add_argument("--json", action="store_true", help="print one JSON document")

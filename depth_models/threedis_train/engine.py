@@ -98,7 +98,7 @@ def check_precision(precision: str) -> None:
     Raises:
         OptionError: It does not, and what to take instead.
     """
-    device = processes().device.type
+    device = processes().device.type  # pyright: ignore[reportOptionalMemberAccess]
     if precision == "fp16" and device == "cpu":
         raise OptionError("precision is fp16, which needs a GPU; use bf16, or no")
     if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
@@ -149,7 +149,7 @@ class _Run:
 
     def __init__(self, task: Task, settings: TrainingSettings, folder: Path) -> None:
         self.task, self.settings, self.folder = task, settings, folder
-        on_cpu = processes().device.type == "cpu"
+        on_cpu = processes().device.type == "cpu"  # pyright: ignore[reportOptionalMemberAccess]
         AcceleratorState._reset_state()  # an earlier training's precision is not this one's
         self.accelerator = Accelerator(
             cpu=on_cpu,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class TrainingLog:
             return
         mean = torch.stack(self._losses).float().mean()
         self._losses.clear()
-        loss = float(self._accelerator.reduce(mean, "mean"))
+        reduced: Any = self._accelerator.reduce(mean, "mean")
+        loss = float(reduced)
         self.write(step, {"loss": loss, "learning_rate": learning_rate})
         if loss != loss or loss in (float("inf"), float("-inf")):
             raise RenderError(
@@ -62,7 +63,7 @@ class TrainingLog:
                 "bf16 or no. The newest checkpoint is from before"
             )
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
         """Write figures of ``step``; processes beside the main one write nothing."""
         if not self._accelerator.is_main_process:
             return

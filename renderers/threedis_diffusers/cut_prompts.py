@@ -48,7 +48,7 @@ def cut_warnings(
         window: Tokens it reads beside the special ones; None: as the tokenizer says.
     """
     if window is None:
-        window = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        window = int(tokenizer.model_max_length - tokenizer.num_special_tokens_to_add())
     lines: list[str] = []
     for one in prompts:
         if len(one.ids) > window:

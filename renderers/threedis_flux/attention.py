@@ -93,10 +93,10 @@ def _heads(attn: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def _rotate(tokens: Tensor, rotary: Rotary) -> Tensor:
     """Turn (B, S, H, D) by the positions."""
+    turn: Any = apply_rotary_emb  # annotated as something else than it takes and returns
     if rotary[0].ndim == 2:
-        return apply_rotary_emb(tokens, rotary, sequence_dim=1)
+        return turn(tokens, rotary, sequence_dim=1)
     turned = [
-        apply_rotary_emb(one[None], own, sequence_dim=1)
-        for one, *own in zip(tokens, *rotary, strict=True)
+        turn(one[None], own, sequence_dim=1) for one, *own in zip(tokens, *rotary, strict=True)
     ]
     return torch.cat(turned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -90,7 +91,7 @@ def segment(loaded: LoadedVisionModel, depth: DepthMap, regions: Regions) -> Ten
 
     size = (depth.width, depth.height) * 2
     corners = [[side * of for side, of in zip(b.xyxy, size, strict=True)] for b in regions.boxes]
-    processor = SamProcessor(loaded.processor)
+    processor: Any = SamProcessor(loaded.processor)
     inputs = processor(depth.to_image(), input_boxes=[corners], return_tensors="pt")
     output = loaded.model(
         pixel_values=inputs.pixel_values.to(loaded.device, loaded.dtype),

@@ -9,9 +9,7 @@ from torch.nn.functional import interpolate
 MOST_LEVELS = 10
 
 
-def pyramid_noise(
-    shape: tuple[int, int, int, int], strength: float, rng: torch.Generator
-) -> Tensor:
+def pyramid_noise(shape: tuple[int, ...], strength: float, rng: torch.Generator) -> Tensor:
     """Normal noise plus ever coarser noise, each level weaker by ``strength``; deviation 1.
 
     Args:

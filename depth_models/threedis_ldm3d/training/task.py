@@ -51,7 +51,7 @@ class DepthTask(Task):
         # No modules of this one where they are not trained: checkpoints hold what is trained.
         self._frozen = _Frozen(loaded, options)
         self._examples, self._numbers, self._config = examples, numbers, config
-        self.scheduler = DDPMScheduler.from_config(loaded.pipeline.scheduler.config)
+        self.scheduler: Any = DDPMScheduler.from_config(loaded.pipeline.scheduler.config)
         kind = self.scheduler.config.prediction_type
         if kind not in ("epsilon", "v_prediction"):
             raise WeightsError(
@@ -115,6 +115,7 @@ class AdapterTask(DepthTask):
 
     def choose(self) -> None:
         self.adapter = self._frozen.loaded.adapter
+        assert self.adapter is not None, "a training of the adapter loads one or makes one"
         self.adapter.train().requires_grad_(True)
 
     def predict(self, noisy: Tensor, timesteps: Tensor, layouts: Sequence[Layout]) -> Tensor:
@@ -127,7 +128,7 @@ class AdapterTask(DepthTask):
             )
             hook = layout_hook(loaded, batch, options, text.rows())
         controls = {ADAPTER, FUSION} if self._config.fusion else {ADAPTER}
-        with attached(*hook.parts):
+        with attached(*hook.processor_hooks):
             hook.switch(frozenset(controls))
             return loaded.pipeline.unet(noisy, timesteps, text.positive.hidden).sample
 

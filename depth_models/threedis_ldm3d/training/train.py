@@ -66,7 +66,8 @@ def train_layout_depth(
     _check(BadDataReport(found, ()), config)
     state = processes()
     # Of several processes on CPUs each is told of a "cpu:0".
-    device = "cpu" if state.device.type == "cpu" else str(state.device)
+    kind = state.device.type  # pyright: ignore[reportOptionalMemberAccess]
+    device = "cpu" if kind == "cpu" else str(state.device)
     options = _options(config, device)
     estimator = _estimator(config, found, registry)
     loaded = _load(config, options)

@@ -78,7 +78,7 @@ def _pictures(
 def _colors(layout: Layout) -> list[Color]:
     """The colour that each prompt names, so that the drawing says what is asked for."""
     names = [COLOURS[colour_index(layout, i) or 0] for i in range(len(layout.instances))]
-    return [tuple(round(255 * part) for part in PALETTE[name]) for name in names]
+    return [tuple(round(255 * part) for part in PALETTE[name]) for name in names]  # pyright: ignore[reportReturnType]
 
 
 def _score(layouts: Sequence[Layout], pictures: Sequence[Image.Image]) -> str:

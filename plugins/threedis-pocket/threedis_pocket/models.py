@@ -133,7 +133,7 @@ def build_t5(vocab_size: int, pad: int, eos: int) -> T5EncoderModel:
             eos_token_id=eos,
         )
     )
-    bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+    bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight  # pyright: ignore[reportIndexIssue]
     buckets, heads = bias.shape  # the first half of the buckets looks back, the second ahead
     distance = torch.arange(buckets) % (buckets // 2)
     with torch.no_grad():

@@ -67,7 +67,7 @@ class RegionProcessor:
             query = attn.norm_q(query)
         fused = self._attend(attn, query)
         fused = fused.transpose(1, 2).flatten(2).to(query.dtype)
-        fused = attn.to_out[1](attn.to_out[0](fused))
+        fused = attn.to_out[1](attn.to_out[0](fused))  # pyright: ignore[reportOptionalSubscript]
         if residual.ndim == 4:
             fused = fused.transpose(1, 2).reshape(residual.shape)
         if attn.residual_connection:
@@ -97,11 +97,11 @@ class RegionProcessor:
         if self._keys_values is None:
             text = self._text.to(query.device, query.dtype)
             if attn.norm_cross:
-                text = attn.norm_encoder_hidden_states(text)
-            keys = _split_heads(attn, attn.to_k(text))
+                text = attn.norm_encoder_hidden_states(text)  # pyright: ignore[reportOptionalCall]
+            keys = _split_heads(attn, attn.to_k(text))  # pyright: ignore[reportOptionalCall]
             if attn.norm_k is not None:
                 keys = attn.norm_k(keys)
-            self._keys_values = keys, _split_heads(attn, attn.to_v(text))
+            self._keys_values = keys, _split_heads(attn, attn.to_v(text))  # pyright: ignore[reportOptionalCall]
         return self._keys_values
 
     def _gather(self, query: Tensor) -> tuple[Tensor, Tensor, list[int]]:

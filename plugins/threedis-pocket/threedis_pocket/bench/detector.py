@@ -92,7 +92,7 @@ class Detector:
         height, width = classes.shape
         found = []
         for index, colour in enumerate(COLOURS):
-            labels, _ = ndimage.label(classes == index)
+            labels, _ = ndimage.label(classes == index)  # pyright: ignore[reportGeneralTypeIssues]
             for number, where in enumerate(ndimage.find_objects(labels), start=1):
                 mask = labels[where] == number
                 if (area := int(mask.sum())) < SMALLEST:

@@ -75,7 +75,7 @@ def normalise_latents(vae: AutoencoderKL, data: Pictures, count: int = 512) -> N
     quant.weight[:channels] /= spread[:, None, None, None]
     quant.bias[:channels] = (quant.bias[:channels] - mean) / spread
     quant.bias[channels:] -= 2 * spread.log()
-    post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)
+    post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)  # pyright: ignore[reportOperatorIssue]
     post.weight *= spread[None, :, None, None]
 
 
