@@ -14,11 +14,44 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from threedis_core.errors import LayoutError
+from threedis_core.files.limits import MAX_MASK_PIXELS, MAX_REGION_NUMBERS, check_size
+from threedis_core.values.frozen import frozen
 from threedis_core.values.layout import Box, Layout
-from threedis_core.values.palette import instance_color
+from threedis_core.values.region_picture import draw_regions
 
 PixelMask = NDArray[np.bool_]
 Value = TypeVar("Value", bound=np.generic)
+Part = tuple[slice, slice]
+"""Rows and columns of a rectangle."""
+
+
+def box_pixels(box: Box, height: int, width: int) -> Part:
+    """The pixels of a box, for the U-Net family: its corners are truncated.
+
+    Rows int(y0 * height) to int(y1 * height), columns likewise, so that a box below one pixel may
+    have none.
+
+    Source:
+        3DIS (arXiv 2410.12669), published code.
+    """
+    return (
+        slice(int(box.y0 * height), int(box.y1 * height)),
+        slice(int(box.x0 * width), int(box.x1 * width)),
+    )
+
+
+def box_tokens(box: Box, rows: int, columns: int) -> Part:
+    """The tokens of a box, for the joint-attention family: every one that it touches.
+
+    Rows floor(y0 * rows) to ceil(y1 * rows), columns likewise: at least one token.
+
+    Source:
+        3DIS-FLUX (arXiv 2501.05131).
+    """
+    return (
+        slice(math.floor(box.y0 * rows), math.ceil(box.y1 * rows)),
+        slice(math.floor(box.x0 * columns), math.ceil(box.x1 * columns)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +64,8 @@ class Regions:
         height: Height of the masks and of the picture, in pixels.
         width: Width likewise.
     Raises:
-        LayoutError: Not one mask entry per box, or a mask of another size.
+        LayoutError: Not one mask entry per box, a mask of another size, a size out of range, or
+            more pixels in all masks together than fit the memory.
     """
 
     boxes: tuple[Box, ...]
@@ -45,6 +79,10 @@ class Regions:
                 f"regions have {len(self.boxes)} boxes and {len(self.masks)} masks; expected one "
                 "mask (or None) per box"
             )
+        check_size(self.width, self.height, LayoutError, "regions of")
+        _check_numbers(
+            sum(mask is not None for mask in self.masks), self.height, self.width, MAX_MASK_PIXELS
+        )
         object.__setattr__(self, "boxes", tuple(self.boxes))
         object.__setattr__(self, "masks", tuple(self._frozen(mask) for mask in self.masks))
 
@@ -55,9 +93,7 @@ class Regions:
             raise LayoutError(
                 f"a region's mask has shape {mask.shape}; expected {(self.height, self.width)}"
             )
-        copy = np.array(mask, dtype=np.bool_)
-        copy.setflags(write=False)
-        return copy
+        return frozen(mask, np.bool_)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -67,22 +103,30 @@ class Regions:
         """The regions that a layout names: masks where it has them, else boxes.
 
         Masks of another size than ``width`` x ``height`` pixels are resized (nearest pixel).
+
+        Raises:
+            LayoutError: A size out of range, or more pixels in all masks than fit the memory.
         """
-        masks = tuple(
-            None if instance.mask is None else nearest(instance.mask.decode(), height, width)
-            for instance in layout.instances
+        check_size(width, height, LayoutError, "regions of")
+        masks = [instance.mask for instance in layout.instances]
+        _check_numbers(sum(m is not None for m in masks), height, width, MAX_MASK_PIXELS)
+        # Frozen one by one: copies of all of them at once would take the memory twice.
+        pixels = tuple(
+            None if mask is None else _read_only(nearest(mask.decode(), height, width))
+            for mask in masks
         )
-        return cls(tuple(instance.box for instance in layout.instances), masks, height, width)
+        return cls(tuple(instance.box for instance in layout.instances), pixels, height, width)
 
     def pixel_masks(self, height: int, width: int) -> NDArray[np.float32]:
         """Masks for the U-Net family, 1 inside and 0 outside, shape (N, height, width).
 
-        A box covers rows int(y0 * height) to int(y1 * height), columns likewise, so that a box
-        below one pixel may be empty. A mask is resized to the nearest pixel.
+        A box has its ``box_pixels``. A mask is resized to the nearest pixel.
 
-        Source:
-            3DIS (arXiv 2410.12669), published code: the corners are truncated.
+        Raises:
+            LayoutError: A size out of range, or more numbers than fit the memory.
         """
+        check_size(width, height, LayoutError, "regions of")
+        _check_numbers(len(self), height, width, MAX_REGION_NUMBERS)
         result = np.zeros((len(self), height, width), dtype=np.float32)
         for index in range(len(self)):
             result[index] = self.pixels(index, height, width)
@@ -94,42 +138,51 @@ class Regions:
         if mask is not None:
             return nearest(mask, height, width)
         pixels = np.zeros((height, width), dtype=np.bool_)
-        rows = slice(int(box.y0 * height), int(box.y1 * height))
-        columns = slice(int(box.x0 * width), int(box.x1 * width))
-        pixels[rows, columns] = True
+        pixels[box_pixels(box, height, width)] = True
         return pixels
 
     def token_masks(self, rows: int, columns: int) -> NDArray[np.bool_]:
         """Masks for the joint-attention family on a token grid, shape (N, rows, columns).
 
-        A box covers every token that it touches: floor(x0 * columns) to ceil(x1 * columns). A
-        mask covers the tokens where its bilinear resize is not zero. Every region has at least
-        one token.
+        A box has its ``box_tokens``. A mask covers the tokens where its bilinear resize is not
+        zero. Every region has at least one token.
+
+        Raises:
+            LayoutError: A size out of range, or more values than fit the memory.
 
         Source:
             3DIS-FLUX (arXiv 2501.05131); that a thin mask keeps a token is ours.
         """
+        check_size(columns, rows, LayoutError, "regions of")
+        _check_numbers(len(self), rows, columns, MAX_REGION_NUMBERS)
         result = np.zeros((len(self), rows, columns), dtype=np.bool_)
         for target, box, mask in zip(result, self.boxes, self.masks, strict=True):
             if mask is None:
-                top, bottom = math.floor(box.y0 * rows), math.ceil(box.y1 * rows)
-                left, right = math.floor(box.x0 * columns), math.ceil(box.x1 * columns)
-                target[top:bottom, left:right] = True
+                target[box_tokens(box, rows, columns)] = True
             else:
                 target[:] = _bilinear_nonzero(mask, rows, columns)
         return result
 
     def to_image(self) -> Image.Image:
         """An RGB picture of the regions, one colour each, mixed where they overlap."""
-        shades = np.zeros((self.height, self.width, 3), dtype=np.float32)
-        counts = np.zeros((self.height, self.width, 1), dtype=np.float32)
-        for index in range(len(self)):  # one mask at a time: all of them may fill the memory
-            mask = self.pixels(index, self.height, self.width)
-            shades[mask] += np.array(instance_color(index), dtype=np.float32)
-            counts[mask] += 1
-        background = np.float32(24)
-        colours = np.where(counts > 0, shades / np.maximum(counts, 1), background)
-        return Image.fromarray(np.rint(colours).astype(np.uint8))
+        regions = [
+            box_pixels(box, self.height, self.width) if mask is None else mask
+            for box, mask in zip(self.boxes, self.masks, strict=True)
+        ]
+        return draw_regions(regions, self.height, self.width)
+
+
+def _check_numbers(count: int, height: int, width: int, most: int) -> None:
+    if count * height * width > most:
+        raise LayoutError(
+            f"{count} regions of {width}x{height} are {count * height * width} values together; "
+            f"expected at most {most}: make the masks or the picture smaller"
+        )
+
+
+def _read_only(mask: PixelMask) -> PixelMask:
+    mask.setflags(write=False)
+    return mask
 
 
 def nearest(values: NDArray[Value], height: int, width: int) -> NDArray[Value]:
