@@ -57,7 +57,9 @@ class Case:
         plugins: The working folder's ``site`` holds plugins.
         fresh: Run it in a new interpreter, not in a fork of this one.
         chatty: Libraries may write lines of their own on stderr; or help is printed.
-        loads_models: Model libraries are imported, which takes memory and time.
+        loads_models: Model libraries are imported, which takes memory.
+        limit_s: Seconds that it may compute.
+        heavy: It takes seconds, and is left out of the test suite.
         surroundings: Where it runs.
     """
 
@@ -72,6 +74,8 @@ class Case:
     fresh: bool = False
     chatty: bool = False
     loads_models: bool = False
+    limit_s: int = 10
+    heavy: bool = False
     surroundings: Surroundings = Surroundings()
 
 

@@ -41,12 +41,13 @@ SHARED = (
 
 @dataclass(frozen=True)
 class Job:
-    """A case to run: the one of this number, in this folder."""
+    """A case to run: the one of this number, in this folder; ``light``: unless it is heavy."""
 
     family: str
     number: int
     seed: int
     folder: str
+    light: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,11 @@ class Report:
     faults: tuple[Fault, ...]
 
 
-def run_job(job: Job) -> Report:
-    """Prepare, run and judge one case."""
+def run_job(job: Job) -> Report | None:
+    """Prepare, run and judge one case; None if it is too heavy."""
     case = FAMILIES[job.family].case(job.seed, job.number)
+    if job.light and case.heavy:
+        return None
     place = Place(Path(job.folder) / f"{job.family}-{job.number}")
     place.make()
     case.prepare(place.work)
@@ -111,10 +114,11 @@ def jobs_of(names: Sequence[str], cases: int | None, seed: int, folder: str) -> 
     counts = {name: FAMILIES[name].in_tests for name in names}
     if cases is not None:
         counts = {name: max(1, round(cases * FAMILIES[name].share / shares)) for name in names}
-    return [Job(name, n, seed, folder) for name in names for n in range(counts[name])]
+    light = cases is None
+    return [Job(name, n, seed, folder, light) for name in names for n in range(counts[name])]
 
 
-def reports_of(jobs: Sequence[Job], processes: int) -> Iterator[Report]:
+def reports_of(jobs: Sequence[Job], processes: int) -> Iterator[Report | None]:
     """Run jobs on some processes, which share what is imported here."""
     libraries = {module for job in jobs for module in FAMILIES[job.family].libraries}
     for module in (*SHARED, *sorted(libraries)):
@@ -177,12 +181,12 @@ def main() -> int:
             return _print_lines(running)
         console = Console(stderr=True)
         shown = track(running, "fuzzing", total=len(jobs), console=console)
-        return _print_table(list(shown), asked.seed)
+        return _print_table(list(filter(None, shown)), asked.seed)
 
 
-def _print_lines(reports: Iterable[Report]) -> int:
+def _print_lines(reports: Iterable[Report | None]) -> int:
     failed = 0
-    for report in reports:
+    for report in filter(None, reports):
         print(json.dumps(asdict(report)), flush=True)
         failed |= bool(report.faults)
     return failed

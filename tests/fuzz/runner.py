@@ -23,8 +23,6 @@ from typing import NoReturn
 
 from cases import Case
 
-LIMIT_S = 10
-LIMIT_WITH_MODELS_S = 60
 PATIENCE = 3
 """On a busy machine a command takes so many times longer by the clock than it computes."""
 ADDRESS_SPACE = 24 * 2**30
@@ -134,8 +132,7 @@ def _start(case: Case, place: Place) -> _Started:
 
 def _wait(case: Case, started: _Started, base: float) -> Finished:
     hung = False
-    limit = LIMIT_WITH_MODELS_S if case.loads_models else LIMIT_S
-    end = case.surroundings.killed_after or limit * PATIENCE
+    end = case.surroundings.killed_after or case.limit_s * PATIENCE
     pause = 0.001
     out, err = bytearray(), bytearray()
     while True:
@@ -155,7 +152,7 @@ def _wait(case: Case, started: _Started, base: float) -> Finished:
     os.close(started.out)
     os.close(started.err)
     memory = used.ru_maxrss / 1024 - base
-    hung |= used.ru_utime + used.ru_stime > limit
+    hung |= used.ru_utime + used.ru_stime > case.limit_s
     code = os.waitstatus_to_exitcode(status)
     return Finished(code, bytes(out), bytes(err), seconds, memory, hung)
 
@@ -208,8 +205,7 @@ def _environment(case: Case, place: Place) -> dict[str, str]:
 
 def _limit(case: Case) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit = LIMIT_WITH_MODELS_S if case.loads_models else LIMIT_S
-    resource.setrlimit(resource.RLIMIT_CPU, (limit + 1, limit + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (case.limit_s + 1, case.limit_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     if (most := case.surroundings.most_bytes) is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

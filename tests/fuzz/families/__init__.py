@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cases import Family
+
 from families import (
     coco,
     configs,
@@ -13,6 +14,7 @@ from families import (
     masks,
     options,
     plugins,
+    security,
 )
 
 _ALL = (
@@ -25,5 +27,6 @@ _ALL = (
     plugins,
     environments,
     filesystems,
+    security,
 )
 FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in _ALL}

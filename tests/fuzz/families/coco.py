@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -162,7 +163,8 @@ def _large(random: Random) -> Case:
     polygon = [near, near, far, near * 2, far * 0.9, far, near * 3, far * 0.95]
     one = data["annotations"][0] | {"bbox": [0, 0, width, height], "segmentation": [polygon]}
     data["annotations"] = [one] * count
-    return _case(random, f"{width}x{height}, {count} polygons", data, DONE_OR_REFUSED)
+    case = _case(random, f"{width}x{height}, {count} polygons", data, DONE_OR_REFUSED)
+    return replace(case, heavy=side > 2048)
 
 
 def _ids(random: Random) -> Case:

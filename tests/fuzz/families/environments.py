@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from cases import ANY, DONE, Case, Family, Surroundings
+
 from families.materials import scene
 
 COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...] = (
@@ -24,12 +25,14 @@ COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...] = (
         False,
     ),
     (
-        ("render", "scene.json", "--depth-model", "fake-depth", "--renderer", "fake", "--out", "rün", "--json"),
+        ("render", "scene.json", "--depth-model", "fake-depth", "--renderer", "fake", "--out",
+        "rün", "--json"),
         ("rün",),
         True,
     ),
     (("render", "scene.json", "--depth", "depth.png", "--renderer", "fake"), ("runs",), False),
-    (("depth", "generate", "scene.json", "--model", "fake-depth", "--out", "out.png"), ("out.png",), False),
+    (("depth", "generate", "scene.json", "--model", "fake-depth", "--out", "out.png"), ("out.png",),
+    False),
 )  # fmt: skip
 """Commands that succeed in an ordinary environment, what they write, and whether it is JSON."""
 REFUSED_COMMANDS = (
@@ -40,26 +43,41 @@ REFUSED_COMMANDS = (
     ("nope",),
 )
 HARMLESS: tuple[dict[str, str | None], ...] = (
-    {"HOME": None}, {"HOME": ""}, {"HOME": "/nonexistent"}, {"HOME": "{work}/scene.json"}, {"HOME": "relative"},
+    {"HOME": None}, {"HOME": ""}, {"HOME": "/nonexistent"}, {"HOME": "{work}/scene.json"},
+    {"HOME": "relative"},
     {"HOME": "\udcff"}, {"HOME": "/root"}, {"USER": None, "LOGNAME": None, "HOME": None},
-    {"THREEDIS_CACHE": None, "XDG_CACHE_HOME": "{work}/../cache"}, {"THREEDIS_CACHE": "{work}/../cache/new/deep"},
-    {"TMPDIR": "/nonexistent"}, {"TMPDIR": "{work}/scene.json"}, {"TMPDIR": ""}, {"LC_ALL": "C"}, {"LC_ALL": "POSIX"},
-    {"LC_ALL": "xx_YY"}, {"LANG": None}, {"PYTHONUTF8": "0", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii:strict"},
+    {"THREEDIS_CACHE": None, "XDG_CACHE_HOME": "{work}/../cache"},
+    {"THREEDIS_CACHE": "{work}/../cache/new/deep"},
+    {"TMPDIR": "/nonexistent"}, {"TMPDIR": "{work}/scene.json"}, {"TMPDIR": ""}, {"LC_ALL": "C"},
+    {"LC_ALL": "POSIX"},
+    {"LC_ALL": "xx_YY"}, {"LANG": None}, {"PYTHONUTF8": "0", "LC_ALL": "C"},
+    {"PYTHONIOENCODING": "ascii:strict"},
     {"PYTHONIOENCODING": "latin-1:strict"}, {"PYTHONUTF8": "1"}, {"NO_COLOR": "1"},
-    {"FORCE_COLOR": "0"}, {"CLICOLOR": "0"}, {"COLUMNS": "1"}, {"COLUMNS": "0"}, {"COLUMNS": "-5"}, {"COLUMNS": "a"},
-    {"COLUMNS": "100000"}, {"LINES": "0"}, {"TERM": "dumb"}, {"TERM": ""}, {"TERM": None}, {"TERM": "unknown"},
-    {"PYTHONOPTIMIZE": "2"}, {"PYTHONDEVMODE": "1"}, {"PYTHONWARNINGS": "error::DeprecationWarning:threedis_core"},
-    {"PYTHONHASHSEED": "7"}, {"PYTHONUNBUFFERED": "1"}, {"PYTHONSAFEPATH": "1"}, {"PATH": None}, {"PATH": ""},
-    {"OMP_NUM_THREADS": "0"}, {"OMP_NUM_THREADS": "a"}, {"THREEDIS_DEBUG": "0"}, {"THREEDIS_DEBUG": ""},
-    {"TZ": "nope"}, {"TZ": ""}, {"SOURCE_DATE_EPOCH": "a"}, {"CUDA_VISIBLE_DEVICES": "99"}, {"LD_PRELOAD": None},
-    {"TYPER_STANDARD_TRACEBACK": "1"}, {"_TYPER_FORCE_DISABLE_TERMINAL": "1"}, {"TYPER_USE_RICH": "0"},
+    {"FORCE_COLOR": "0"}, {"CLICOLOR": "0"}, {"COLUMNS": "1"}, {"COLUMNS": "0"},
+    {"COLUMNS": "-5"}, {"COLUMNS": "a"},
+    {"COLUMNS": "100000"}, {"LINES": "0"}, {"TERM": "dumb"}, {"TERM": ""}, {"TERM": None},
+    {"TERM": "unknown"},
+    {"PYTHONOPTIMIZE": "2"}, {"PYTHONDEVMODE": "1"},
+    {"PYTHONWARNINGS": "error::DeprecationWarning:threedis_core"},
+    {"PYTHONHASHSEED": "7"}, {"PYTHONUNBUFFERED": "1"}, {"PYTHONSAFEPATH": "1"}, {"PATH": None},
+    {"PATH": ""},
+    {"OMP_NUM_THREADS": "0"}, {"OMP_NUM_THREADS": "a"}, {"THREEDIS_DEBUG": "0"},
+    {"THREEDIS_DEBUG": ""},
+    {"TZ": "nope"}, {"TZ": ""}, {"SOURCE_DATE_EPOCH": "a"}, {"CUDA_VISIBLE_DEVICES": "99"},
+    {"LD_PRELOAD": None},
+    {"TYPER_STANDARD_TRACEBACK": "1"}, {"_TYPER_FORCE_DISABLE_TERMINAL": "1"},
+    {"TYPER_USE_RICH": "0"},
 )  # fmt: skip
 """A command works all the same in these."""
 HARD: tuple[dict[str, str | None], ...] = (
-    {"THREEDIS_CACHE": "{work}/scene.json"}, {"THREEDIS_CACHE": "/proc/nope"}, {"THREEDIS_CACHE": "a" * 5000},
-    {"THREEDIS_CACHE": "/dev/null"}, {"THREEDIS_CACHE": None, "HOME": "{work}/scene.json"}, {"THREEDIS_CACHE": "\udcff"},
-    {"THREEDIS_CACHE": None, "XDG_CACHE_HOME": "/dev/null"}, {"THREEDIS_DEBUG": "nope"}, {"THREEDIS_DEBUG": "\x1b[31m"},
-    {"THREEDIS_CACHE": "~nosuchuser"}, {"THREEDIS_CACHE": None, "HOME": "/root"}, {"THREEDIS_CACHE": "{work}/locked"},
+    {"THREEDIS_CACHE": "{work}/scene.json"}, {"THREEDIS_CACHE": "/proc/nope"},
+    {"THREEDIS_CACHE": "a" * 5000},
+    {"THREEDIS_CACHE": "/dev/null"}, {"THREEDIS_CACHE": None, "HOME": "{work}/scene.json"},
+    {"THREEDIS_CACHE": "\udcff"},
+    {"THREEDIS_CACHE": None, "XDG_CACHE_HOME": "/dev/null"}, {"THREEDIS_DEBUG": "nope"},
+    {"THREEDIS_DEBUG": "\x1b[31m"},
+    {"THREEDIS_CACHE": "~nosuchuser"}, {"THREEDIS_CACHE": None, "HOME": "/root"},
+    {"THREEDIS_CACHE": "{work}/locked"},
 )  # fmt: skip
 """A command may say that it cannot work in these."""
 

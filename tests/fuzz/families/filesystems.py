@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from cases import ANY, DONE, DONE_OR_REFUSED, REFUSED, REFUSED_OR_FAILED, Case, Family, Surroundings
+
 from families.layouts import make_odd
 from families.materials import ODD_NAMES, scene
 
@@ -18,7 +19,8 @@ WRITERS: dict[str, tuple[tuple[str, ...], str]] = {
     "depth": (("depth", "generate", "scene.json", "--model", "fake-depth", "--out"), ".png"),
 }
 """Commands that write, and how the name that they write to must end."""
-TAKEN = ("file", "folder", "full folder", "device", "fifo", "loop", "dangling", "socket", "link", "folder link",
+TAKEN = ("file", "folder", "full folder", "device", "fifo", "loop", "dangling", "socket", "link",
+"folder link",
          "full device", "hard link")  # fmt: skip
 WHERE_NULL_IS = os.makedev(1, 3)
 
@@ -78,9 +80,12 @@ def _names(random: Random) -> Case:
     writer, arguments, suffix = _writer(random)
     name = random.choice(
         (
-            *ODD_NAMES, "x" * 251, "x" * 255, "x" * 256, "x" * 5000, "ü" * 127, "a/" * 2100 + "b", "", ".", "..", "/",
-            "//", " ", "a\0b", "nope/a/b/c", "scene.json", "scene.json/x", "./x", "x/", "x/.", "x/../y", "/proc/x",
-            "/dev/null", "/dev/full", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/sys/x", "~/x", "-",
+            *ODD_NAMES, "x" * 251, "x" * 255, "x" * 256, "x" * 5000, "ü" * 127, "a/" * 2100 + "b",
+            "", ".", "..", "/",
+            "//", " ", "a\0b", "nope/a/b/c", "scene.json", "scene.json/x", "./x", "x/", "x/.",
+            "x/../y", "/proc/x",
+            "/dev/null", "/dev/full", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/sys/x",
+            "~/x", "-",
         )
     )  # fmt: skip
     out = name + (suffix if random.random() < 0.8 else "")
@@ -91,14 +96,17 @@ def _names(random: Random) -> Case:
         outputs = (suffix,)
     shown = out[:40].encode(errors="backslashreplace").decode()
     return Case(
-        f"{writer} to {shown!r}", (*arguments[:-1], f"--out={out}"), DONE_OR_REFUSED, scene, (*outputs, out or "-"),
+        f"{writer} to {shown!r}", (*arguments[:-1], f"--out={out}"), DONE_OR_REFUSED, scene,
+        (*outputs, out or "-"),
         plugins=True,
     )  # fmt: skip
 
 
 def _no_rights(random: Random) -> Case:
     writer, arguments, suffix = _writer(random)
-    way = random.choice(("read-only folder", "no entry", "work", "sticky file", "unreadable layout"))
+    way = random.choice(
+        ("read-only folder", "no entry", "work", "sticky file", "unreadable layout")
+    )
     out = {"work": f"new{suffix}", "sticky file": f"new{suffix}"}.get(way, f"locked/new{suffix}")
 
     def prepare(work: Path) -> None:
@@ -128,7 +136,8 @@ def _full_disk(random: Random) -> Case:
     out = f"new{suffix}"
     cached = ("--no-depth-cache",) if writer == "depth" and random.random() < 0.5 else ()
     return Case(
-        f"{writer}, {most} bytes a file", (*arguments, out, *cached), ANY, scene, (out,), plugins=True,
+        f"{writer}, {most} bytes a file", (*arguments, out, *cached), ANY, scene, (out,),
+        plugins=True,
         fresh=random.random() < 0.1, keeps_part=True, surroundings=Surroundings(most_bytes=most),
     )  # fmt: skip
 
@@ -139,7 +148,8 @@ def _together(random: Random) -> Case:
     count = random.choice((2, 3, 4))
     out = f"new{suffix}"
     return Case(
-        f"{count} x {writer}", (*arguments, out), ANY if writer == "render" else DONE, scene, (out,),
+        f"{count} x {writer}", (*arguments, out), ANY if writer == "render" else DONE, scene,
+        (out,),
         plugins=True, keeps_part=True, surroundings=Surroundings(together=count),
     )  # fmt: skip
 
@@ -162,7 +172,8 @@ def _killed(random: Random) -> Case:
     many = (*seeds, "--batch-size", "1") if writer == "render" else ()
     size = ("--width", "256", "--height", "256") if writer == "render" else ()
     return Case(
-        f"{writer}, killed after {after:.3f} s", (*arguments, out, *many, *size), DONE, scene, (out,), plugins=True,
+        f"{writer}, killed after {after:.3f} s", (*arguments, out, *many, *size), DONE, scene,
+        (out,), plugins=True,
         surroundings=Surroundings(killed_after=after),
     )  # fmt: skip
 
@@ -170,7 +181,8 @@ def _killed(random: Random) -> Case:
 def _default_names(random: Random) -> Case:
     """Without --out the name comes from the layout's, and what is there may be in the way."""
     command = random.choice(
-        (("layout", "draw"), ("depth", "generate", "--model", "fake-depth"), ("render", "--depth", "depth.png",
+        (("layout", "draw"), ("depth", "generate", "--model", "fake-depth"), ("render", "--depth",
+        "depth.png",
          "--renderer", "fake"))
     )  # fmt: skip
     name = random.choice(ODD_NAMES)[:200]
@@ -193,7 +205,8 @@ def _default_names(random: Random) -> Case:
     outputs = (f"{name}-layout.png", f"{name}-depth.png", "runs", "nowhere")
     arguments = (*command, "--", f"{name}.json")
     return Case(
-        f"{command[0]} of {shown!r}, {way}", arguments, DONE_OR_REFUSED, prepare, outputs, plugins=True
+        f"{command[0]} of {shown!r}, {way}", arguments, DONE_OR_REFUSED, prepare, outputs,
+        plugins=True
     )  # fmt: skip
 
 
@@ -216,7 +229,8 @@ def _onto_itself(random: Random) -> Case:
 
 
 RECIPES: tuple[Callable[[Random], Case], ...] = (
-    _taken, _taken, _names, _names, _no_rights, _full_disk, _together, _together_by_default, _killed, _killed,
+    _taken, _taken, _names, _names, _no_rights, _full_disk, _together, _together_by_default,
+    _killed, _killed,
     _default_names, _onto_itself,
 )  # fmt: skip
 FAMILY = Family("filesystems", RECIPES, share=10, in_tests=36)

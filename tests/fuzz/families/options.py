@@ -15,40 +15,52 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from cases import ANY, DONE_OR_REFUSED, REFUSED, REFUSED_OR_FAILED, Case, Family
 from pydantic import ValidationError
 
-from cases import ANY, DONE_OR_REFUSED, REFUSED, REFUSED_OR_FAILED, Case, Family
 from families.materials import depth_png, scene
 from threedis_core.plugin.interfaces import BackendOptions
 from threedis_core.plugin.registrations import Preset, Registration
 from threedis_core.plugin.registry import load_plugins
 
 COMMON: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 1.5, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", " ", "nope",
-    "a/b", "a/b/c", "../..", "/", "/etc/passwd", "/dev/zero", "scene.json", "depth.png", "site", "~nosuchuser/x",
-    "a" * 5000, "\x1b[31mred", "a\nb", "ü/画", "http://localhost/x", "a//b", "-x/y", "a/..", [], [1], ["a"], {},
-    {"a": 1}, [[[]]], "null", "auto", "1", "None", "fifo", "loop", "empty.safetensors", "rubbish.safetensors",
+    None, True, False, 0, -1, 1, 1.5, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "",
+    " ", "nope",
+    "a/b", "a/b/c", "../..", "/", "/etc/passwd", "/dev/zero", "scene.json", "depth.png", "site",
+    "~nosuchuser/x",
+    "a" * 5000,
+    "\x1b[31mred", "a\nb", "ü/画", "http://localhost/x", "a//b", "-x/y", "a/..", [], [1], ["a"], {},
+    {"a": 1}, [[[]]], "null", "auto", "1", "None", "fifo", "loop", "empty.safetensors",
+    "rubbish.safetensors",
     "rubbish.ckpt", "folder",
 )  # fmt: skip
 BY_NAME: dict[str, tuple[Any, ...]] = {
     "device": (
-        "cuda:99", "cuda", "cuda:0", "cuda:-1", "mps", "xpu", "meta", "CPU", "cpu:1", "cpu:0", "gpu", "tpu",
+        "cuda:99", "cuda", "cuda:0", "cuda:-1", "mps", "xpu", "meta", "CPU", "cpu:1", "cpu:0",
+        "gpu", "tpu",
         "cuda:" + "9" * 400, "cuda:٣", "cuda:1\n", "xla",
     ),
     "dtype": ("float64", "fp16", "half", "int8", "bfloat16", "float16", "torch.float16", "float8"),
-    "model": ("nope", "nope/nope", "site", "empty", "weights.safetensors", "x.ckpt", "site/", "C:\\x", "a b/c"),
+    "model": ("nope", "nope/nope", "site", "empty", "weights.safetensors", "x.ckpt", "site/",
+    "C:\\x", "a b/c"),
     "loras": (
-        ["nope"], [{"path": "nope"}], [{"path": "depth.png"}], [{"path": "rubbish.safetensors"}], [{"path": ""}],
-        [{"path": "folder", "file": "../x.safetensors"}], [{"path": "a/b", "weight": "x"}], [{"weight": 1}],
-        [{"path": "a/b", "file": "/etc/passwd"}], [{"path": "rubbish.ckpt"}], [{"path": "folder"}] * 200,
+        ["nope"], [{"path": "nope"}], [{"path": "depth.png"}], [{"path": "rubbish.safetensors"}],
+        [{"path": ""}],
+        [{"path": "folder", "file": "../x.safetensors"}], [{"path": "a/b", "weight": "x"}],
+        [{"weight": 1}],
+        [{"path": "a/b", "file": "/etc/passwd"}], [{"path": "rubbish.ckpt"}],
+        [{"path": "folder"}] * 200,
     ),
     "scheduler": (
-        "nope", "DDIMScheduler", "ddim", "SchedulerMixin", "__init__", "os.system", "StableDiffusionPipeline",
-        "AutoencoderKL", "FlowMatchEulerDiscreteScheduler", "KarrasVeScheduler", "VQDiffusionScheduler",
+        "nope", "DDIMScheduler", "ddim", "SchedulerMixin", "__init__", "os.system",
+        "StableDiffusionPipeline",
+        "AutoencoderKL", "FlowMatchEulerDiscreteScheduler", "KarrasVeScheduler",
+        "VQDiffusionScheduler",
         "logging", "utils", "DDPMWuerstchenScheduler", "LCMScheduler",
     ),
     "attention_backend": (
-        "flash", "flash_hub", "sage", "xformers", "cudnn", "efficient", "math", "flex", "_native_math", "NATIVE",
+        "flash", "flash_hub", "sage", "xformers", "cudnn", "efficient", "math", "flex",
+        "_native_math", "NATIVE",
     ),
     "offload": ("model", "sequential", "group", "disk", "cpu"),
     "quantization": (
@@ -146,7 +158,7 @@ def _case(backend: Backend, given: Mapping[str, Any], action: str) -> Case:
     codes = _codes(backend, given)
     return Case(
         f"{action} {backend.name} {shown}", arguments, codes, _files, ("run",),
-        plugins=True, loads_models=True, chatty=action == "doctor",
+        plugins=True, loads_models=True, limit_s=60, chatty=action == "doctor",
     )  # fmt: skip
 
 
@@ -193,7 +205,9 @@ def _wrong_for_pocket(random: Random) -> Case:
 
 def _unknown(random: Random) -> Case:
     backend = random.choice(backends())
-    name = random.choice(("nope", "Model", "", "\x1b[31m", "a" * 9000, "model_config", "__class__", "画"))
+    name = random.choice(
+        ("nope", "Model", "", "\x1b[31m", "a" * 9000, "model_config", "__class__", "画")
+    )
     return _case(backend, {name: random.choice(COMMON)}, "run")
 
 

@@ -8,17 +8,25 @@ from pathlib import Path
 from random import Random
 
 from cases import ANY, DONE, FAILED, REFUSED_OR_FAILED, Case, Family
+
 from families.materials import install, scene
 
 RAISES = (
-    "raise ValueError('no')", "raise SystemExit", "raise SystemExit(0)", "raise SystemExit('a text')",
-    "raise BaseException('base')", "raise GeneratorExit", "raise MemoryError", "raise RecursionError('deep')",
-    "raise OSError(28, 'No space left on device')", "raise ImportError('no such library')", "raise Silent",
-    "raise ValueError('two\\nlines')", "raise ValueError('\\x1b[31mred\\x1b[0m')", "raise ValueError('a' * 100_000)",
+    "raise ValueError('no')", "raise SystemExit", "raise SystemExit(0)",
+    "raise SystemExit('a text')",
+    "raise BaseException('base')", "raise GeneratorExit", "raise MemoryError",
+    "raise RecursionError('deep')",
+    "raise OSError(28, 'No space left on device')", "raise ImportError('no such library')",
+    "raise Silent",
+    "raise ValueError('two\\nlines')",
+    "raise ValueError('\\x1b[31mred\\x1b[0m')", "raise ValueError('a' * 100_000)",
     "raise ValueError('\\udcff')", "raise KeyError", "raise StopIteration", "raise NoText", "1 / 0",
-    "import no_such_module_at_all", "assert False", "raise UnicodeDecodeError('utf-8', b'x', 0, 1, 'y')",
-    "raise Exception(ValueError('inner'))", "raise ExceptionGroup('several', [ValueError('a'), KeyError('b')])",
-    "(lambda f: f(f))(lambda f: f(f))", "raise Quiet", "raise NotImplementedError", "raise TimeoutError",
+    "import no_such_module_at_all", "assert False",
+    "raise UnicodeDecodeError('utf-8', b'x', 0, 1, 'y')",
+    "raise Exception(ValueError('inner'))",
+    "raise ExceptionGroup('several', [ValueError('a'), KeyError('b')])",
+    "(lambda f: f(f))(lambda f: f(f))", "raise Quiet", "raise NotImplementedError",
+    "raise TimeoutError",
 )  # fmt: skip
 COMMON = """
 import sys, os, warnings
@@ -35,18 +43,24 @@ class NoText(Exception):
         raise RuntimeError("no text")
 """
 NAMES = (
-    "", " ", "A", "a b", "a.b", "a/b", "../x", "a@b", "-x", "a" * 65, "\\x1b[31m", "a\\n", "ü", "__init__", "fake",
+    "", " ", "A", "a b", "a.b", "a/b", "../x", "a@b", "-x", "a" * 65,
+    "\\x1b[31m", "a\\n", "ü", "__init__", "fake",
     "sd15", "boxes", "pocket-sd15", "con", "1", "a\\x00",
 )  # fmt: skip
 ODD_VALUES = (
-    "None", "5", "True", "b'fake'", "['a']", "{}", "object()", "1.5", "lambda: 0", "type", "'\\x1b[31m'", "'a' * 99_999",
+    "None", "5", "True", "b'fake'", "['a']", "{}", "object()", "1.5", "lambda: 0", "type",
+    "'\\x1b[31m'", "'a' * 99_999",
     "'\\udcff'", "float('nan')", "Silent", "''",
 )  # fmt: skip
 TARGETS = (
-    "'nope'", "'nope:'", "':Nope'", "'nope.nope:Nope'", "'os:system'", "'os:nope'", "'sys:exit'", "'a b:c'", "None",
-    "5", "'threedis_core.testing.fakes:FakeDepthModel'", "'threedis_core.plugin.interfaces:RenderBackend'",
-    "'threedis_core.testing.fakes:nope'", "'\\x1b[31m:x'", "'.relative:X'", "'odd_plugin:odd_plugin'", "'antigravity:X'",
-    "'__main__:X'", "'threedis_core.testing.fakes:FakeRenderer.render'", "'this:s'", "['a:b']", "'odd_plugin:Bad'",
+    "'nope'", "'nope:'", "':Nope'", "'nope.nope:Nope'", "'os:system'", "'os:nope'", "'sys:exit'",
+    "'a b:c'", "None",
+    "5", "'threedis_core.testing.fakes:FakeDepthModel'",
+    "'threedis_core.plugin.interfaces:RenderBackend'",
+    "'threedis_core.testing.fakes:nope'",
+    "'\\x1b[31m:x'", "'.relative:X'", "'odd_plugin:odd_plugin'", "'antigravity:X'",
+    "'__main__:X'", "'threedis_core.testing.fakes:FakeRenderer.render'", "'this:s'", "['a:b']",
+    "'odd_plugin:Bad'",
 )  # fmt: skip
 KINDS = {
     "renderers": "FakeRenderer",
@@ -65,7 +79,17 @@ def _command(random: Random) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
         (("layout", "check", "--json", "scene.json"), (), True),
         (("--version",), (), False),
         (
-            ("render", "scene.json", "--depth", "depth.png", "--renderer", "fake", "--out", "run", "--json"),
+            (
+                "render",
+                "scene.json",
+                "--depth",
+                "depth.png",
+                "--renderer",
+                "fake",
+                "--out",
+                "run",
+                "--json",
+            ),
             ("run",),
             True,
         ),
@@ -73,7 +97,9 @@ def _command(random: Random) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     return random.choice(commands)
 
 
-def _beside(random: Random, name: str, install_odd: Callable[[Path], None], chatty: bool = False) -> Case:
+def _beside(
+    random: Random, name: str, install_odd: Callable[[Path], None], chatty: bool = False
+) -> Case:
     """The odd plugin stands beside good ones, which must work."""
     arguments, outputs, is_json = _command(random)
 
@@ -91,7 +117,9 @@ def _source_case(random: Random, name: str, source: str, chatty: bool = False) -
 
 
 def _raises_at_import(random: Random) -> Case:
-    raises = random.choice((*RAISES, "def broken(:", "\x00", "import odd_plugin_too", "from . import x"))
+    raises = random.choice(
+        (*RAISES, "def broken(:", "\x00", "import odd_plugin_too", "from . import x")
+    )
     return _source_case(random, f"at import: {raises!r}", raises)
 
 
@@ -109,10 +137,13 @@ def threedis_register_{hook}(register):
 def _commands_hook(random: Random) -> Case:
     body = random.choice(
         (
-            *RAISES, "app.command('render')(lambda: None)", "app.add_typer(5, name='x')", "app.command('odd')(5)",
+            *RAISES, "app.command('render')(lambda: None)", "app.add_typer(5, name='x')",
+            "app.command('odd')(5)",
             "bench.command('')(lambda: None)", "app.command('plugins')(lambda: print('mine'))",
-            "app.command('\\x1b[31m')(lambda: None)", "app.registered_commands.clear()", "app.callback()(lambda: None)",
-            "app.command('odd')(lambda x: None)", "app.command('odd', help='\\x1b[31m')(lambda: None)",
+            "app.command('\\x1b[31m')(lambda: None)", "app.registered_commands.clear()",
+            "app.callback()(lambda: None)",
+            "app.command('odd')(lambda x: None)",
+            "app.command('odd', help='\\x1b[31m')(lambda: None)",
         )
     )  # fmt: skip
     source = f"""
@@ -140,14 +171,18 @@ def _registers_nonsense(random: Random) -> Case:
         summary = random.choice((*ODD_VALUES, *(f"'{name}'" for name in NAMES)))
     elif way == 4:
         call = random.choice(
-            ("register()", "register({name})", "register({name}, {target}, {summary}, 5)", "register(x=1)",
-             "[register('n%d' % n, {target}) for n in range(3000)]", "register.args[0]", "globals()['kept'] = register",
+            ("register()", "register({name})", "register({name}, {target}, {summary}, 5)",
+            "register(x=1)",
+             "[register('n%d' % n, {target}) for n in range(3000)]", "register.args[0]",
+             "globals()['kept'] = register",
              "return 5", "yield", "register({name}, {target}); register({name}, {target})",
              "register({name}, {target}); raise ValueError('half done')")
         )  # fmt: skip
     else:
         kind = "presets"
-        options = random.choice((*ODD_VALUES, "{'tint': 5}", "{5: 5}", "{'tint': object()}", "dict.fromkeys('ab')"))
+        options = random.choice(
+            (*ODD_VALUES, "{'tint': 5}", "{5: 5}", "{'tint': object()}", "dict.fromkeys('ab')")
+        )
         backend = random.choice(("'fake'", "'nope'", "'odd-one'", "'pale'", *ODD_VALUES))
         call = f"register('odd-one', {backend}, {options}, 'A summary')"
     line = call.format(name=name, target=target, summary=summary) if way != 5 else call
@@ -163,10 +198,11 @@ def threedis_register_{kind}(register):
 def _odd_hooks(random: Random) -> Case:
     sources = (
         "", "odd = 5", "@hookimpl\ndef threedis_register_nonsense(register):\n    pass",
-        "@hookimpl\ndef threedis_register_renderers(other):\n    pass", "@hookimpl\ndef threedis_register_renderers():\n    pass",
+        "@hookimpl\ndef threedis_register_renderers(other):\n    pass",
+        "@hookimpl\ndef threedis_register_renderers():\n    pass",
         "@hookimpl(wrapper=True)\ndef threedis_register_renderers(register):\n    yield",
         "@hookimpl(hookwrapper=True)\ndef threedis_register_renderers(register):\n    return 5",
-        "@hookimpl(tryfirst=True, trylast=True)\ndef threedis_register_renderers(register):\n    pass",
+        "@hookimpl(tryfirst=1, trylast=1)\ndef threedis_register_renderers(register):\n    pass",
         "@hookimpl\nasync def threedis_register_renderers(register):\n    pass",
         "@hookimpl\nclass threedis_register_renderers:\n    pass",
         "@hookimpl(specname='nope')\ndef f(register):\n    pass", "hookimpl(5)",
@@ -175,7 +211,8 @@ def _odd_hooks(random: Random) -> Case:
         "def __dir__():\n    return [5]", "threedis_register_renderers = hookimpl",
         "import os\nos.chdir('/')", "import os\nos.environ.clear()",
         "import locale\nlocale.setlocale(locale.LC_ALL, 'C')",
-        "import signal\nsignal.alarm(0)", "import atexit\natexit.register(lambda: 1)", "import warnings\nwarnings.warn('odd')",
+        "import signal\nsignal.alarm(0)", "import atexit\natexit.register(lambda: 1)",
+        "import warnings\nwarnings.warn('odd')",
         "import logging\nlogging.basicConfig(level=0)\nlogging.error('odd')",
     )  # fmt: skip
     source = random.choice(sources)
@@ -188,7 +225,8 @@ def _odd_hooks(random: Random) -> Case:
 
 def _prints(random: Random) -> Case:
     prints = random.choice(
-        ("print('noise')", "print('noise', file=sys.stderr)", "sys.stdout.write('{')", "warnings.warn('noise')", "print('noise', flush=True)")
+        ("print('noise')", "print('noise', file=sys.stderr)", "sys.stdout.write('{')",
+        "warnings.warn('noise')", "print('noise', flush=True)")
     )  # fmt: skip
     where = random.choice(("import", "hook"))
     source = prints if where == "import" else f"""
@@ -220,10 +258,12 @@ def _broken_metadata(random: Random) -> Case:
         "an attribute": (good.encode(), b"[threedis]\nodd = odd_plugin:nope.nope\n"),
         "ESC in the point": (good.encode(), b"[threedis]\n\x1b[31modd = odd_plugin\n"),
         "ESC in the module": (good.encode(), b"[threedis]\nodd = \x1b[31modd\n"),
-        "the core's name": (good.replace("odd", "threedis").encode(), b"[threedis]\ncore = odd_plugin\n"),
+        "the core's name": (good.replace("odd", "threedis").encode(),
+        b"[threedis]\ncore = odd_plugin\n"),
         "twice": (good.encode(), b"[threedis]\nodd = odd_plugin\nodd = odd_plugin\n"),
         "under two names": (good.encode(), b"[threedis]\nodd = odd_plugin\nodd2 = odd_plugin\n"),
-        "a thousand": (good.encode(), b"[threedis]\n" + b"".join(b"o%d = no%d\n" % (n, n) for n in range(1000))),
+        "a thousand": (good.encode(), b"[threedis]\n" + b"".join(b"o%d = no%d\n" % (n,
+        n) for n in range(1000))),
         "extras": (good.encode(), b"[threedis]\nodd = odd_plugin [extra]\n"),
         "UTF-16": (good.encode("utf-16"), points.encode("utf-16")),
         "other groups": (good.encode(), b"[console_scripts]\nodd\n[threedis]\nodd = odd_plugin\n"),
@@ -236,7 +276,7 @@ def _broken_metadata(random: Random) -> Case:
     def install_odd(site: Path) -> None:
         info = site / "odd-1.0.dist-info"
         info.mkdir()
-        (site / "odd_plugin.py").write_text(COMMON + "@hookimpl\ndef threedis_register_renderers(register):\n    pass\n")
+        (site / "odd_plugin.py").write_text(COMMON + HOOK)
         if metadata is not None:
             (info / "METADATA").write_bytes(metadata)
         if entry_points is not None:
@@ -275,28 +315,41 @@ def _odd_folders(random: Random) -> Case:
 
 
 RETURNS = (
-    "None", "[]", "results + results", "results[:-1]", "5", "(r for r in results)", "tuple(results)", "[None]", "[5]",
-    "{0: results[0]}", "'results'", "[Image.new('RGB', (64, 64))]", "[RenderResult(None)]", "[RenderResult(5)]",
+    "None", "[]", "results + results", "results[:-1]", "5", "(r for r in results)",
+    "tuple(results)", "[None]", "[5]",
+    "{0: results[0]}", "'results'", "[Image.new('RGB', (64, 64))]", "[RenderResult(None)]",
+    "[RenderResult(5)]",
     "[RenderResult(Image.new('RGB', (8, 8)))]", "[RenderResult(Image.new('RGB', (0, 0)))]",
     "[RenderResult(Image.new('L', (64, 64)))]", "[RenderResult(Image.new('RGBA', (64, 64)))]",
     "[RenderResult(Image.new('F', (64, 64)))]", "[RenderResult(Image.new('CMYK', (64, 64)))]",
     "[RenderResult(np.zeros((64, 64, 3), np.uint8))]", "[RenderResult(results[0].image, None)]",
     "[RenderResult(results[0].image, 5)]", "[RenderResult(results[0].image, {'a': object()})]",
-    "[RenderResult(results[0].image, {5: 5})]", "[RenderResult(results[0].image, {'a': float('nan')})]",
-    "[RenderResult(results[0].image, {'a': float('inf')})]", "[RenderResult(results[0].image, {'a': np.float32(1)})]",
-    "[RenderResult(results[0].image, {'a': b'x'})]", "[RenderResult(results[0].image, {'a': '\\udcff'})]",
-    "[RenderResult(results[0].image, {'a': '\\x1b[31m'})]", "[RenderResult(results[0].image, {'a': {1, 2}})]",
-    "[RenderResult(results[0].image, {'a': 'x' * 3_000_000})]", "[RenderResult(results[0].image, cycle())]",
+    "[RenderResult(results[0].image, {5: 5})]",
+    "[RenderResult(results[0].image, {'a': float('nan')})]",
+    "[RenderResult(results[0].image, {'a': float('inf')})]",
+    "[RenderResult(results[0].image, {'a': np.float32(1)})]",
+    "[RenderResult(results[0].image, {'a': b'x'})]",
+    "[RenderResult(results[0].image, {'a': '\\udcff'})]",
+    "[RenderResult(results[0].image, {'a': '\\x1b[31m'})]",
+    "[RenderResult(results[0].image, {'a': {1, 2}})]",
+    "[RenderResult(results[0].image, {'a': 'x' * 3_000_000})]",
+    "[RenderResult(results[0].image, cycle())]",
     "[RenderResult(results[0].image, {(1, 2): 3})]", "[RenderResult(results[0].image, {}, None)]",
     "[RenderResult(results[0].image, {}, 5)]", "[RenderResult(results[0].image, {}, 'a text')]",
-    "[RenderResult(results[0].image, {}, ('\\x1b[31mred',))]", "[RenderResult(results[0].image, {}, ('two\\nlines',))]",
+    "[RenderResult(results[0].image, {}, ('\\x1b[31mred',))]",
+    "[RenderResult(results[0].image, {}, ('two\\nlines',))]",
     "[RenderResult(results[0].image, {}, (5,))]", "[RenderResult(results[0].image, {}, (None,))]",
-    "[RenderResult(results[0].image, {}, ('\\udcff',))]", "[RenderResult(results[0].image, {}, ({},))]",
+    "[RenderResult(results[0].image, {}, ('\\udcff',))]",
+    "[RenderResult(results[0].image, {}, ({},))]",
     "[RenderResult(results[0].image, {}, ['a'] * 1000)]", "(print('noise'), results)[1]", "results",
-    "(sys.stdout.write('noise'), results)[1]", "(os.write(1, b'noise'), results)[1]", "(os.chdir('/'), results)[1]",
-    "(progress('x', -1, 0), results)[1]", "(progress('\\x1b[31m', 5, 1), results)[1]", "(progress(5, None, 'a'), results)[1]",
-    "(warnings.warn('noise'), results)[1]", "(logging.error('noise'), results)[1]", "(os.mkdir('run'), results)[1]",
-    "(setattr(requests[0].layout, 'prompt', 'x'), results)[1]", "(requests[0].depth.values.fill(0), results)[1]",
+    "(sys.stdout.write('noise'), results)[1]", "(os.write(1, b'noise'), results)[1]",
+    "(os.chdir('/'), results)[1]",
+    "(progress('x', -1, 0), results)[1]",
+    "(progress('\\x1b[31m', 5, 1), results)[1]", "(progress(5, None, 'a'), results)[1]",
+    "(warnings.warn('noise'), results)[1]", "(logging.error('noise'), results)[1]",
+    "(os.mkdir('run'), results)[1]",
+    "(setattr(requests[0].layout, 'prompt', 'x'), results)[1]",
+    "(requests[0].depth.values.fill(0), results)[1]",
     "(requests[0].regions.masks.fill(0), results)[1]", "[RenderResult(Broken())]",
     "(os.makedirs('run', exist_ok=True), open('run/mine', 'w').close(), results)[2]",
 )  # fmt: skip
@@ -332,7 +385,9 @@ def threedis_register_renderers(register):
 RENDER = ("render", "scene.json", "--depth", "depth.png", "--out", "run")
 
 
-def _renderer_case(random: Random, name: str, body: str, extra: str, codes: frozenset[int] = ANY) -> Case:
+def _renderer_case(
+    random: Random, name: str, body: str, extra: str, codes: frozenset[int] = ANY
+) -> Case:
     source = RENDERER.replace("BODY", body).replace("EXTRA", extra)
     is_json = random.random() < 0.4
     first = ("--renderer", "fake") if random.random() < 0.3 else ()
@@ -366,24 +421,39 @@ def _failing_renderer(random: Random) -> Case:
         "inspect": "    def inspect(self):\n        ",
     }
     codes = ANY if where in ("close", "inspect", "check") else REFUSED_OR_FAILED
-    return _renderer_case(random, f"{where}: {raises!r}", "return results", bodies[where] + raises, codes)
+    return _renderer_case(
+        random, f"{where}: {raises!r}", "return results", bodies[where] + raises, codes
+    )
 
 
 def _odd_classes(random: Random) -> Case:
     extras = (
-        "    Options = None", "    Options = dict", "    Options = 5", "    del render", "    render = None", "    close = 5",
-        "    capabilities = None", "    capabilities = 5", "    capabilities = Capabilities(size_multiple=0)",
-        "    capabilities = Capabilities(size_multiple=-8)", "    capabilities = Capabilities(size_multiple=8.5)",
-        "    capabilities = Capabilities(default_size=(0, 0))", "    capabilities = Capabilities(default_size=5)",
-        "    capabilities = Capabilities(default_size=(10**9, 10**9))", "    capabilities = Capabilities(max_instances=-1)",
-        "    capabilities = Capabilities(default_size=('a', 'b'))", "    capabilities = Capabilities(max_instances='x')",
-        "    capabilities = Capabilities(default_size=(float('nan'), 1))", "    capabilities = Capabilities(controls=None)",
-        "    capabilities = Capabilities(size_multiple=10**30)", "    check = None", "    check = 5", "    inspect = 5",
-        "    def check(self):\n        return 5", "    def close(self, more):\n        pass", "    def render(self):\n        pass",
-        "    async def render(self, requests, progress):\n        return []", "    def __bool__(self):\n        raise ValueError",
-        "    def __getattribute__(self, name):\n        raise ValueError(name)", "    def __new__(cls, *a):\n        return None",
-        "    def __new__(cls, *a):\n        return 5", "    def __del__(self):\n        raise ValueError('late')",
-        "    def __eq__(self, other):\n        raise ValueError", "    __slots__ = 5", "    def render(self, requests, progress):\n        yield 5",
+        "    Options = None", "    Options = dict", "    Options = 5", "    del render",
+        "    render = None", "    close = 5",
+        "    capabilities = None", "    capabilities = 5",
+        "    capabilities = Capabilities(size_multiple=0)",
+        "    capabilities = Capabilities(size_multiple=-8)",
+        "    capabilities = Capabilities(size_multiple=8.5)",
+        "    capabilities = Capabilities(default_size=(0, 0))",
+        "    capabilities = Capabilities(default_size=5)",
+        "    capabilities = Capabilities(default_size=(10**9, 10**9))",
+        "    capabilities = Capabilities(max_instances=-1)",
+        "    capabilities = Capabilities(default_size=('a', 'b'))",
+        "    capabilities = Capabilities(max_instances='x')",
+        "    capabilities = Capabilities(default_size=(float('nan'), 1))",
+        "    capabilities = Capabilities(controls=None)",
+        "    capabilities = Capabilities(size_multiple=10**30)", "    check = None",
+        "    check = 5", "    inspect = 5",
+        "    def check(self):\n        return 5", "    def close(self, more):\n        pass",
+        "    def render(self):\n        pass",
+        "    async def render(self, requests, progress):\n        return []",
+        "    def __bool__(self):\n        raise ValueError",
+        "    def __getattribute__(self, name):\n        raise ValueError(name)",
+        "    def __new__(cls, *a):\n        return None",
+        "    def __new__(cls, *a):\n        return 5",
+        "    def __del__(self):\n        raise ValueError('late')",
+        "    def __eq__(self, other):\n        raise ValueError", "    __slots__ = 5",
+        "    def render(self, requests, progress):\n        yield 5",
     )  # fmt: skip
     extra = random.choice(extras)
     case = _renderer_case(random, f"a class with {extra.strip()!r}", "return results", extra)
@@ -416,7 +486,7 @@ class OddEstimator(DepthEstimator):
     Options = BackendOptions
 
     def estimate(self, pictures, progress=silent):
-        maps = [DepthMap(np.linspace(0, 1, p.width * p.height, dtype=np.float32).reshape(p.height, p.width)) for p in pictures]
+        maps = [DepthMap(np.ones((one.height, one.width), np.float32) / 2) for one in pictures]
         DEPTH
 
 @hookimpl
@@ -433,15 +503,22 @@ def threedis_register_depth_estimators(register):
 """
 )
 MAPS = (
-    "None", "[]", "maps * 2", "5", "maps", "tuple(maps)", "(m for m in maps)", "[None]", "[5]", "[maps[0].values]", "'a'",
-    "[np.zeros((64, 64))]", "[DepthMap(np.ones((4, 4), np.float32))]", "[DepthMap(np.full((64, 64), np.nan, np.float32))]",
-    "[DepthMap(np.ones((64, 64)) * 5)]", "[DepthMap(np.ones((64, 64, 3), np.float32))]", "[DepthMap(None)]",
-    "(print('noise'), maps)[1]", "{0: maps[0]}", "[maps[0], None]", "(os.write(1, b'noise'), maps)[1]",
+    "None", "[]", "maps * 2", "5", "maps", "tuple(maps)", "(m for m in maps)", "[None]", "[5]",
+    "[maps[0].values]", "'a'",
+    "[np.zeros((64, 64))]", "[DepthMap(np.ones((4, 4), np.float32))]",
+    "[DepthMap(np.full((64, 64), np.nan, np.float32))]",
+    "[DepthMap(np.ones((64, 64)) * 5)]", "[DepthMap(np.ones((64, 64, 3), np.float32))]",
+    "[DepthMap(None)]",
+    "(print('noise'), maps)[1]", "{0: maps[0]}", "[maps[0], None]",
+    "(os.write(1, b'noise'), maps)[1]",
 )  # fmt: skip
 REGIONS = (
-    "None", "5", "[]", "Regions.from_layout(layout, 8, 8)", "Regions(None)", "np.zeros((2, 8, 8), bool)", "'aa'", "[1, 2]",
-    "Regions(np.zeros((2, 8, 8), bool))", "Regions(np.zeros((3, 8, 8), bool))", "Regions(np.zeros((2, 0, 0), bool))",
-    "Regions(np.full((2, 8, 8), np.nan))", "print('noise')", "depth", "layout", "layout.instances", "(1, 2)", "{0: 1, 1: 2}",
+    "None", "5", "[]", "Regions.from_layout(layout, 8, 8)", "Regions(None)",
+    "np.zeros((2, 8, 8), bool)", "'aa'", "[1, 2]",
+    "Regions(np.zeros((2, 8, 8), bool))", "Regions(np.zeros((3, 8, 8), bool))",
+    "Regions(np.zeros((2, 0, 0), bool))",
+    "Regions(np.full((2, 8, 8), np.nan))", "print('noise')", "depth", "layout",
+    "layout.instances", "(1, 2)", "{0: 1, 1: 2}",
 )  # fmt: skip
 
 
@@ -453,9 +530,11 @@ def _odd_models(random: Random) -> Case:
     source = MODEL.replace("REFINE", body if way == "refine" else "pass")
     source = source.replace("DEPTH", body if way != "refine" else "return maps")
     commands = {
-        "depth": (("render", "scene.json", "--renderer", "fake", "--out", "run", "--depth-model", "odd-depth")),
+        "depth": (("render", "scene.json", "--renderer", "fake", "--out", "run", "--depth-model",
+        "odd-depth")),
         "generate": ("depth", "generate", "scene.json", "--model", "odd-depth", "--out", "run.png"),
-        "estimate": ("depth", "estimate", "depth.png", "--model", "odd-estimator", "--out", "run.png"),
+        "estimate": ("depth", "estimate", "depth.png", "--model", "odd-estimator", "--out",
+        "run.png"),
         "refine": (*RENDER, "--renderer", "fake", "--region-refiner", "odd-refiner"),
     }  # fmt: skip
     codes = FAILED if fails else ANY
@@ -465,7 +544,8 @@ def _odd_models(random: Random) -> Case:
         install(work / "site", "odd-plugin", source)
 
     return Case(
-        f"{way}: {body}", commands[way], codes, prepare, ("run",), plugins=True, chatty="noise" in body,
+        f"{way}: {body}", commands[way], codes, prepare, ("run",), plugins=True,
+        chatty="noise" in body,
     )  # fmt: skip
 
 
@@ -490,7 +570,9 @@ def threedis_register_renderers(register):
 
 
 RECIPES = (
-    _raises_at_import, _raises_in_hook, _commands_hook, _registers_nonsense, _odd_hooks, _prints, _broken_metadata,
-    _odd_folders, _odd_results, _odd_results, _failing_renderer, _odd_classes, _odd_models, _bad_name_used,
+    _raises_at_import, _raises_in_hook, _commands_hook, _registers_nonsense, _odd_hooks, _prints,
+    _broken_metadata,
+    _odd_folders, _odd_results, _odd_results, _failing_renderer, _odd_classes, _odd_models,
+    _bad_name_used,
 )  # fmt: skip
 FAMILY = Family("plugins", RECIPES, share=16, in_tests=56)
