@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def require_peft(loras: Sequence[LoRA]) -> None:
 
 
 def _find(lora: LoRA) -> LoRAFile:
-    path = Path(lora.path).expanduser()
+    path = Path(expanduser(lora.path))
     if path.is_file():
         return _safetensors(str(path.parent), path.name)
     is_hub_id = HUB_ID.fullmatch(lora.path) and path.suffix != ".safetensors"

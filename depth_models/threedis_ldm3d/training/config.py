@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -232,6 +233,6 @@ def _beside(name: str | None, folder: Path) -> str | None:
     """A path relative to ``folder``; what is neither there nor the name of a file is a hub id."""
     if name is None:
         return None
-    local = folder / Path(name).expanduser()
+    local = folder / Path(expanduser(name))
     is_file = local.suffix in (SAFETENSORS, *PICKLES)
     return str(local) if is_file or local.exists() else name

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class ModelSource:
     @property
     def path(self) -> Path:
         """The local folder, there or not, without the subfolder."""
-        return Path(self.name).expanduser()
+        return Path(expanduser(self.name))
 
     def has(self, file: str) -> bool:
         """True if ``file`` is there: in the folder, in the hub's cache, or on the hub.
@@ -159,7 +160,7 @@ class ModelSource:
 
 def is_single_file(model: str) -> bool:
     """True if ``model`` names a file, there or not, instead of a folder or a hub id."""
-    path = Path(model).expanduser()
+    path = Path(expanduser(model))
     return path.suffix in ONE_FILE and not path.is_dir()
 
 
