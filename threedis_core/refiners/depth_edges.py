@@ -7,24 +7,25 @@ than what is behind the instances there.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from threedis_core.errors import LayoutError
+from threedis_core.files.limits import MAX_REGION_NUMBERS
 from threedis_core.plugin.interfaces import BackendOptions, RegionRefiner
 from threedis_core.refiners.boxes import given_regions
+from threedis_core.refiners.crowd import Crowd
 from threedis_core.refiners.depth_behind import Depth, depth_behind, greatest_nearby
 from threedis_core.refiners.ownership import (
     LEAST_SHARE,
     LEAST_SPREAD,
     Candidate,
-    contains,
     fill_in,
     owned_regions,
     owners,
 )
 from threedis_core.values.depth import DepthMap
-from threedis_core.values.layout import Layout
-from threedis_core.values.regions import PixelMask, Regions, nearest
+from threedis_core.values.layout import Instance, Layout
+from threedis_core.values.regions import Part, PixelMask, Regions, nearest
 
 FLATTEST = 0.005
 """Of the whole range of depth: what stands out by less is noise, or a step of an 8-bit picture."""
@@ -72,59 +73,88 @@ class DepthEdges(RegionRefiner):
     options: DepthEdgesOptions
 
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
-        """Regions of ``layout`` at the size of its masks, which have one, or the depth map's."""
+        """Regions of ``layout`` at the size of its masks, which have one, or the depth map's.
+
+        Raises:
+            LayoutError: More instances than can be looked at on a depth map or masks so large.
+        """
         given = given_regions(layout, depth)
-        inside = given.pixel_masks(depth.height, depth.width).astype(np.bool_)
-        crowd = inside.sum(axis=0, dtype=np.int32)
+        _check_work(len(given), max(depth.width * depth.height, given.width * given.height))
+        crowd = Crowd(given, depth.height, depth.width)
+        noise = FLATTEST * float(np.ptp(depth.values))
         candidates = [
-            self._candidate(layout, index, inside, crowd, depth.values)
-            for index in range(len(given))
+            self._candidate(instance, index, crowd, depth.values, noise)
+            for index, instance in enumerate(layout.instances)
         ]
         owner = nearest(owners(candidates, depth.values), given.height, given.width)
         return owned_regions(fill_in(owner, candidates, given), given)
 
     def _candidate(
-        self,
-        layout: Layout,
-        index: int,
-        inside: NDArray[np.bool_],
-        crowd: NDArray[np.int32],
-        depth: Depth,
+        self, instance: Instance, index: int, crowd: Crowd, depth: Depth, noise: float
     ) -> Candidate:
-        """What stands out of instance ``index``.
+        """What stands out of one instance.
 
         Args:
-            layout: The layout.
-            index: The instance's place in it.
-            inside: Every instance's box or mask, shape (N, H, W).
-            crowd: How many of them each pixel is in, shape (H, W).
+            instance: The instance.
+            index: Its place in the layout.
+            crowd: All of them.
             depth: Shape (H, W).
+            noise: What is nearer by less does not stand out.
         """
-        instance, pixels = layout.instances[index], inside[index]
-        behind = [i for i, it in enumerate(layout.instances) if contains(it.box, instance.box)]
-        contested = crowd - inside[behind].sum(axis=0) - pixels > 0
+        part, pixels = crowd.part(index), crowd.pixels(index)
+        contested = crowd.contested(index)
         if instance.mask is not None:
             found = seen = pixels
         else:
-            found = self._standing_out(depth, pixels, contested | pixels)
+            found = self._standing_out(depth, part, contested, noise)
             if found.sum() < LEAST_SHARE * pixels.sum():
                 found = np.zeros_like(found)
             seen = found if found.any() else pixels
-        own = depth[seen & ~contested]
-        levels = own if own.size else depth[seen]
+        # What it shares with others may be at their depth, not at its own.
+        own = depth[part][seen & ~contested[part]]
+        levels = own if own.size else depth[part][seen]
         level, spread = (float(levels.mean()), float(levels.std())) if levels.size else (0.0, 1.0)
         order = instance.depth_order
-        return Candidate(found, level, max(spread, LEAST_SPREAD), order, instance.box)
+        return Candidate(part, found, level, max(spread, LEAST_SPREAD), order, instance.box)
 
-    def _standing_out(self, depth: Depth, inside: PixelMask, covered: PixelMask) -> PixelMask:
-        """The pixels ``inside`` that are nearer than what is behind all that is ``covered``."""
-        if not inside.any():
-            return inside
+    def _standing_out(
+        self, depth: Depth, box: Part, contested: PixelMask, noise: float
+    ) -> PixelMask:
+        """The pixels of a box that are nearer than what is behind it and all that is contested."""
+        inside = depth[box]
+        if inside.size == 0:
+            return np.zeros(inside.shape, dtype=np.bool_)
+        covered = contested.copy()
+        covered[box] = True
         reach = max(1, max(depth.shape) // NEARBY)
         # A box is cut off to whole pixels, and blurred edges spill over its sides.
-        around = greatest_nearby(covered.astype(np.float32), reach) > 0
-        relief = depth - depth_behind(depth, around)
-        typical = float(np.quantile(relief[inside], TYPICAL))
-        least = max(self.options.least_relief * typical, FLATTEST * float(np.ptp(depth)))
-        nearby = greatest_nearby(relief, reach)
-        return inside & (relief > least) & (relief >= self.options.edge * nearby)
+        around = greatest_nearby(covered, reach)
+        wide, box_in_wide = _widened(box, reach, depth.shape)
+        relief = depth[wide] - depth_behind(depth, around, wide)
+        in_box = relief[box_in_wide]
+        typical = float(np.quantile(in_box, TYPICAL))
+        least = max(self.options.least_relief * typical, noise)
+        nearby = greatest_nearby(relief, reach)[box_in_wide]
+        return (in_box > least) & (in_box >= self.options.edge * nearby)
+
+
+def _check_work(count: int, pixels: int) -> None:
+    if count * pixels > MAX_REGION_NUMBERS:
+        raise LayoutError(
+            f"depth-edges: {count} instances on {pixels} pixels; expected at most "
+            f"{MAX_REGION_NUMBERS // max(pixels, 1)} on so large a depth map or mask, or at most "
+            f"{MAX_REGION_NUMBERS // count} pixels: make it smaller, or use --region-refiner boxes"
+        )
+
+
+def _widened(box: Part, reach: int, shape: tuple[int, ...]) -> tuple[Part, Part]:
+    """A box with what is around it, cut off at the picture's edges; and where it lies in that."""
+    wide = tuple(
+        slice(max(side.start - reach, 0), min(side.stop + reach, length))
+        for side, length in zip(box, shape, strict=True)
+    )
+    inner = tuple(
+        slice(side.start - outer.start, side.stop - outer.start)
+        for side, outer in zip(box, wide, strict=True)
+    )
+    return (wide[0], wide[1]), (inner[0], inner[1])

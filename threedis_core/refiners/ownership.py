@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from threedis_core.refiners.crowd import Corners, containing, corners_of
 from threedis_core.refiners.depth_behind import Depth
 from threedis_core.values.layout import Box
-from threedis_core.values.regions import PixelMask, Regions
+from threedis_core.values.regions import Part, PixelMask, Regions, box_pixels
 
 LEAST_SPREAD = 0.01
 """Of an instance's depth; instances whose depths differ by less are told apart by order alone."""
 LEAST_SHARE = 0.1
 """Of its box that an instance covers; what covers less is no more than a trace of it."""
-CONTAINED = 0.95
-"""A box with this share of its area in a larger one has that one's instance behind it."""
+NOBODY = -1
 
 Owner = NDArray[np.int32]
 """The instance that each pixel belongs to, -1 for none; shape (H, W)."""
@@ -31,31 +31,21 @@ class Candidate:
     """An instance, and the pixels that may be its own.
 
     Args:
-        pixels: Those of its box that stand out, or its mask; shape (H, W). None, if too little is
-            found of it.
+        part: The rectangle that all of them are in.
+        pixels: Those of its box that stand out, or its mask; shape of the part. None is set, if
+            too little is found of it.
         level: Their depth; its box's, if there are none.
         spread: The standard deviation of that.
         order: The layout's ``depth_order``.
         box: The layout's box.
     """
 
+    part: Part
     pixels: PixelMask
     level: float
     spread: float
     order: int | None
     box: Box
-
-    def unlikeness(self, depth: Depth) -> NDArray[np.float64]:
-        """How badly each of some depths fits the instance: a negative log-likelihood."""
-        return ((depth - self.level) / self.spread) ** 2 / 2 + np.log(self.spread)
-
-
-def contains(outer: Box, inner: Box) -> bool:
-    """True if ``inner`` lies in ``outer``: that one's instance is what is behind it."""
-    width = min(outer.x1, inner.x1) - max(outer.x0, inner.x0)
-    height = min(outer.y1, inner.y1) - max(outer.y0, inner.y0)
-    shared = max(width, 0.0) * max(height, 0.0)
-    return outer.area > inner.area and shared >= CONTAINED * inner.area
 
 
 def owners(candidates: Sequence[Candidate], depth: Depth) -> Owner:
@@ -63,17 +53,39 @@ def owners(candidates: Sequence[Candidate], depth: Depth) -> Owner:
 
     From far to near, each takes what nobody has and what it has a better claim on.
     """
-    owner = np.full(depth.shape, -1, dtype=np.int32)
+    owner = np.full(depth.shape, NOBODY, dtype=np.int32)
+    likeness = _Likeness(candidates)
     for index in reversed(_near_to_far(candidates)):
         mine = candidates[index]
-        holders: list[int] = np.unique(owner[mine.pixels]).tolist()
-        for holder in holders:
-            at = mine.pixels & (owner == holder)
-            other = mine if holder < 0 else candidates[holder]
-            if mine.level - other.level >= LEAST_SPREAD:
-                at[at] = mine.unlikeness(depth[at]) <= other.unlikeness(depth[at])
-            owner[at] = index
+        held = owner[mine.part][mine.pixels]
+        values = depth[mine.part][mine.pixels]
+        # Depth decides only against those that are clearly farther: of two at one depth, the one
+        # that comes later is in front by the layout's order, or by a difference within the noise.
+        rivals = np.flatnonzero((held != NOBODY) & likeness.farther(held, mine.level))
+        mine_fits = likeness.unlikeness(np.full(len(rivals), index), values[rivals])
+        keeps = mine_fits > likeness.unlikeness(held[rivals], values[rivals])
+        taken = np.full(len(held), index, dtype=np.int32)
+        taken[rivals[keeps]] = held[rivals[keeps]]
+        owner[mine.part][mine.pixels] = taken
     return owner
+
+
+class _Likeness:
+    """How well depths fit each of the candidates, taken as normal distributions."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self._levels = np.array([one.level for one in candidates], dtype=np.float64)
+        self._spreads = np.array([one.spread for one in candidates], dtype=np.float32)
+        self._logarithms = np.array([np.log(one.spread) for one in candidates], dtype=np.float64)
+
+    def farther(self, which: NDArray[np.int32], level: float) -> NDArray[np.bool_]:
+        """Which of some candidates are farther than ``level`` by more than the noise."""
+        return level - self._levels[which] >= LEAST_SPREAD
+
+    def unlikeness(self, which: NDArray[np.integer], depth: Depth) -> NDArray[np.float64]:
+        """How badly each depth fits the candidate beside it: a negative log-likelihood."""
+        away = (depth - self._levels.astype(np.float32)[which]) / self._spreads[which]
+        return away**2 / 2 + self._logarithms[which]
 
 
 def fill_in(owner: Owner, candidates: Sequence[Candidate], given: Regions) -> Owner:
@@ -91,40 +103,56 @@ def fill_in(owner: Owner, candidates: Sequence[Candidate], given: Regions) -> Ow
     owner = owner.copy()
     for index, mask in enumerate(given.masks):
         if mask is not None:
-            owner[mask & (owner < 0)] = index
+            owner[mask & (owner == NOBODY)] = index
+    owned = _counts(owner, len(candidates))
+    corners = corners_of([one.box for one in candidates])
     for index in _near_to_far(candidates):
-        if given.masks[index] is not None or (owner == index).any():
+        if given.masks[index] is not None or owned[index] > 0:
             continue
-        box = given.pixels(index, *owner.shape)
-        free = box & (owner < 0)
-        if free.sum() < LEAST_SHARE * box.sum():
-            behind = [i for i, it in enumerate(candidates) if _behind(it, candidates[index])]
-            free |= box & np.isin(owner, behind)
-        owner[free] = index
+        box = owner[box_pixels(candidates[index].box, given.height, given.width)]
+        free = box == NOBODY
+        if free.sum() < LEAST_SHARE * box.size:
+            free |= np.isin(box, np.flatnonzero(_behind(candidates, corners, index)))
+        # Whoever loses the last pixel here may come later in this loop, and then looks again.
+        owned -= _counts(box[free], len(candidates))
+        owned[index] += free.sum()
+        box[free] = index
     return owner
 
 
 def owned_regions(owner: Owner, given: Regions) -> Regions:
     """The regions that instances own: their masks as given, and boxes of which all is theirs."""
     masks = list(given.masks)
+    owned = _counts(owner, len(masks))
     for index, mask in enumerate(masks):
-        mine = owner == index
-        whole = mask is not None or np.array_equal(mine, given.pixels(index, *owner.shape))
-        if mine.any() and not whole:
+        box = owner[box_pixels(given.boxes[index], *owner.shape)]
+        whole = mask is not None or (owned[index] == box.size and bool((box == index).all()))
+        if owned[index] > 0 and not whole:
+            mine = owner == index
+            mine.setflags(write=False)  # so that it is kept, not copied
             masks[index] = mine
     return Regions(given.boxes, tuple(masks), given.height, given.width)
 
 
-def _behind(one: Candidate, other: Candidate) -> bool:
-    """True if ``one`` is known to be behind ``other``: by the layout's order, else by its box."""
-    if one.order is None or other.order is None or one.order == other.order:
-        return contains(one.box, other.box)
-    return one.order > other.order
+def _counts(owner: Owner, count: int) -> NDArray[np.intp]:
+    """How many pixels each instance owns, shape (N,)."""
+    return np.bincount(owner[owner != NOBODY], minlength=count)
+
+
+def _behind(candidates: Sequence[Candidate], corners: Corners, index: int) -> NDArray[np.bool_]:
+    """Who is known to be behind an instance, by the layout's order, else by its box; shape (N,)."""
+    behind = containing(corners, corners[index])
+    order = candidates[index].order
+    for place, other in enumerate(candidates):
+        if order is not None and other.order is not None and other.order != order:
+            behind[place] = other.order > order
+    return behind
 
 
 def _near_to_far(candidates: Sequence[Candidate]) -> list[int]:
     """The candidates' places from near to far: by depth, those with an order among them by it."""
     by_depth = sorted(range(len(candidates)), key=lambda index: -candidates[index].level)
     ordered = [index for index in by_depth if candidates[index].order is not None]
+    # The places of those with an order stay theirs; only who of them stands where is by the order.
     in_order = iter(sorted(ordered, key=lambda index: candidates[index].order or 0))
     return [index if candidates[index].order is None else next(in_order) for index in by_depth]
