@@ -42,6 +42,11 @@ class NoText(Exception):
     def __str__(self):
         raise RuntimeError("no text")
 """
+HOOK = """
+@hookimpl
+def threedis_register_renderers(register):
+    pass
+"""
 NAMES = (
     "", " ", "A", "a b", "a.b", "a/b", "../x", "a@b", "-x", "a" * 65,
     "\\x1b[31m", "a\\n", "ü", "__init__", "fake",
