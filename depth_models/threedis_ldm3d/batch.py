@@ -88,7 +88,7 @@ def generate_depth(
         def switch(step: int) -> None:
             hook.switch(schedule.active(step))
 
-        with attached(*hook.parts):
+        with attached(*hook.processor_hooks):
             latents = pipeline(
                 width=width,
                 height=height,

@@ -1,6 +1,6 @@
 """What the layout adapter is told of a batch, as each layer of the U-Net sees it.
 
-Shapes as in ``adapter.py``; H x W pixels.
+Shapes as in ``adapter_layers.py``; H x W pixels.
 """
 
 from __future__ import annotations

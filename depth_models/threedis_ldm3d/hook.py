@@ -58,8 +58,8 @@ class AdapterProcessor:
 class LayoutHook:
     """Switches a U-Net's cross-attention between adapter, fusion and its own processors.
 
-    Use it inside ``threedis_diffusers.unet.attention.attached(*hook.parts)``, which restores the
-    U-Net.
+    Use it inside ``attached(*hook.processor_hooks)`` of ``threedis_diffusers.unet.attention``,
+    which restores the U-Net.
 
     Args:
         unet: The U-Net.
@@ -97,7 +97,7 @@ class LayoutHook:
         self._inner, self._outer = fusion(layers), fusion(outer)
 
     @property
-    def parts(self) -> tuple[ProcessorHook, ...]:
+    def processor_hooks(self) -> tuple[ProcessorHook, ...]:
         """The hooks it consists of, to be restored."""
         return self._adapter, self._inner, self._outer
 
@@ -105,7 +105,7 @@ class LayoutHook:
         """Attach what ``controls`` says; without instances nothing is ever attached."""
         adapt = self._has_instances and ADAPTER in controls
         fuse = self._has_instances and FUSION in controls
-        for part in self.parts:
+        for part in self.processor_hooks:
             part.switch(on=False)
         self._adapter.switch(on=adapt)
         self._inner.switch(on=fuse and not adapt)

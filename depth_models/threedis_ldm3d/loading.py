@@ -107,6 +107,7 @@ def find_model(options: LDM3DOptions) -> CheckedDepthModel:
         WeightsError: A file is missing, damaged or of another kind.
     """
     device = resolve_device(options)
+    dtype = resolve_dtype(options, device)
     model = ModelSource(options.model)
     endings = check_model(model, CLASSES, NEEDED)
     _check_vae(model)
@@ -119,7 +120,7 @@ def find_model(options: LDM3DOptions) -> CheckedDepthModel:
         loras=find_loras(options.loras),
         scheduler=find_scheduler(options.scheduler, model),
         device=device,
-        dtype=resolve_dtype(options, device),
+        dtype=dtype,
     )
 
 

@@ -86,9 +86,9 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         dtype = resolve_dtype(options, device, self.accelerated)
         require_peft(options.loras)
         loras = [needed_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
-        wanted, size = [*self.needed_models(), *loras], self.capabilities.default_size
+        models, size = [*self.needed_models(), *loras], self.capabilities.default_size
         with quiet():  # importing a pipeline logs what it would like to have installed
-            return inspect_model(wanted, device, dtype, size, self.upcasts_vae)
+            return inspect_model(models, device, dtype, size, self.upcasts_vae)
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from threedis_core.errors import WeightsError
+from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_part
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
 
@@ -69,10 +70,10 @@ class PipelinePart:
         """
         import diffusers
 
+        folder = fetch_part(self.source, WEIGHTS_STEM, self.ending)
         with readable(self.source), quiet():
             return getattr(diffusers, self.kind).from_pretrained(
-                self.source.location,
-                subfolder=self.source.subfolder or None,
+                folder,
                 variant=variant([self.ending]),
                 dtype=dtype,
                 use_safetensors=True,

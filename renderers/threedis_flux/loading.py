@@ -98,6 +98,7 @@ def find_flux(options: FluxOptions, accelerated: torch.dtype) -> CheckedFlux:
         WeightsError: The model is missing, unreadable or of another kind.
     """
     device = resolve_device(options)
+    dtype = resolve_dtype(options, device, accelerated)
     check_lowering(options, device)
     endings = check_files(options, ModelSource(options.model))
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
@@ -111,7 +112,7 @@ def find_flux(options: FluxOptions, accelerated: torch.dtype) -> CheckedFlux:
         find_loras(loras),
         quantization,
         device,
-        resolve_dtype(options, device, accelerated),
+        dtype,
     )
 
 

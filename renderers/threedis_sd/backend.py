@@ -130,6 +130,7 @@ class UNetRenderer(DiffusersRenderer):
 
         options = self.options
         device = resolve_device(options)
+        dtype = resolve_dtype(options, device)
         model = self.model_source()
         load_model = find_model(options, model, self.name, self.model_classes, self.needed)
         unet = model.read("unet/config.json")
@@ -145,7 +146,7 @@ class UNetRenderer(DiffusersRenderer):
             loras=find_loras(options.loras),
             scheduler=find_scheduler(options.scheduler, model),
             device=device,
-            dtype=resolve_dtype(options, device),
+            dtype=dtype,
         ).load
 
     def model_source(self) -> ModelSource:

@@ -12,7 +12,11 @@ from torch import nn
 
 from threedis_core.errors import WeightsError
 from threedis_diffusers.loading import PipelinePart
-from threedis_diffusers.model_files.checks import check_weights, read_configuration
+from threedis_diffusers.model_files.checks import (
+    WEIGHTS_STEM,
+    check_weights,
+    read_configuration,
+)
 from threedis_diffusers.model_files.sources import ModelSource
 
 PLAIN = "ControlNetModel"
@@ -20,7 +24,6 @@ UNION = "ControlNetUnionModel"
 """Class names of diffusers: a ControlNet of one kind of control, and one of several."""
 UNION_DEPTH = 1
 """Depth among the control types of a union ControlNet."""
-WEIGHTS = "diffusion_pytorch_model"
 
 
 def find_controlnet(
@@ -49,7 +52,7 @@ def find_controlnet(
                 f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
                 f"{unet.get(key)}; name a ControlNet that was trained for this base model"
             )
-    return PipelinePart(source, kind, check_weights(source, "", WEIGHTS))
+    return PipelinePart(source, kind, check_weights(source, "", WEIGHTS_STEM))
 
 
 def depth_arguments(controlnet: nn.Module, images: list[Image.Image]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from threedis_diffusers.devices import compile_blocks, place
 from threedis_diffusers.loading import PipelinePart, load_pipeline
 from threedis_diffusers.loras import LoRAFile, load_loras
 from threedis_diffusers.model_files.checks import (
+    WEIGHTS_STEM,
     check_model,
     check_weights,
     read_configuration,
@@ -24,7 +26,6 @@ from threedis_diffusers.model_files.sources import ModelSource, is_single_file
 from threedis_sd.options import UNetOptions
 
 VAE_CLASS = "AutoencoderKL"
-VAE_WEIGHTS = "diffusion_pytorch_model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ def find_model(
             return load_pipeline(pipeline_class, model, endings, dtype, **parts)
 
         return load
-    file = SingleFile(Path(options.model).expanduser(), model)
+    file = SingleFile(Path(expanduser(options.model)), model)
     file.check(family, classes, needed, replaced)
     return file.load
 
@@ -138,4 +139,4 @@ def find_vae(source: ModelSource, unet: Mapping[str, Any]) -> PipelinePart:
             f"VAE '{source.name}' is a {kind!r} of {channels} latent channels, but the model needs "
             f"an {VAE_CLASS!r} of {unet.get('in_channels')}; name a VAE made for this model"
         )
-    return PipelinePart(source, VAE_CLASS, check_weights(source, "", VAE_WEIGHTS))
+    return PipelinePart(source, VAE_CLASS, check_weights(source, "", WEIGHTS_STEM))

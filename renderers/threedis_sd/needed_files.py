@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any
 
-from threedis_diffusers.model_files.checks import check_configuration, check_model, check_part
+from threedis_diffusers.model_files.checks import (
+    WEIGHTS_STEM,
+    check_configuration,
+    check_model,
+    check_part,
+)
 from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
-from threedis_sd.controlnets import PLAIN, WEIGHTS, find_controlnet
+from threedis_sd.controlnets import PLAIN, find_controlnet
 from threedis_sd.loading import find_vae, replaced_parts
 from threedis_sd.options import UNetOptions
 
@@ -40,7 +46,7 @@ def needed_models(
     needs = {"classes": model_classes, "needed": needed}
     pipeline = pipeline_classes[PLAIN]
     if is_single_file(options.model):
-        file = Path(options.model).expanduser()
+        file = Path(expanduser(options.model))
         folder = ModelSource(str(file.parent))
         yield NeededModel(folder, lambda source: source.require(file.name), "checkpoint")
         yield NeededModel(model, partial(check_configuration, **needs), pipeline=pipeline)
@@ -56,6 +62,6 @@ def needed_models(
 
 def _check(model: ModelSource, fit: Fit, source: ModelSource) -> None:
     """See that a part's files are there, and that it fits the U-Net if that one's are there."""
-    check_part(source, "", WEIGHTS)
+    check_part(source, "", WEIGHTS_STEM)
     if unet := LocalSource(model.name, model.subfolder).read("unet/config.json"):
         fit(source, unet)

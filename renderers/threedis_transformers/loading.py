@@ -11,12 +11,18 @@ from torch import Tensor
 from threedis_core.errors import RenderError, WeightsError
 from threedis_diffusers.devices import find_device, resolve_dtype
 from threedis_diffusers.loading import first_of, readable, variant
-from threedis_diffusers.model_files.checks import check_weights, read_configuration
+from threedis_diffusers.model_files.checks import (
+    check_weights,
+    fetch_part,
+    read_configuration,
+)
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.quiet import quiet
 
 PROCESSOR = "preprocessor_config.json"
+WEIGHTS = "model"
+"""What transformers calls a model's weights, without the ending."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +92,11 @@ class CheckedVisionModel:
         import transformers
 
         source = self.source
+        folder = fetch_part(source, WEIGHTS, self.ending, PROCESSOR)
         with readable(source), quiet():
-            processor = getattr(transformers, self.processor_class).from_pretrained(source.location)
+            processor = getattr(transformers, self.processor_class).from_pretrained(folder)
             model, report = getattr(transformers, self.model_class).from_pretrained(
-                source.location,
+                folder,
                 dtype=self.dtype,
                 use_safetensors=True,
                 variant=variant([self.ending]),
@@ -127,6 +134,7 @@ def find_model(
         WeightsError: A file is missing, or it is another kind of model.
     """
     device = find_device(options.device)
+    dtype = resolve_dtype(options, device)
     source = ModelSource(options.model, library="transformers")
     return CheckedVisionModel(
         source,
@@ -135,7 +143,7 @@ def find_model(
         processor_class,
         unused,
         device,
-        resolve_dtype(options, device),
+        dtype,
     )
 
 
@@ -154,4 +162,4 @@ def check_files(source: ModelSource, kind: str) -> str:
             "model"
         )
     read_configuration(source, PROCESSOR)
-    return check_weights(source, "", "model")
+    return check_weights(source, "", WEIGHTS)

@@ -139,6 +139,15 @@ def test_an_index_of_shards_names_only_safetensors_files_beside_it(
     assert "expected .safetensors files beside it" in refusal(make(family, model))
 
 
+def test_an_index_of_a_variant_whose_shards_are_not_here_does_no_harm(
+    family: str, model: Path
+) -> None:
+    """Part of a repository is a usual thing to have."""
+    index = model / FAMILIES[family] / "diffusion_pytorch_model.safetensors.index.fp16.json"
+    change(index, weight_map={"a": "shard.fp16.safetensors"})
+    make(family, model).load()
+
+
 @pytest.mark.parametrize("link", [True, False])
 def test_a_pickle_that_calls_itself_safetensors_is_an_error_and_no_code(
     link: bool, family: str, model: Path, marker: Path, tmp_path: Path
@@ -370,6 +379,23 @@ def test_a_pickle_in_place_of_their_weights_is_not_read(
     pickle_to(folder / "model.safetensors", marker)
     with pytest.raises(WeightsError):
         make_vision(name, folder).load()
+
+
+def test_a_model_of_the_hub_is_read_from_the_files_that_were_checked(
+    vision: tuple[str, Path], marker: Path, tmp_path: Path
+) -> None:
+    """What comes into the cache between check and loading is looked at, too."""
+    name, folder = vision
+    home = tmp_path / "cache" / "models--owner--tiny"
+    snapshot = shutil.copytree(folder, home / "snapshots" / "abc")
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("abc")
+    backend = make_vision(name, Path("owner/tiny"))
+    backend.check_model()
+    change(snapshot / "adapter_config.json", peft_type="LORA")
+    pickle_to(snapshot / "adapter_model.bin", marker)
+    with pytest.raises(WeightsError, match="which names more weights"):
+        backend.load()
 
 
 @pytest.mark.parametrize("name", ["zoe", "midas", "leres"])

@@ -29,6 +29,18 @@ class BackendOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+class Backend(ABC):
+    """What all backends have in common. Making one is cheap: it loads nothing."""
+
+    Options: ClassVar[type[BackendOptions]]
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.options = options
+
+    def close(self) -> None:
+        """Free what it has loaded. Working again loads it again."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a renderer can do, known before any weight is loaded.
@@ -89,7 +101,7 @@ class RenderResult:
 
     Args:
         image: RGB picture of the request's size.
-        provenance: JSON-ready facts: options, model, versions, steps, seed.
+        provenance: JSON-ready facts that a run does not know: scheduler, device, steps taken.
         warnings: One line each, for a person to read (a prompt that was cut, say).
     """
 
@@ -98,13 +110,8 @@ class RenderResult:
     warnings: tuple[str, ...] = ()
 
 
-class RenderBackend(ABC):
+class RenderBackend(Backend):
     """Render depth maps with one base model. Making one is cheap: it loads nothing."""
-
-    Options: ClassVar[type[BackendOptions]]
-
-    def __init__(self, options: BackendOptions) -> None:
-        self.options = options
 
     @property
     def capabilities(self) -> Capabilities:
@@ -145,9 +152,6 @@ class RenderBackend(ABC):
         """
         return Inspection()
 
-    def close(self) -> None:
-        """Free the model. Rendering again loads it again."""
-
 
 @dataclass(frozen=True, eq=False)
 class DepthRequest:
@@ -159,13 +163,8 @@ class DepthRequest:
     height: int
 
 
-class DepthModel(ABC):
+class DepthModel(Backend):
     """Turn layouts into depth maps. Making one is cheap: it loads nothing."""
-
-    Options: ClassVar[type[BackendOptions]]
-
-    def __init__(self, options: BackendOptions) -> None:
-        self.options = options
 
     @abstractmethod
     def generate(
@@ -178,17 +177,9 @@ class DepthModel(ABC):
             WeightsError: The model is missing or unreadable.
         """
 
-    def close(self) -> None:
-        """Free the model. Generating again loads it again."""
 
-
-class DepthEstimator(ABC):
+class DepthEstimator(Backend):
     """Turn pictures into depth maps. Making one is cheap: it loads nothing."""
-
-    Options: ClassVar[type[BackendOptions]]
-
-    def __init__(self, options: BackendOptions) -> None:
-        self.options = options
 
     @abstractmethod
     def estimate(
@@ -203,17 +194,9 @@ class DepthEstimator(ABC):
             WeightsError: The model is missing or unreadable.
         """
 
-    def close(self) -> None:
-        """Free the model. Estimating again loads it again."""
 
-
-class RegionRefiner(ABC):
+class RegionRefiner(Backend):
     """Turn a layout and its depth into the regions that a renderer uses."""
-
-    Options: ClassVar[type[BackendOptions]]
-
-    def __init__(self, options: BackendOptions) -> None:
-        self.options = options
 
     @abstractmethod
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:
@@ -228,6 +211,3 @@ class RegionRefiner(ABC):
             InputError: A layout or an option that this refiner cannot serve.
             WeightsError: The model is missing.
         """
-
-    def close(self) -> None:
-        """Free what the refiner has loaded. Refining again loads it again."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from threedis_core.errors import WeightsError
 from threedis_diffusers.model_files.sources import SHARD_INDEX, ModelSource
 
+WEIGHTS_STEM = "diffusion_pytorch_model"
+"""What diffusers calls the weights of a part, without the ending."""
 WEIGHTS = {
-    "unet": "diffusion_pytorch_model",
-    "transformer": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
+    "unet": WEIGHTS_STEM,
+    "transformer": WEIGHTS_STEM,
+    "vae": WEIGHTS_STEM,
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
@@ -197,18 +200,40 @@ def check_weights(source: ModelSource, folder: str, stem: str) -> str:
         WeightsError: A file is missing, or one that would be read is no safetensors file.
     """
     ending = source.find(f"{folder}{stem}")
-    for index in (SHARD_INDEX, *OTHER_INDEXES):
+    if ending == SHARD_INDEX:
+        for shard in _shards(source, f"{folder}{stem}{ending}"):
+            source.require(f"{folder}{shard}")
+    for index in {SHARD_INDEX, *OTHER_INDEXES} - {ending}:
         file = f"{folder}{stem}{index}"
-        # A loader may follow an index beside the weights that were found.
-        if index == ending or source.on_this_machine(file) is not None:
-            for shard in _shards(source, file):
-                source.require(f"{folder}{shard}")
+        if source.on_this_machine(file) is not None:  # a loader may follow it all the same
+            _shards(source, file)
     if source.on_this_machine(f"{folder}{ADAPTER}") is not None:
         raise WeightsError(
             f"'{source.name}' has {folder}{ADAPTER}, which names more weights; delete it, or give "
             "them as a LoRA"
         )
     return ending
+
+
+def fetch_part(source: ModelSource, stem: str, ending: str, *others: str) -> Path:
+    """The folder of a part's files, fetched from the hub if they are not here yet.
+
+    A loader that is given this folder finds what was checked, and asks no hub for more.
+
+    Args:
+        source: Where the part is.
+        stem: Its weights file's name, without the ending.
+        ending: See ``check_weights``.
+        *others: Its files beside configuration and weights.
+    Raises:
+        WeightsError: A file cannot be fetched, or others would be read.
+    """
+    files = ["config.json", *others, stem + ending]
+    if ending == SHARD_INDEX:
+        files += _shards(source, stem + ending)
+    folder, *_ = [source.get(file).parent for file in files]
+    check_weights(ModelSource(str(folder), library=source.library), "", stem)
+    return folder
 
 
 def _shards(source: ModelSource, file: str) -> list[str]:

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ class PartFiles:
 
 
 def needed_lora(lora: LoRA, name: str) -> NeededModel:
-    """The LoRA as something wanted, under ``name``."""
-    path = Path(lora.path).expanduser()
+    """The LoRA as something needed, under ``name``."""
+    path = Path(expanduser(lora.path))
     if path.is_file():
         return NeededModel(
             ModelSource(str(path.parent)), lambda source: source.require(path.name), name
@@ -75,16 +76,16 @@ def needed_lora(lora: LoRA, name: str) -> NeededModel:
 
 
 def inspect_model(
-    wanted: Sequence[NeededModel],
+    models: Sequence[NeededModel],
     device: torch.device,
     dtype: torch.dtype,
     size: tuple[int, int],
     upcasts_vae: bool = False,
 ) -> Inspection:
-    """Look for everything that is wanted, and compute what memory it takes.
+    """Look for everything that is needed, and compute what memory it takes.
 
     Args:
-        wanted: What the backend loads.
+        models: What the backend loads.
         device: Where it would run.
         dtype: The number format it would use.
         size: (width, height) of a picture, in pixels.
@@ -92,7 +93,7 @@ def inspect_model(
     """
     found: list[PartFiles] = []
     problems: list[str] = []
-    for one in wanted:
+    for one in models:
         source = LocalSource(one.source.name, one.source.subfolder, _stand_in(one.pipeline))
         try:
             one.check(source)

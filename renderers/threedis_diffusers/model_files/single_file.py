@@ -28,7 +28,7 @@ TEXT_ENCODERS: Mapping[str, tuple[str, ...]] = {
     "sdxl": ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),
 }
 """By renderer, how the names of its text encoders' weights start: that tells families apart."""
-PARTS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
+COMPARED_PARTS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 """The parts whose every weight is looked for, and their classes in diffusers."""
 
 
@@ -69,7 +69,7 @@ class SingleFile:
                 f"'{self.path}' is one file; what describes it, the option config, is not usable: "
                 f"{error}"
             ) from error
-        for part, kind in PARTS.items():
+        for part, kind in COMPARED_PARTS.items():
             if part not in replaced:
                 self._check_part(part, kind)
 
@@ -140,12 +140,12 @@ class SingleFile:
         import diffusers
         from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 
-        facts = self.config.read(f"{part}/config.json")
+        config = self.config.read(f"{part}/config.json")
         with readable(self._source), quiet():
             with torch.device("meta"):
-                wanted = getattr(diffusers, kind).from_config(facts).state_dict()
+                wanted = getattr(diffusers, kind).from_config(config).state_dict()
             convert = SINGLE_FILE_LOADABLE_CLASSES[kind]["checkpoint_mapping_fn"]
-            found = convert(checkpoint=dict(self._weights), config=facts)
+            found = convert(checkpoint=dict(self._weights), config=config)
         wrong = [name for name, weight in wanted.items() if _shape(found.get(name)) != weight.shape]
         if wrong:
             got = _shape(found.get(wrong[0])) or "nothing"
