@@ -10,6 +10,7 @@ a step to a file that was left before. Few returns mean that each file has its o
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -18,7 +19,16 @@ from itertools import groupby
 from pathlib import Path
 from types import CodeType, FrameType
 
+from threedis_core import Layout
+
 ROOT = Path(__file__).resolve().parents[1]
+SCENE = {
+    "prompt": "a red sphere and a blue cube on a grey floor",
+    "instances": [
+        {"prompt": "a red sphere", "label": "sphere", "box": [0.1, 0.4, 0.4, 0.7]},
+        {"prompt": "a blue cube", "label": "cube", "box": [0.55, 0.45, 0.9, 0.8]},
+    ],
+}
 OURS = ("threedis_core", "renderers", "depth_models", "plugins")
 
 
@@ -28,8 +38,10 @@ def main() -> None:
     parser.add_argument("--renderer", default="pocket-flux")
     parser.add_argument("--path", action="store_true", help="print every step, in order")
     chosen = parser.parse_args()
+    layout = Layout.from_dict(SCENE)
     with tempfile.TemporaryDirectory() as folder:
-        seen = first_calls(lambda: render(chosen.renderer, Path(folder)))
+        os.environ["THREEDIS_CACHE"] = folder
+        seen = first_calls(lambda: render(layout, chosen.renderer, Path(folder)))
     files = [file for file, _ in groupby(file_of(code) for code in seen)]
     if chosen.path:
         for file, codes in groupby(seen, key=file_of):
@@ -37,27 +49,11 @@ def main() -> None:
     print(f"files {len(set(files))}, functions {len(seen)}, returns {returns(files)}")
 
 
-def render(renderer: str, folder: Path) -> None:
+def render(layout: Layout, renderer: str, folder: Path) -> None:
     """One picture, the depth stage included, into a new folder."""
     import threedis_core as threedis
 
-    layout = threedis.Layout.from_dict(
-        {
-            "prompt": "a red sphere and a blue cube on a grey floor",
-            "instances": [
-                {"prompt": "a red sphere", "label": "sphere", "box": [0.1, 0.4, 0.4, 0.7]},
-                {"prompt": "a blue cube", "label": "cube", "box": [0.55, 0.45, 0.9, 0.8]},
-            ],
-        }
-    )
-    layout.save(folder / "layout.yaml")
-    config = threedis.RunConfig(
-        layout=folder / "layout.yaml",
-        renderers={renderer: {}},
-        out=folder / "run",
-        depth_cache=False,
-    )
-    threedis.render_config(config)
+    threedis.render(layout, renderers=[renderer], out=folder / "run")
 
 
 def first_calls(work: Callable[[], None]) -> Sequence[CodeType]:

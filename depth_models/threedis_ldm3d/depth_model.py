@@ -12,7 +12,7 @@ from threedis_core.errors import LayoutError, RenderError
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.request_checks import check_seed
-from threedis_core.run.plan import Size, size_like
+from threedis_core.run.sizes import Size, size_like
 from threedis_core.values.depth import DepthMap
 from threedis_diffusers.batch import OnStep, step_counter
 from threedis_diffusers.lazy_model import LazyModel

@@ -13,3 +13,12 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int) -> None:
     """A progress that shows nothing."""
+
+
+def named(progress: Progress, who: str) -> Progress:
+    """A progress that tells ``progress`` whose work each stage is."""
+
+    def tell(stage: str, done: int, total: int) -> None:
+        progress(f"{who}: {stage}", done, total)
+
+    return tell

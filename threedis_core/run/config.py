@@ -15,7 +15,7 @@ from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
 from threedis_core.formats.layout_files import read_layout
 from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.registrations import NAME
-from threedis_core.run.portable_paths import at_home
+from threedis_core.run.record.portable_paths import at_home
 from threedis_core.suggest import did_you_mean
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout

@@ -19,7 +19,7 @@ from threedis_core import (
 )
 from threedis_core.plugin.interfaces import Capabilities
 from threedis_core.run.config import RunSettings
-from threedis_core.run.plan import size_like
+from threedis_core.run.sizes import size_like
 from threedis_core.testing import sample_depth, sample_layout
 
 LAYOUT = sample_layout(2)

@@ -31,9 +31,8 @@ def generate_command(
 ) -> None:
     """Make a depth map from a layout; bright is near. Size: the layout's, or 512 x 512."""
     from threedis_core.run.config import RunConfig
-    from threedis_core.run.depth_cache import DepthCache
-    from threedis_core.run.depth_stage import make_depth
-    from threedis_core.run.plan import plan_depth
+    from threedis_core.run.depth_plan import plan_depth
+    from threedis_core.run.stages.depth import make_depth
 
     out = output.output_file(out, layout)
     given = {
@@ -50,10 +49,9 @@ def generate_command(
     ]
     config = RunConfig().overridden(given).with_settings(named)
     read = config.read_layout()
-    cache = None if depth_cache is False else DepthCache.default()
     with progress_bars() as progress, streams.plugins_print_to_stderr():
         planned = plan_depth(config, read, state_of(context).registry)
-        made = make_depth(planned, read, seed, cache, progress)
+        made = make_depth(planned, read, seed, depth_cache is not False, progress)
     for warning in made.warnings:
         streams.warn(warning)
     output.write_depth(made.depth, out)

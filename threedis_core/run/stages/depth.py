@@ -7,47 +7,51 @@ from threedis_core.plugin.failures import closing_named, failures_named
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress
 from threedis_core.plugin.result_checks import checked_depth
-from threedis_core.run.depth_cache import DepthCache, depth_key
-from threedis_core.run.plan import PlannedDepthModel
+from threedis_core.run.depth_plan import PlannedDepthModel
 from threedis_core.run.result import StageDepth
+from threedis_core.run.stages.depth_cache import DepthCache, depth_key
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
 
 def make_depth(
-    planned: PlannedDepthModel,
+    source: DepthMap | PlannedDepthModel,
     layout: Layout,
     seed: int,
-    cache: DepthCache | None,
+    use_cache: bool,
     progress: Progress,
 ) -> StageDepth:
-    """Find the depth map of ``layout`` in the cache, or make it and keep it there.
+    """The depth map of ``layout``: as given, found in the cache, or made now and kept there.
 
-    A cache that does not work costs time and a warning, nothing else.
+    It is rounded to the 16 bits of its file, so that the file makes the same pictures again. A
+    cache that does not work costs time and a warning, nothing else.
 
     Args:
-        planned: The depth model and the map's size.
+        source: The map, or the depth model and the map's size.
         layout: What is where.
         seed: The model's seed.
-        cache: Where maps are kept; None: nowhere.
+        use_cache: Look into the cache, and keep new maps in it.
         progress: Told about every step.
     Raises:
         InputError: The model cannot serve the layout.
         WeightsError: The model is missing or unreadable.
         RenderError: The model failed.
     """
-    request = DepthRequest(layout, seed, *planned.size)
+    if isinstance(source, DepthMap):
+        return StageDepth(source.rounded())
+    request = DepthRequest(layout, seed, *source.size)
     warnings: list[str] = []
-    if cache is None:
-        made = _generate(planned, request, progress, warnings)
+    if not use_cache:
+        made = _generate(source, request, progress, warnings)
         return StageDepth(made, cached=False, warnings=tuple(warnings))
-    key = depth_key(planned.name, planned.model.options, request, planned.versions)
+    cache = DepthCache.default()
+    key = depth_key(source.name, source.model.options, request, source.versions)
     try:
-        if found := cache.load(key, planned.size):
+        if found := cache.load(key, source.size):
             return StageDepth(found, cached=True)
     except DepthError as error:
         warnings.append(f"a depth map in the cache cannot be used and is made again ({error})")
-    made = _generate(planned, request, progress, warnings)
+    made = _generate(source, request, progress, warnings)
     try:
         cache.store(key, made)
     except DepthError as error:

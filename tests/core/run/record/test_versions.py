@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from threedis_core.plugin.registrations import PluginSource
-from threedis_core.run.versions import library_versions, with_plugins
+from threedis_core.run.record.versions import library_versions, with_plugins
 
 
 def test_versions_name_the_libraries_and_the_plugins() -> None:
@@ -13,5 +13,5 @@ def test_versions_name_the_libraries_and_the_plugins() -> None:
 
 
 def test_libraries_that_are_not_installed_are_left_out(monkeypatch) -> None:
-    monkeypatch.setattr("threedis_core.run.versions.LIBRARIES", ("no-such-library-at-all",))
+    monkeypatch.setattr("threedis_core.run.record.versions.LIBRARIES", ("no-such-library-at-all",))
     assert set(library_versions()) == {"threedis", "python"}

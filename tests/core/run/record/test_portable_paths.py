@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import threedis_core
-from threedis_core.run.portable_paths import at_home, portable
+from threedis_core.run.record.portable_paths import at_home, portable
 
 
 def test_paths_in_a_package_are_told_by_the_package(tmp_path) -> None:

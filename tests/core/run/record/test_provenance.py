@@ -16,7 +16,7 @@ from threedis_core import (
     render_config,
 )
 from threedis_core.run.folder import read_provenance
-from threedis_core.run.provenance import pixel_checksum
+from threedis_core.run.record.provenance import pixel_checksum
 from threedis_core.testing import sample_depth, sample_layout
 
 LAYOUT = sample_layout(2)

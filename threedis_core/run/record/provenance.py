@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from threedis_core.plugin.interfaces import RenderRequest, RenderResult
 from threedis_core.run.config import RUN_SIGN
 from threedis_core.run.plan import PlannedRenderer, RunPlan
-from threedis_core.run.portable_paths import portable
+from threedis_core.run.record.portable_paths import portable
 from threedis_core.run.result import RunImage, StageDepth
 from threedis_core.values.depth import DepthMap
 

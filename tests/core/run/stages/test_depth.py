@@ -19,6 +19,6 @@ def test_a_depth_model_that_was_asked_for_fails_with_its_own_words(extras) -> No
 
 
 def test_a_default_depth_model_that_does_not_fit_asks_for_a_depth_map(extras, monkeypatch) -> None:
-    monkeypatch.setattr("threedis_core.run.plan.DEFAULT_DEPTH_MODEL", "picky")
+    monkeypatch.setattr("threedis_core.run.depth_plan.DEFAULT_DEPTH_MODEL", "picky")
     with pytest.raises(OptionError, match=r"--depth FILE.*'picky', cannot draw it: instances"):
         render(LAYOUT, renderers=["fake"], registry=extras)

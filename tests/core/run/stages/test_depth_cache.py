@@ -17,8 +17,8 @@ from threedis_core.plugin.interfaces import BackendOptions, DepthRequest
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import Choice
-from threedis_core.run.depth_cache import DepthCache, depth_key
 from threedis_core.run.result import Run
+from threedis_core.run.stages.depth_cache import DepthCache, depth_key
 from threedis_core.testing import FakeDepthModel, sample_depth, sample_layout
 
 LAYOUT = sample_layout(2)

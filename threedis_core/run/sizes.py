@@ -1,0 +1,51 @@
+"""How large the pictures of a run are: as asked, else as the layout says, else like the depth map.
+
+Sizes are (width, height) in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+
+from threedis_core.errors import OptionError
+from threedis_core.plugin.interfaces import Capabilities
+from threedis_core.run.config import RunConfig
+from threedis_core.values.layout import Layout
+
+Size = tuple[int, int]
+
+
+def asked_size(config: RunConfig, layout: Layout) -> Size | None:
+    """The size that a run is asked for, else the layout's; None: neither says one.
+
+    Raises:
+        OptionError: A width without a height, or a height without a width.
+    """
+    if (config.width is None) != (config.height is None):
+        given, missing = ("height", "width") if config.width is None else ("width", "height")
+        raise OptionError(f"{given} was given without {missing}; give both or neither")
+    width, height = config.width or layout.width, config.height or layout.height
+    return None if width is None or height is None else (width, height)
+
+
+def largest_default(able: Mapping[str, Capabilities]) -> Size:
+    """The largest default size among some renderers."""
+    return max((one.default_size for one in able.values()), key=lambda size: size[0] * size[1])
+
+
+def size_like(shape: Size, capabilities: Capabilities) -> Size:
+    """A backend's default picture area in the proportions of ``shape`` (width, height).
+
+    Each side is rounded to the backend's size multiple; equal proportions give exactly the
+    default size.
+    """
+    (width, height), (default_width, default_height) = shape, capabilities.default_size
+    if width * default_height == height * default_width:
+        return capabilities.default_size
+    scale = sqrt(default_width * default_height / (width * height))
+    multiple = capabilities.size_multiple
+    return (
+        max(multiple, round(width * scale / multiple) * multiple),
+        max(multiple, round(height * scale / multiple) * multiple),
+    )
