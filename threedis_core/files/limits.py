@@ -23,7 +23,7 @@ MAX_MASK_LETTERS = 12 * 2**20
 """Letters in the codes of all masks of one layout: a layout file that holds them can be read."""
 
 MAX_REGION_NUMBERS = 2**28
-"""Numbers in one array of all regions (N, H, W), or pixels that a region refiner looks at."""
+"""Numbers in one array of all regions (N, H, W)."""
 
 MAX_POLYGON_ROWS = 2**25
 """Rows that the sides of the polygons of one picture cross, all sides together."""

@@ -45,9 +45,11 @@ def depth_behind(depth: Depth, covered: PixelMask, part: Part = WHOLE) -> Depth:
     for place, row in enumerate(sources):
         free = ~covered[row]
         filled[place] = np.interp(wanted, columns[free], depth[row, free])
+    hidden = above != below
+    if len(sources) == len(rows) and not hidden.any():
+        return filled
     first, second = np.searchsorted(sources, above), np.searchsorted(sources, below)
     result = filled[first]
-    hidden = above != below
     between = (rows - above)[hidden] / (below - above)[hidden]
     share = between.astype(np.float32)[:, None]
     result[hidden] = result[hidden] * (1 - share) + filled[second[hidden]] * share

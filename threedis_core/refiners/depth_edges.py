@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from threedis_core.errors import LayoutError
-from threedis_core.files.limits import MAX_REGION_NUMBERS
+from threedis_core.files.limits import MAX_MASK_PIXELS
 from threedis_core.plugin.interfaces import BackendOptions, RegionRefiner
 from threedis_core.refiners.boxes import given_regions
 from threedis_core.refiners.crowd import Crowd
@@ -31,6 +31,10 @@ FLATTEST = 0.005
 """Of the whole range of depth: what stands out by less is noise, or a step of an 8-bit picture."""
 TYPICAL = 0.9
 """The quantile of the relief in a box that counts as its instance's relief."""
+MAX_REFINED_PIXELS = 2**29
+"""Pixels that are looked at for all instances: some seconds of work."""
+MAX_BOX_PIXELS = 2**25
+"""Pixels of the depth map in one box: hundreds of megabytes of memory."""
 NEARBY = 64
 """The picture's longer side divided by this is how far a blurred edge reaches."""
 
@@ -79,7 +83,7 @@ class DepthEdges(RegionRefiner):
             LayoutError: More instances than can be looked at on a depth map or masks so large.
         """
         given = given_regions(layout, depth)
-        _check_work(len(given), max(depth.width * depth.height, given.width * given.height))
+        _check_work(given, depth)
         crowd = Crowd(given, depth.height, depth.width)
         noise = FLATTEST * float(np.ptp(depth.values))
         candidates = [
@@ -130,7 +134,8 @@ class DepthEdges(RegionRefiner):
         # A box is cut off to whole pixels, and blurred edges spill over its sides.
         around = greatest_nearby(covered, reach)
         wide, box_in_wide = _widened(box, reach, depth.shape)
-        relief = depth[wide] - depth_behind(depth, around, wide)
+        relief = depth_behind(depth, around, wide)
+        np.subtract(depth[wide], relief, out=relief)
         in_box = relief[box_in_wide]
         typical = float(np.quantile(in_box, TYPICAL))
         least = max(self.options.least_relief * typical, noise)
@@ -138,12 +143,23 @@ class DepthEdges(RegionRefiner):
         return (in_box > least) & (in_box >= self.options.edge * nearby)
 
 
-def _check_work(count: int, pixels: int) -> None:
-    if count * pixels > MAX_REGION_NUMBERS:
+def _check_work(given: Regions, depth: DepthMap) -> None:
+    """Refuse what would fill the memory or take minutes, before any of it is done."""
+    count, pixels = len(given), depth.width * depth.height
+    areas = [int(box.area * pixels) for box in given.boxes]
+    # Measured: a box's own pixels cost twice as much as a pass over the whole picture.
+    looked_at = count * pixels + 2 * sum(areas)
+    if looked_at > MAX_REFINED_PIXELS or max(areas, default=0) > MAX_BOX_PIXELS:
         raise LayoutError(
-            f"depth-edges: {count} instances on {pixels} pixels; expected at most "
-            f"{MAX_REGION_NUMBERS // max(pixels, 1)} on so large a depth map or mask, or at most "
-            f"{MAX_REGION_NUMBERS // count} pixels: make it smaller, or use --region-refiner boxes"
+            f"depth-edges cannot look at {count} instances on a depth map of "
+            f"{depth.width}x{depth.height}: expected about {MAX_REFINED_PIXELS // pixels} or less, "
+            f"with boxes of at most {MAX_BOX_PIXELS} pixels; use a smaller depth map or the region "
+            "refiner boxes"
+        )
+    if count * given.width * given.height > MAX_MASK_PIXELS:
+        raise LayoutError(
+            f"depth-edges cannot make {count} masks of {given.width}x{given.height}: expected at "
+            f"most {MAX_MASK_PIXELS} pixels in all; make the layout's masks smaller"
         )
 
 

@@ -21,6 +21,7 @@ LEAST_SPREAD = 0.01
 LEAST_SHARE = 0.1
 """Of its box that an instance covers; what covers less is no more than a trace of it."""
 NOBODY = -1
+ROWS_AT_ONCE = 256
 
 Owner = NDArray[np.int32]
 """The instance that each pixel belongs to, -1 for none; shape (H, W)."""
@@ -57,16 +58,10 @@ def owners(candidates: Sequence[Candidate], depth: Depth) -> Owner:
     likeness = _Likeness(candidates)
     for index in reversed(_near_to_far(candidates)):
         mine = candidates[index]
-        held = owner[mine.part][mine.pixels]
-        values = depth[mine.part][mine.pixels]
-        # Depth decides only against those that are clearly farther: of two at one depth, the one
-        # that comes later is in front by the layout's order, or by a difference within the noise.
-        rivals = np.flatnonzero((held != NOBODY) & likeness.farther(held, mine.level))
-        mine_fits = likeness.unlikeness(np.full(len(rivals), index), values[rivals])
-        keeps = mine_fits > likeness.unlikeness(held[rivals], values[rivals])
-        taken = np.full(len(held), index, dtype=np.int32)
-        taken[rivals[keeps]] = held[rivals[keeps]]
-        owner[mine.part][mine.pixels] = taken
+        for start in range(0, len(mine.pixels), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            pixels, held = mine.pixels[rows], owner[mine.part][rows]
+            likeness.take(index, held, pixels, depth[mine.part][rows])
     return owner
 
 
@@ -78,11 +73,27 @@ class _Likeness:
         self._spreads = np.array([one.spread for one in candidates], dtype=np.float32)
         self._logarithms = np.array([np.log(one.spread) for one in candidates], dtype=np.float64)
 
-    def farther(self, which: NDArray[np.int32], level: float) -> NDArray[np.bool_]:
-        """Which of some candidates are farther than ``level`` by more than the noise."""
-        return level - self._levels[which] >= LEAST_SPREAD
+    def take(self, index: int, owner: Owner, pixels: PixelMask, depth: Depth) -> None:
+        """Give a candidate those of its pixels that it has a better claim on than who has them.
 
-    def unlikeness(self, which: NDArray[np.integer], depth: Depth) -> NDArray[np.float64]:
+        Args:
+            index: The candidate.
+            owner: A part of the picture; written to.
+            pixels: The candidate's pixels in it.
+            depth: Its depth.
+        """
+        held, values = owner[pixels], depth[pixels]
+        # Depth decides only against those that are clearly farther: of two at one depth, the one
+        # that comes later is in front by the layout's order, or by a difference within the noise.
+        clearly = self._levels[index] - self._levels[held] >= LEAST_SPREAD
+        rivals = np.flatnonzero((held != NOBODY) & clearly)
+        mine = self._unlikeness(np.full(len(rivals), index), values[rivals])
+        keeps = rivals[mine > self._unlikeness(held[rivals], values[rivals])]
+        taken = np.full(len(held), index, dtype=np.int32)
+        taken[keeps] = held[keeps]
+        owner[pixels] = taken
+
+    def _unlikeness(self, which: NDArray[np.integer], depth: Depth) -> NDArray[np.float64]:
         """How badly each depth fits the candidate beside it: a negative log-likelihood."""
         away = (depth - self._levels.astype(np.float32)[which]) / self._spreads[which]
         return away**2 / 2 + self._logarithms[which]

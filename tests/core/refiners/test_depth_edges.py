@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from threedis_core import Box, DepthMap, Instance, Layout, Regions, load_plugins
-from threedis_core.refiners.depth_behind import depth_behind
+from threedis_core.errors import LayoutError
+from threedis_core.refiners.depth_behind import depth_behind, greatest_nearby
 from threedis_core.refiners.depth_edges import DepthEdges, DepthEdgesOptions
 
 SIZE = 64
@@ -299,3 +300,45 @@ def test_a_backdrop_goes_on_beyond_the_last_rows_that_are_seen() -> None:
 
 def test_a_picture_without_any_backdrop_has_the_farthest_one() -> None:
     assert not depth_behind(FLOOR, np.ones((SIZE, SIZE), dtype=bool)).any()
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 23), st.integers(1, 24), st.booleans())
+def test_a_part_of_a_backdrop_is_that_part_of_the_whole(seed, start, length, empty_rows) -> None:
+    random = np.random.default_rng(seed)
+    depth = random.random((24, 20)).astype(np.float32)
+    covered = random.random((24, 20)) < 0.7
+    covered[random.random(24) < 0.5 * empty_rows] = True
+    part = slice(start, min(start + length, 24)), slice(3, 3 + length % 16)
+    np.testing.assert_array_equal(
+        depth_behind(depth, covered, part), depth_behind(depth, covered)[part]
+    )
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30), st.integers(1, 9))
+def test_the_greatest_nearby_is_that_of_the_square_around(seed, height, width, reach) -> None:
+    values = np.random.default_rng(seed).random((height, width)).astype(np.float32)
+    found = greatest_nearby(values, reach)
+    for row, column in np.ndindex(values.shape):
+        square = values[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) :]
+        assert found[row, column] == square[:, : column - max(column - reach, 0) + reach + 1].max()
+
+
+def test_a_thousand_instances_on_a_large_depth_map_are_refused_before_the_work() -> None:
+    layout = Layout(prompt="things", instances=(instance(8, 8, 56, 56),) * 1000)
+    large = DepthMap(np.zeros((2048, 2048), dtype=np.float32))
+    with pytest.raises(LayoutError, match="cannot look at 1000 instances on a depth map of 2048x"):
+        DepthEdges(DepthEdgesOptions()).refine(layout, large)
+    one = Layout(prompt="thing", instances=(instance(0, 0, 64, 64),))
+    with pytest.raises(LayoutError, match="with boxes of at most 33554432 pixels"):
+        DepthEdges(DepthEdgesOptions()).refine(one, DepthMap(np.zeros((8192, 8192), np.float32)))
+
+
+def test_masks_much_larger_than_the_depth_map_are_refused_before_the_work() -> None:
+    mask = np.zeros((4096, 4096), dtype=bool)
+    mask[0, 0] = True
+    boxes = (instance(8, 8, 56, 56),) * 40
+    layout = Layout(prompt="things", instances=(instance(8, 8, 56, 56, mask=mask), *boxes))
+    with pytest.raises(LayoutError, match="cannot make 41 masks of 4096x4096"):
+        DepthEdges(DepthEdgesOptions()).refine(layout, DepthMap(FLOOR))
