@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
+from cases import Case
 from families import FAMILIES
 from judge import KINDS, Fault, judge, tree_of
 from rich.console import Console
@@ -68,6 +70,14 @@ def run_job(job: Job) -> Report | None:
     case = FAMILIES[job.family].case(job.seed, job.number)
     if job.light and case.heavy:
         return None
+    try:
+        return _judged(job, case)
+    except Exception:  # a fault of the recipe, which must not end the other cases
+        fault = Fault("harness", traceback.format_exc().strip())
+        return Report(job.family, job.number, case.name, 0, 0, "", (fault,))
+
+
+def _judged(job: Job, case: Case) -> Report:
     place = Place(Path(job.folder) / f"{job.family}-{job.number}")
     place.make()
     case.prepare(place.work)

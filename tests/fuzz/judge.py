@@ -23,6 +23,7 @@ KINDS = (
     "output",
     "written",
     "executed",
+    "harness",
 )
 """What can be wrong, in the order of the table's columns."""
 MOST_MIB = 1024

@@ -130,8 +130,9 @@ def _copy_model(name: str, target: Path) -> None:
     """A copy of a shipped model; its files are links, to be replaced one by one."""
     for folder, _, files in os.walk(_weights() / name):
         inside = target / Path(folder).relative_to(_weights() / name)
-        inside.mkdir(parents=True)
+        inside.mkdir(parents=True, exist_ok=True)
         for file in files:
+            (inside / file).unlink(missing_ok=True)
             (inside / file).symlink_to(Path(folder) / file)
     shared = Path("vae") / "diffusion_pytorch_model.safetensors"
     if not (target / shared).exists() and (target / "vae").exists():  # the U-Nets share theirs
@@ -417,7 +418,7 @@ def _trained(folder: Path) -> Path:
     """A training of one step, made once, which the cases copy."""
     work = folder / f"trained-{os.getpid()}"
     scenes = work / "scenes"
-    scenes.mkdir(parents=True)
+    scenes.mkdir(parents=True, exist_ok=True)
     _copy_model("pocket-depth", work / "model")
     box = {"prompt": "a cube", "box": [0.1, 0.1, 0.6, 0.6]}
     layout = {"prompt": "a cube", "instances": [box]}
@@ -444,7 +445,11 @@ def _trained(folder: Path) -> Path:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
-    subprocess.run(command, cwd=work, env=environment, check=True, capture_output=True)
+    finished = subprocess.run(
+        command, cwd=work, env=environment, capture_output=True, text=True, check=False
+    )
+    if finished.returncode != 0:
+        raise RuntimeError(f"nothing could be trained: {finished.stderr[-2000:]}")
     return work
 
 
