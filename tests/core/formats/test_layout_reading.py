@@ -17,6 +17,7 @@ from PIL import Image
 
 from threedis_core.errors import LayoutError, OptionError
 from threedis_core.files.documents import read_document
+from threedis_core.formats.layout_files import read_layout
 from threedis_core.values.layout import Box, Instance, Layout
 from threedis_core.values.mask import Mask
 
@@ -244,3 +245,40 @@ def test_junk_text_gives_plain_data_or_a_layout_error(content: str) -> None:
                 found = read_document(path)
             assert found is None or isinstance(found, dict | list | str | int | float)
             json.dumps(found)  # no cycles, and nothing but plain data inside
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("coco.json", '{"images": [], "annotations": []}', "this is a COCO annotation file; say"),
+        ("mig.yaml", "a street:\n  coco_id: 3\n", "this is a COCO-MIG file of 1 layouts; say"),
+        ("large.json", "[" + " " * 2**24 + "]", "if it is a COCO annotation file, say which"),
+    ],
+)
+def test_a_file_of_many_layouts_is_told_the_same_by_every_door(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    path = write(tmp_path, name, content)
+    messages: set[str] = set()
+    for load in (Layout.load, read_layout):
+        with pytest.raises(LayoutError) as caught:
+            load(path)
+        messages.add(str(caught.value))
+    (message,) = messages
+    assert message.startswith(f"{path}: ")
+    assert said in message
+    assert "--image-id" in message
+    assert "read_layout(path, " in message
+
+
+def test_a_layout_number_below_zero_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "mig.yaml", "a street:\n  coco_id: 3\n")
+    with pytest.raises(LayoutError, match="no layout number -1; the first one is 0"):
+        read_layout(path, -1)
+
+
+def test_saving_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
+    (tmp_path / "null.json").symlink_to(os.devnull)
+    Layout(prompt="one").save(tmp_path / "null.json")
+    assert (tmp_path / "null.json").is_symlink()
+    assert Path(os.devnull).is_char_device()

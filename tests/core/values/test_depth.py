@@ -222,3 +222,57 @@ def test_the_checksum_tells_values_and_shapes_apart() -> None:
     assert depth.checksum() != DepthMap(RAMP.reshape(7, 5)).checksum()
     assert depth.checksum() != DepthMap(1 - RAMP).checksum()
     assert len(depth.checksum()) == 64
+
+
+@pytest.mark.parametrize("mode", ["LAB", "CMYK", "YCbCr", "I;16B", "I", "RGBX"])
+def test_tiffs_of_other_modes_are_read_or_refused_in_one_line(tmp_path: Path, mode: str) -> None:
+    grey = (100, 128, 128) if mode in ("LAB", "YCbCr") else 0
+    Image.new(mode, (8, 8), grey).save(tmp_path / "depth.tiff")
+    if mode == "LAB":
+        with pytest.raises(DepthError, match="a picture of mode LAB; expected a grey one"):
+            DepthMap.load(tmp_path / "depth.tiff")
+    else:
+        assert DepthMap.load(tmp_path / "depth.tiff").values.shape == (8, 8)
+
+
+def test_arrays_of_wide_numbers_or_values_beyond_float32_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", np.zeros((2, 2), dtype=np.longdouble))
+    np.save(tmp_path / "large.npy", np.full((2, 2), 1e300))
+    np.save(tmp_path / "named.npy", np.zeros(2, dtype=[("x" * 200 + "\n", "f4")]))
+    with pytest.raises(DepthError, match="values of type float128"):
+        DepthMap.load(tmp_path / "wide.npy")
+    with pytest.raises(DepthError, match="NaN or infinite"):
+        DepthMap.load(tmp_path / "large.npy")
+    with pytest.raises(DepthError) as caught:
+        DepthMap.load(tmp_path / "named.npy")
+    assert str(caught.value).isprintable()
+
+
+def test_an_array_whose_header_is_huge_or_promises_too_much_is_refused(tmp_path: Path) -> None:
+    start = b"\x93NUMPY\x02\x00"
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999, 99999), }"
+    (tmp_path / "promise.npy").write_bytes(start + len(header).to_bytes(4, "little") + header)
+    (tmp_path / "header.npy").write_bytes(start + (10**6).to_bytes(4, "little") + b" " * 10**6)
+    for name in ("promise.npy", "header.npy"):
+        with pytest.raises(DepthError, match=r"no readable \.npy array"):
+            DepthMap.load(tmp_path / name)
+
+
+def test_a_frozen_array_is_taken_as_it_is_and_a_view_of_one_is_copied() -> None:
+    values = RAMP.copy()
+    values.setflags(write=False)
+    assert DepthMap(values).values is values
+    part = RAMP.copy()[:2]
+    part.setflags(write=False)
+    assert DepthMap(part).values is not part
+
+
+@given(maps)
+def test_work_by_rows_gives_what_work_on_the_whole_would(depth: DepthMap) -> None:
+    values = depth.values.astype(np.float64)
+    assert (depth.rounded().values == (np.rint(values * 65535) / 65535).astype(np.float32)).all()
+    tall = np.repeat(depth.values, 300, axis=0)
+    low, high = tall.min(), tall.max()
+    if high > low:
+        expected = (tall / 2 - np.float64(low) / 2) / (np.float64(high) / 2 - np.float64(low) / 2)
+        assert np.allclose(DepthMap.normalise(tall).values, expected, atol=1e-6)

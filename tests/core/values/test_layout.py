@@ -6,15 +6,18 @@ import math
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from threedis_core.errors import LayoutError
 from threedis_core.values.layout import Box, Instance, Layout
 from threedis_core.values.mask import Mask
+from threedis_core.values.problems import shown
 
 CUBE = {"prompt": "a red cube", "box": [0.1, 0.2, 0.5, 0.6]}
 
@@ -206,3 +209,67 @@ def test_importing_the_values_imports_no_model_code() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def masked(count: int, mask: object) -> dict[str, object]:
+    return {"prompt": "a room", "instances": [CUBE | {"mask": mask}] * count}
+
+
+def test_masks_that_would_fill_the_memory_together_are_refused() -> None:
+    corner = Mask(size=(8192, 8192), counts=[0, 1, 2**26 - 1])
+    assert len(Layout.from_dict(masked(8, corner)).instances) == 8
+    with pytest.raises(LayoutError, match="all masks have 603979776 pixels or more together"):
+        Layout.from_dict(masked(9, corner))
+
+
+def test_masks_of_long_codes_are_refused_because_no_file_could_hold_them() -> None:
+    noise = Mask.encode(np.random.default_rng(0).random((1000, 1000)) < 0.5)
+    with pytest.raises(LayoutError, match=r"the codes of .* masks have .* letters together"):
+        Layout.from_dict(masked(30, noise))
+
+
+def test_after_one_mask_that_cannot_be_read_no_other_is_tried(tmp_path: Path) -> None:
+    Image.new("L", (8192, 8192), 255).save(tmp_path / "large.png")
+    with pytest.raises(LayoutError, match="all masks have 603979776 pixels or more") as caught:
+        Layout.from_dict(masked(1000, "large.png"), tmp_path)
+    assert "instances[8]" in str(caught.value)
+    assert "more problem" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\x1b[31m" * 1000,
+        "\ud800\u202e\n",
+        [10**5000],
+        [[[[[["x" * 99] * 9] * 9] * 9] * 9] * 9] * 9,
+        {"a": 1},
+        10**5000,
+        {1, 2},
+        object(),
+        b"\xff" * 9999,
+        np.zeros((99, 99)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_value_is_shown_short_and_printable(value: object) -> None:
+    assert shown(value).isprintable()
+    assert len(shown(value)) <= 120
+
+
+@pytest.mark.parametrize(
+    "name", ["evil\x1b[31m.png", "a\0b.png", "\ud800.png", "~nosuchuser/a.png", "x" * 999]
+)
+def test_a_mask_path_that_makes_no_sense_is_one_printable_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LayoutError) as caught:
+        Layout.from_dict(masked(1, name), tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+def test_a_thousand_long_prompts_are_checked_and_a_wrong_name_of_any_length_is_one_line() -> None:
+    long = [CUBE | {"prompt": "word " * 2000}] * 1000
+    assert len(Layout.from_dict({"prompt": "a", "instances": long}).instances) == 1000
+    with pytest.raises(LayoutError, match="unknown field 'ppp") as caught:
+        Layout.from_dict({"prompt": "a", "p" * 1_000_000: 1})
+    assert len(str(caught.value)) < 400

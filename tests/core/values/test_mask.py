@@ -92,3 +92,40 @@ def test_a_picture_is_set_where_it_is_bright(tmp_path: Path, mode: str, white: i
     pixels[1:3, 2:5] = 255 if mode in ("1", "P") else white
     Image.fromarray(pixels).convert(mode).save(tmp_path / "mask.png")
     assert (Mask.load(tmp_path / "mask.png").decode() == (pixels > 0)).all()
+
+
+def test_a_checkerboard_of_8192_squared_is_refused_by_its_runs(tmp_path: Path) -> None:
+    rows, columns = np.ogrid[:8192, :8192]
+    Image.fromarray((rows + columns) % 2 == 1).save(tmp_path / "checkers.png")
+    with pytest.raises(LayoutError, match="its pixels change 67108864 times down the columns"):
+        Mask.load(tmp_path / "checkers.png")
+
+
+def test_codes_of_too_many_runs_are_refused() -> None:
+    for counts in ("1" * (2**22 + 1), "1" * (13 * 2**20), [1] * (2**22 + 1)):
+        with pytest.raises(ValidationError, match="expected at most"):
+            Mask.model_validate({"size": [8192, 8192], "counts": counts})
+
+
+def test_a_mask_of_a_million_runs_reads_back() -> None:
+    pixels = np.random.default_rng(0).random((1024, 2048)) < 0.5
+    assert (Mask.encode(pixels).decode() == pixels).all()
+
+
+@given(pictures.filter(lambda pixels: bool(pixels.any())), st.integers(0, 5), st.integers(0, 5))
+def test_a_part_is_encoded_like_the_picture_around_it(
+    part: np.ndarray, row: int, column: int
+) -> None:
+    height, width = part.shape
+    whole = np.zeros((height + row + 2, width + column), dtype=bool)
+    whole[row : row + height, column : column + width] = part
+    assert Mask.encode(part, whole.shape, (row, column)) == Mask.encode(whole)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_half_the_brightest_value_is_set_at_any_depth(tmp_path: Path, bits: int) -> None:
+    brightest = 2**bits - 3
+    half = (brightest + 1) // 2
+    pixels = np.array([[0, half - 1, half, brightest]], dtype=f"uint{bits}")
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    assert Mask.load(tmp_path / "mask.png").decode().tolist() == [[False, False, True, True]]

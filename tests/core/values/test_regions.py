@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from threedis_core.errors import LayoutError
 from threedis_core.values.layout import Box, Layout
 from threedis_core.values.palette import instance_color
-from threedis_core.values.regions import Regions
+from threedis_core.values.regions import Regions, box_pixels, box_tokens
 
 
 def regions(*boxes: tuple[float, float, float, float], size: int = 16) -> Regions:
@@ -140,3 +140,31 @@ def test_the_picture_shows_each_region_in_its_colour_and_mixes_overlaps() -> Non
 def test_colours_never_run_out() -> None:
     colours = {instance_color(index) for index in range(60)}
     assert len(colours) == 60
+
+
+def test_the_two_rules_by_which_a_box_becomes_pixels_or_tokens() -> None:
+    box = Box.from_xyxy((0.26, 0.1, 0.74, 0.51))
+    assert box_pixels(box, 10, 20) == (slice(1, 5), slice(5, 14))  # truncated
+    assert box_tokens(box, 10, 20) == (slice(1, 6), slice(5, 15))  # every one that is touched
+
+
+def test_regions_that_would_fill_the_memory_are_refused_before_the_work() -> None:
+    many = regions(*[(0, 0, 1, 1)] * 1000, size=2048)
+    for make in (many.pixel_masks, many.token_masks):
+        with pytest.raises(LayoutError, match="1000 regions of 2048x2048 are 4194304000 values"):
+            make(2048, 2048)
+        with pytest.raises(LayoutError, match="regions of 16384x16384 pixels; expected 1 to"):
+            make(16384, 16384)
+    assert many.to_image().size == (2048, 2048)
+
+
+def test_a_picture_of_many_rows_is_the_mean_of_the_colours_at_every_pixel() -> None:
+    random = np.random.default_rng(0)
+    boxes = [(0, 0, 0.5, 0.7), (0.2, 0.3, 0.9, 1), (0, 0, 1, 0.01), (0.1, 0.1, 0.2, 0.9)]
+    masks = (None, None, random.random((600, 30)) < 0.3, None)
+    found = Regions(tuple(Box.from_xyxy(box) for box in boxes), masks, 600, 30)
+    inside = found.pixel_masks(600, 30)
+    colours = np.array([instance_color(index) for index in range(4)])
+    mean = np.einsum("nhw,nc->hwc", inside, colours) / np.maximum(inside.sum(0), 1)[..., None]
+    expected = np.where(inside.any(axis=0)[..., None], mean, 24)
+    assert np.abs(np.asarray(found.to_image()) - expected).max() <= 0.5
