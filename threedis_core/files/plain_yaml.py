@@ -17,6 +17,7 @@ from threedis_core.files.printable import printable
 
 # Dates, merge keys and the like stay text; a prompt may well be "2020-01-01".
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
+NUMBER_LETTERS = re.compile(r"[-+.0-9][-+.:_0-9a-fA-FxX]*+")
 
 
 # The parser written in C is ten times faster; not every build of PyYAML has it.
@@ -146,12 +147,15 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
+        if len(text) > MAX_NUMBER_LETTERS:
+            # The patterns that tell numbers from texts would take a gigabyte.
+            if event.implicit[0] and NUMBER_LETTERS.fullmatch(text):
+                raise self.problem(event, f"{_short(text)} is no number that can be read")
+            return text
         tag = self._loader.resolve(yaml.ScalarNode, text, event.implicit)
         if tag not in PLAIN_TAGS:
             return text
         try:
-            if len(text) > MAX_NUMBER_LETTERS:
-                raise ValueError
             return self._loader.construct_object(yaml.ScalarNode(tag, text))
         except (ValueError, OverflowError):
             raise self.problem(event, f"{_short(text)} is no number that can be read") from None

@@ -21,16 +21,18 @@ Region = tuple[slice, slice] | NDArray[np.bool_]
 
 def draw_regions(regions: Sequence[Region], height: int, width: int) -> Image.Image:
     """An RGB picture of regions, their colours mixed where they overlap."""
-    picture = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
+    picture = Image.new("RGB", (width, height))
     for top in range(0, height, ROWS_AT_ONCE):
         rows = slice(top, min(top + ROWS_AT_ONCE, height))
         sums = _summed(regions, rows, width)
         covered = sums[3] > 0
+        block = np.full((*covered.shape, 3), BACKGROUND, dtype=np.uint8)
         for channel in range(3):
             # In float32, as the sums are exact in it.
             mean = sums[channel][covered].astype(np.float32) / sums[3][covered].astype(np.float32)
-            picture[rows, :, channel][covered] = np.rint(mean)
-    return Image.fromarray(picture)
+            block[..., channel][covered] = np.rint(mean)
+        picture.paste(Image.fromarray(block), (0, top))
+    return picture
 
 
 def _summed(regions: Sequence[Region], rows: slice, width: int) -> NDArray[np.int32]:
