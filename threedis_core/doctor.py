@@ -13,7 +13,7 @@ from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.registrations import PluginFailure
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import RunConfig, registered_name
-from threedis_core.run.versions import library_versions, with_plugins
+from threedis_core.run.record.versions import versions_with
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,7 @@ def examine(config: RunConfig, registry: PluginRegistry) -> Report:
         Examination(name, _inspect(registry, name, options)) for name, options in names.items()
     )
     sources = [source for name in names for source in registry.sources_of(registered_name(name))]
-    return Report(
-        look_at_machine(), with_plugins(library_versions(), sources), examined, registry.failures
-    )
+    return Report(look_at_machine(), versions_with(sources), examined, registry.failures)
 
 
 def first_obstacle(examined: Examination) -> WeightsError | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import threedis_core.plugin.builtin
+import threedis_core.refiners
 import threedis_flux
 import threedis_pocket
 import threedis_sd
@@ -27,7 +27,7 @@ DEPTH = sample_depth(LAYOUT, 128, 128)
 @pytest.fixture(scope="module")
 def registry() -> PluginRegistry:
     registry = PluginRegistry()
-    for plugin in (threedis_core.plugin.builtin, threedis_sd, threedis_flux, threedis_pocket):
+    for plugin in (threedis_core.refiners, threedis_sd, threedis_flux, threedis_pocket):
         registry.add(plugin, PluginSource(plugin.__name__))
     registry.drop_broken_presets()
     return registry

@@ -18,18 +18,22 @@ Found = tuple[PluginSource, EntryPoint]
 
 
 def find_plugins(
-    installed: Iterable[Distribution] | None = None,
+    found: Iterable[EntryPoint | Distribution] | None = None,
 ) -> tuple[list[Found], list[PluginFailure]]:
     """The entry points of the group ``threedis``: our own first, then by distribution and name.
 
     Args:
-        installed: Distributions to look into; None means those on ``sys.path``.
+        found: Entry points, or distributions to look into; None means those on ``sys.path``.
     Returns:
         The entry points with where they come from, and the distributions that cannot be read.
     """
-    found: dict[str, list[Found]] = {}
+    by_name: dict[str, list[Found]] = {}
     failures: list[PluginFailure] = []
-    for distribution in distributions() if installed is None else installed:
+    for distribution in distributions() if found is None else found:
+        if isinstance(distribution, EntryPoint):
+            own = [(_source(distribution), distribution)]
+            by_name.setdefault(f"{len(by_name)}", own)  # whoever names it wants just this one
+            continue
         try:
             own = list(_entry_points(distribution))
         except Exception as error:  # importlib.metadata raises many kinds on files that are no text
@@ -38,8 +42,8 @@ def find_plugins(
             continue
         for source, _ in own[:1]:
             # The same one may be there twice; the first on the path is the one that is imported.
-            found.setdefault(_normalised(source.distribution), own)
-    return sorted((one for own in found.values() for one in own), key=_ours_first), failures
+            by_name.setdefault(_normalised(source.distribution), own)
+    return sorted((one for own in by_name.values() for one in own), key=_ours_first), failures
 
 
 def _entry_points(distribution: Distribution) -> Iterator[Found]:
@@ -53,6 +57,12 @@ def _entry_points(distribution: Distribution) -> Iterator[Found]:
         raise PluginError("METADATA is missing, or names no distribution and version")
     for point in points:
         yield PluginSource(name, version, point.value), point
+
+
+def _source(point: EntryPoint) -> PluginSource:
+    if point.dist is None:
+        return PluginSource(point.name, "", point.value)
+    return PluginSource(point.dist.name, point.dist.version, point.value)
 
 
 def _ours_first(found: Found) -> tuple[bool, str, str]:

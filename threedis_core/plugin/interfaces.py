@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.progress import Progress as Progress
 from threedis_core.plugin.progress import silent as silent
+from threedis_core.plugin.registrations import Kind
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
@@ -32,6 +33,8 @@ class BackendOptions(BaseModel):
 class Backend(ABC):
     """What all backends have in common. Making one is cheap: it loads nothing."""
 
+    kind: ClassVar[Kind]
+    """Which interface it implements."""
     Options: ClassVar[type[BackendOptions]]
 
     def __init__(self, options: BackendOptions) -> None:
@@ -113,6 +116,8 @@ class RenderResult:
 class RenderBackend(Backend):
     """Render depth maps with one base model. Making one is cheap: it loads nothing."""
 
+    kind = "renderer"
+
     @property
     def capabilities(self) -> Capabilities:
         """What this backend can do with these options; must not load weights."""
@@ -166,6 +171,8 @@ class DepthRequest:
 class DepthModel(Backend):
     """Turn layouts into depth maps. Making one is cheap: it loads nothing."""
 
+    kind = "depth model"
+
     @abstractmethod
     def generate(
         self, requests: Sequence[DepthRequest], progress: Progress = silent
@@ -180,6 +187,8 @@ class DepthModel(Backend):
 
 class DepthEstimator(Backend):
     """Turn pictures into depth maps. Making one is cheap: it loads nothing."""
+
+    kind = "depth estimator"
 
     @abstractmethod
     def estimate(
@@ -197,6 +206,8 @@ class DepthEstimator(Backend):
 
 class RegionRefiner(Backend):
     """Turn a layout and its depth into the regions that a renderer uses."""
+
+    kind = "region refiner"
 
     @abstractmethod
     def refine(self, layout: Layout, depth: DepthMap) -> Regions:

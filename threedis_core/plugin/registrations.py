@@ -28,11 +28,6 @@ class PluginSource:
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}".strip()
 
-    @property
-    def package(self) -> str:
-        """The import package that the module is in."""
-        return self.module.partition(".")[0]
-
 
 @dataclass(frozen=True)
 class Registration:

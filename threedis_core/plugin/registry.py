@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import Distribution, EntryPoint
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 import pluggy
 
@@ -38,6 +39,7 @@ from threedis_core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from threedis_core.plugin.interfaces import (
+        Backend,
         DepthEstimator,
         DepthModel,
         RegionRefiner,
@@ -46,7 +48,22 @@ if TYPE_CHECKING:
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
-Backend = TypeVar("Backend", "RenderBackend", "DepthModel", "DepthEstimator", "RegionRefiner")
+BackendT = TypeVar("BackendT", bound="Backend")
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(Generic[BackendT]):
+    """A backend that was chosen by name.
+
+    Args:
+        name: The name, a preset's or its own.
+        backend: The backend, which has loaded nothing yet.
+        sources: The plugins that have a part in it: a preset's, and the backend's own.
+    """
+
+    name: str
+    backend: BackendT
+    sources: tuple[PluginSource, ...]
 
 
 class PluginRegistry:
@@ -99,8 +116,7 @@ class PluginRegistry:
             self._manager.check_pending()
             if not self._manager.get_hookcallers(plugin):
                 raise PluginError(
-                    "it implements no hook; mark its functions with "
-                    "threedis_core.plugin.hookspecs.hookimpl"
+                    "it implements no hook; mark its functions with threedis_core.hookimpl"
                 )
             self._call_registration_hooks(plugin, staging)
         except BaseException as error:  # a plugin may raise anything
@@ -163,7 +179,7 @@ class PluginRegistry:
 
     def sources_of(self, name: str) -> tuple[PluginSource, ...]:
         """Every plugin that has a part in ``name``: a preset's own, and its backend's."""
-        return (self._entries[name].source, self.source_of(name))
+        return (self._entries[name].source, self._resolve(name).source)
 
     def renderer(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> RenderBackend:
         """Make a renderer; loads no weights.
@@ -178,25 +194,25 @@ class PluginRegistry:
         """
         from threedis_core.plugin.interfaces import RenderBackend
 
-        return self._make("renderer", RenderBackend, name, options)
+        return self.choose(RenderBackend, name, options).backend
 
     def depth_model(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> DepthModel:
         """Make a depth model; arguments and errors as for ``renderer``."""
         from threedis_core.plugin.interfaces import DepthModel
 
-        return self._make("depth model", DepthModel, name, options)
+        return self.choose(DepthModel, name, options).backend
 
     def depth_estimator(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> DepthEstimator:
         """Make a depth estimator; arguments and errors as for ``renderer``."""
         from threedis_core.plugin.interfaces import DepthEstimator
 
-        return self._make("depth estimator", DepthEstimator, name, options)
+        return self.choose(DepthEstimator, name, options).backend
 
     def region_refiner(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> RegionRefiner:
         """Make a region refiner; arguments and errors as for ``renderer``."""
         from threedis_core.plugin.interfaces import RegionRefiner
 
-        return self._make("region refiner", RegionRefiner, name, options)
+        return self.choose(RegionRefiner, name, options).backend
 
     def _resolve(self, name: str) -> Registration:
         entry = self._entries[name]
@@ -210,23 +226,34 @@ class PluginRegistry:
             return backend
         return entry
 
-    def _make(
-        self, kind: Kind, interface: type[Backend], name: str, options: Mapping[str, Any]
-    ) -> Backend:
+    def choose(
+        self, interface: type[BackendT], name: str, options: Mapping[str, Any] = NO_OPTIONS
+    ) -> Chosen[BackendT]:
+        """Make any backend, and say which plugins have a part in it; loads no weights.
+
+        Args:
+            interface: ``RenderBackend``, ``DepthModel``, ``DepthEstimator`` or ``RegionRefiner``.
+            name: A backend's or a preset's name.
+            options: Its options; they override a preset's.
+        Raises:
+            UnknownPluginError: Nothing of that name is registered for the interface.
+            OptionError: An unknown option, or a value that does not fit.
+            PluginError: The class cannot be imported, is of another kind, or cannot be made.
+        """
+        from threedis_core.plugin.options import validate_options
+
+        kind = interface.kind
         if name not in self._entries or self._resolve(name).kind != kind:
             raise UnknownPluginError(self._unknown(kind, name))
-        from threedis_core.plugin.options import (
-            validate_options,  # pydantic: not needed for listing
-        )
-
         entry, registration = self._entries[name], self._resolve(name)
+        sources = self.sources_of(name)
         backend_class = _load_class(registration, interface)
         preset_options = entry.options if isinstance(entry, Preset) else NO_OPTIONS
         who = f"{kind} '{name}'"
         # Checking the options and making it run the plugin's code.
         with failures_named(f"{who} of {registration.source}", "cannot be made", PluginError):
             valid = validate_options(backend_class.Options, {**preset_options, **options}, who)
-            return backend_class(valid)
+            return Chosen(name, backend_class(valid), sources)
 
     def _unknown(self, kind: Kind, name: str) -> str:
         known = self.names(kind)
@@ -237,19 +264,20 @@ class PluginRegistry:
         return message
 
 
-def load_plugins(installed: Iterable[Distribution] | None = None) -> PluginRegistry:
+def load_plugins(found: Iterable[EntryPoint | Distribution] | None = None) -> PluginRegistry:
     """Make a registry of every installed plugin, the built-in ones included.
 
     Args:
-        installed: Distributions to look for plugins in; None means all that are installed.
+        found: Entry points to load, or distributions to look for some in; None means all that are
+            installed, of the group ``threedis``.
     Returns:
         The registry; plugins that do not work are in its ``failures``.
     """
+    points, unreadable = find_plugins(found)
     registry = PluginRegistry()
-    found, unreadable = find_plugins(installed)
     for failure in unreadable:
         registry.report_failure(failure.source, failure.reason)
-    for source, point in found:
+    for source, point in points:
         try:
             _load(registry, source, point)
         except PluginError as error:
@@ -275,7 +303,7 @@ def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, pluggy.PluginValidationError) else reason_of(error)
 
 
-def _load_class(registration: Registration, interface: type[Backend]) -> type[Backend]:
+def _load_class(registration: Registration, interface: type[BackendT]) -> type[BackendT]:
     """Import a registration's class and check that it is what it was registered as."""
     from threedis_core.plugin.interfaces import BackendOptions
 
@@ -289,12 +317,12 @@ def _load_class(registration: Registration, interface: type[Backend]) -> type[Ba
     if not (isinstance(found, type) and issubclass(found, interface)):
         raise PluginError(
             f"{what} is registered as {registration.target}, which is no {interface.__name__}; "
-            f"make it a subclass of threedis_core.plugin.interfaces.{interface.__name__}"
+            f"make it a subclass of threedis_core.{interface.__name__}"
         )
     options: object = getattr(found, "Options", None)
     if not (isinstance(options, type) and issubclass(options, BackendOptions)):
         raise PluginError(
             f"{what} has no options model; give {class_name} a class attribute Options, "
-            "a subclass of threedis_core.plugin.interfaces.BackendOptions"
+            "a subclass of threedis_core.BackendOptions"
         )
     return found

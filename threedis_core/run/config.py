@@ -125,11 +125,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _labels_fit_file_names(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name in value:
-            _, at, label = name.partition(LABEL_SIGN)
-            if at and not NAME.fullmatch(label):
+            label = name.removeprefix(registered_name(name))
+            if label and not NAME.fullmatch(label.removeprefix(LABEL_SIGN)):
                 raise ValueError(
-                    f"'{name:.80}' has the label '{label:.80}'; expected renderer@label, the label "
-                    "of lower-case letters, digits, '-' and '_', at most 64"
+                    f"'{name:.80}' has the label '{label[1:]:.80}'; expected renderer@label, the "
+                    "label of lower-case letters, digits, '-' and '_', at most 64"
                 )
         return value
 

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from threedis_core.errors import OptionError, UnknownPluginError
-from threedis_core.files import limits
-from threedis_core.plugin.interfaces import DepthModel
+from threedis_core.plugin.interfaces import Capabilities, DepthModel
+from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.plugin.request_checks import check_seed
+from threedis_core.plugin.request_checks import check_seed, check_size
 from threedis_core.run.config import Choice, RunConfig
-from threedis_core.run.record.versions import library_versions, with_plugins
 from threedis_core.run.sizes import Size, asked_size
 from threedis_core.values.layout import Layout
 
 DEFAULT_DEPTH_MODEL = "pocket-depth"
 DEFAULT_DEPTH_SIZE = (512, 512)
+ANY_SIZE = Capabilities(size_multiple=1)
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedDepthModel:
     """A depth model, and the size (width, height) of the map it will make.
 
-    ``versions`` are those of everything that decides the map. ``chosen`` is False if nobody asked
-    for it: it is tried because there is no depth map.
+    ``sources`` are the plugins that have a part in it. ``chosen`` is False if nobody asked for it:
+    it is tried because there is no depth map.
     """
 
     name: str
     model: DepthModel
-    versions: Mapping[str, str]
+    sources: tuple[PluginSource, ...]
     size: Size
     chosen: bool = True
 
 
 def plan_depth_model(
-    choice: Choice | None, size: Size, registry: PluginRegistry, libraries: Mapping[str, str]
+    choice: Choice | None, size: Size, registry: PluginRegistry
 ) -> PlannedDepthModel:
     """Make the depth model of a run; loads no weights.
 
@@ -43,15 +42,13 @@ def plan_depth_model(
         choice: The one asked for; None: the default.
         size: (width, height) of the map that it will make.
         registry: The plugins.
-        libraries: Versions of the libraries.
     Raises:
-        InputError: There is no default; a name, an option or a size that does not fit.
+        InputError: There is no default; a name or an option that does not fit.
         PluginError: The model's class cannot be used.
     """
-    limits.check_size(*size, OptionError, "a depth map of")
-    name = choice.name if choice else DEFAULT_DEPTH_MODEL
+    name, options = (choice.name, choice.options) if choice else (DEFAULT_DEPTH_MODEL, {})
     try:
-        model = registry.depth_model(name, choice.options if choice else {})
+        chosen = registry.choose(DepthModel, name, options)
     except UnknownPluginError as error:
         if choice is not None:
             raise
@@ -59,8 +56,7 @@ def plan_depth_model(
             "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
             f"The default is not installed: {error}"
         ) from error
-    versions = with_plugins(libraries, registry.sources_of(name))
-    return PlannedDepthModel(name, model, versions, size, choice is not None)
+    return PlannedDepthModel(name, chosen.backend, chosen.sources, size, choice is not None)
 
 
 def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> PlannedDepthModel:
@@ -74,4 +70,5 @@ def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> P
     """
     check_seed(config.depth_seed)
     size = asked_size(config, layout) or DEFAULT_DEPTH_SIZE
-    return plan_depth_model(config.depth_model, size, registry, library_versions())
+    check_size(*size, ANY_SIZE, "depth")
+    return plan_depth_model(config.depth_model, size, registry)

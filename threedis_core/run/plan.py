@@ -16,8 +16,8 @@ from threedis_core.plugin.result_checks import checked_capabilities
 from threedis_core.run.config import RunConfig, registered_name
 from threedis_core.run.depth_plan import PlannedDepthModel, plan_depth_model
 from threedis_core.run.folder import check_run_folder
-from threedis_core.run.record.versions import library_versions, with_plugins
-from threedis_core.run.sizes import Size, asked_size, largest_default, size_like
+from threedis_core.run.record.versions import versions_with
+from threedis_core.run.sizes import Size, planned_sizes
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
@@ -88,67 +88,46 @@ def plan_run(
     layout = layout or config.read_layout()
     if depth is None and config.depth is not None:
         depth = config.read_depth()
-    refiner = registry.region_refiner(config.region_refiner.name, config.region_refiner.options)
-    backends = {
-        name: registry.renderer(registered_name(name), options)
+    if depth is not None and config.depth_model is not None:
+        raise OptionError("a depth map and a depth model were both given; give one of them")
+    refiner_name, options = config.region_refiner.name, config.region_refiner.options
+    refiner = registry.choose(RegionRefiner, refiner_name, options)
+    renderers = {
+        name: registry.choose(RenderBackend, registered_name(name), options)
         for name, options in config.renderers.items()
     }
     able: dict[str, Capabilities] = {}
-    for name, backend in backends.items():
+    for name, chosen in renderers.items():
         with failures_named(f"renderer '{name}'"):
-            able[name] = checked_capabilities(backend.capabilities)
-    libraries = library_versions()
-    asked = asked_size(config, layout)
-    if depth is not None and config.depth_model is not None:
-        raise OptionError("a depth map and a depth model were both given; give one of them")
-    source = depth or plan_depth_model(
-        config.depth_model, asked or largest_default(able), registry, libraries
-    )
-    planned, warnings = _plan_renderers(config, layout, source, asked, backends, able, registry)
+            able[name] = checked_capabilities(chosen.backend.capabilities)
+    depth_size, sizes = planned_sizes(config, layout, depth, able)
+    limits.check_size(*depth_size, OptionError, "a depth map of")
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)
-    for renderer in planned:
-        with failures_named(f"renderer '{renderer.name}'"):
-            renderer.backend.check()
-    with failures_named(f"region refiner '{config.region_refiner.name}'"):
-        refiner.check(layout)
-    names = [config.region_refiner.name, *map(registered_name, config.renderers)]
-    sources = [part for name in names for part in registry.sources_of(name)]
-    made_by = dict[str, str]() if isinstance(source, DepthMap) else source.versions
+    for name, size in sizes.items():
+        check_size(*size, able[name], name)
+        check_instance_count(len(layout.instances), able[name], name)
+    source = depth or plan_depth_model(config.depth_model, depth_size, registry)
+    for name, chosen in renderers.items():
+        with failures_named(f"renderer '{name}'"):
+            chosen.backend.check()
+    with failures_named(f"region refiner '{refiner_name}'"):
+        refiner.backend.check(layout)
+    sources = [part for chosen in (refiner, *renderers.values()) for part in chosen.sources]
+    sources += () if isinstance(source, DepthMap) else source.sources
     return RunPlan(
         config,
         layout,
         source,
-        refiner,
-        planned,
-        {**with_plugins(libraries, sources), **made_by},
-        tuple(dict.fromkeys(part.package for part in sources)),
-        warnings,
+        refiner.backend,
+        tuple(
+            PlannedRenderer(name, chosen.backend, chosen.sources[-1], sizes[name])
+            for name, chosen in renderers.items()
+        ),
+        versions_with(sources),
+        tuple(dict.fromkeys(part.module.partition(".")[0] for part in sources)),
+        without_effect(layout, able, sizes, depth_size),
     )
-
-
-def _plan_renderers(
-    config: RunConfig,
-    layout: Layout,
-    source: DepthMap | PlannedDepthModel,
-    asked: Size | None,
-    backends: Mapping[str, RenderBackend],
-    able: Mapping[str, Capabilities],
-    registry: PluginRegistry,
-) -> tuple[tuple[PlannedRenderer, ...], tuple[str, ...]]:
-    """Each renderer with its size, checked, and what has no effect, in a line each."""
-    depth_size = (source.width, source.height) if isinstance(source, DepthMap) else source.size
-    limits.check_size(*depth_size, OptionError, "a depth map of")
-    planned: list[PlannedRenderer] = []
-    warnings: list[str] = []
-    for name, backend in backends.items():
-        size = asked or size_like(depth_size, able[name])
-        check_size(*size, able[name], name)
-        check_instance_count(len(layout.instances), able[name], name)
-        source_of = registry.source_of(registered_name(name))
-        planned.append(PlannedRenderer(name, backend, source_of, size))
-        warnings += _warnings(name, able[name], layout, size, depth_size)
-    return tuple(planned), tuple(warnings)
 
 
 def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunConfig:
@@ -168,18 +147,20 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
     return config.model_copy(update={"renderers": {DEFAULT_RENDERER: {}}})
 
 
-def _warnings(
-    name: str, capabilities: Capabilities, layout: Layout, size: Size, depth_size: Size
-) -> list[str]:
+def without_effect(
+    layout: Layout, able: Mapping[str, Capabilities], sizes: Mapping[str, Size], depth_size: Size
+) -> tuple[str, ...]:
+    """What of a run has no effect or an odd one, in a line each."""
     found: list[str] = []
-    if not capabilities.masks and any(instance.mask for instance in layout.instances):
-        found.append(f"renderer '{name}' does not follow masks; it uses the boxes")
-    if layout.negative_prompt and not capabilities.negative_prompt:
-        found.append(f"renderer '{name}' has no negative prompt; the layout's has no effect")
-    stretch = (size[0] / size[1]) / (depth_size[0] / depth_size[1])
-    if abs(stretch - 1) > ASPECT_TOLERANCE:
-        found.append(
-            f"the depth map is {depth_size[0]} x {depth_size[1]}, the picture of '{name}' "
-            f"{size[0]} x {size[1]}: the depth is stretched by {stretch:.2f}"
-        )
-    return found
+    for name, size in sizes.items():
+        if not able[name].masks and any(instance.mask for instance in layout.instances):
+            found.append(f"renderer '{name}' does not follow masks; it uses the boxes")
+        if layout.negative_prompt and not able[name].negative_prompt:
+            found.append(f"renderer '{name}' has no negative prompt; the layout's has no effect")
+        stretch = (size[0] / size[1]) / (depth_size[0] / depth_size[1])
+        if abs(stretch - 1) > ASPECT_TOLERANCE:
+            found.append(
+                f"the depth map is {depth_size[0]} x {depth_size[1]}, the picture of '{name}' "
+                f"{size[0]} x {size[1]}: the depth is stretched by {stretch:.2f}"
+            )
+    return tuple(found)

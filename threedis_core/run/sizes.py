@@ -11,6 +11,7 @@ from math import sqrt
 from threedis_core.errors import OptionError
 from threedis_core.plugin.interfaces import Capabilities
 from threedis_core.run.config import RunConfig
+from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
 Size = tuple[int, int]
@@ -29,9 +30,24 @@ def asked_size(config: RunConfig, layout: Layout) -> Size | None:
     return None if width is None or height is None else (width, height)
 
 
-def largest_default(able: Mapping[str, Capabilities]) -> Size:
-    """The largest default size among some renderers."""
-    return max((one.default_size for one in able.values()), key=lambda size: size[0] * size[1])
+def planned_sizes(
+    config: RunConfig, layout: Layout, depth: DepthMap | None, able: Mapping[str, Capabilities]
+) -> tuple[Size, dict[str, Size]]:
+    """The size of a run's depth map, and of each renderer's pictures.
+
+    Args:
+        config: What is asked.
+        layout: What is where.
+        depth: The depth map, if it is given; else one of the largest picture's size is made.
+        able: What each renderer can do, by its name.
+    Raises:
+        OptionError: A width without a height, or a height without a width.
+    """
+    asked = asked_size(config, layout)
+    defaults = [one.default_size for one in able.values()]
+    made = asked or max(defaults, key=lambda size: size[0] * size[1])
+    shape = made if depth is None else (depth.width, depth.height)
+    return shape, {name: asked or size_like(shape, one) for name, one in able.items()}
 
 
 def size_like(shape: Size, capabilities: Capabilities) -> Size:

@@ -8,6 +8,7 @@ from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress
 from threedis_core.plugin.result_checks import checked_depth
 from threedis_core.run.depth_plan import PlannedDepthModel
+from threedis_core.run.record.versions import versions_with
 from threedis_core.run.result import StageDepth
 from threedis_core.run.stages.depth_cache import DepthCache, depth_key
 from threedis_core.values.depth import DepthMap
@@ -41,21 +42,21 @@ def make_depth(
         return StageDepth(source.rounded())
     request = DepthRequest(layout, seed, *source.size)
     warnings: list[str] = []
-    if not use_cache:
-        made = _generate(source, request, progress, warnings)
-        return StageDepth(made, cached=False, warnings=tuple(warnings))
-    cache = DepthCache.default()
-    key = depth_key(source.name, source.model.options, request, source.versions)
-    try:
-        if found := cache.load(key, source.size):
-            return StageDepth(found, cached=True)
-    except DepthError as error:
-        warnings.append(f"a depth map in the cache cannot be used and is made again ({error})")
+    cache, key = DepthCache.default() if use_cache else None, ""
+    if cache is not None:
+        versions = versions_with(source.sources)
+        key = depth_key(source.name, source.model.options, request, versions)
+        try:
+            if found := cache.load(key, source.size):
+                return StageDepth(found, cached=True)
+        except DepthError as error:
+            warnings.append(f"a depth map in the cache cannot be used and is made again ({error})")
     made = _generate(source, request, progress, warnings)
-    try:
-        cache.store(key, made)
-    except DepthError as error:
-        warnings.append(f"the depth map is not kept for the next run ({error})")
+    if cache is not None:
+        try:
+            cache.store(key, made)
+        except DepthError as error:
+            warnings.append(f"the depth map is not kept for the next run ({error})")
     return StageDepth(made, cached=False, warnings=tuple(warnings))
 
 
