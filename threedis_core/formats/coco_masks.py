@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from threedis_core.errors import LayoutError
 from threedis_core.formats.coco_records import are_numbers
 from threedis_core.formats.polygons import Corners, PolygonWork, fill_polygons
-from threedis_core.values.mask import Mask
-from threedis_core.values.mask_files import MaskTotal
+from threedis_core.values.masks.layout_masks import MaskTotal
+from threedis_core.values.masks.mask import Mask
 from threedis_core.values.problems import shown
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from threedis_core.errors import LayoutError
 from threedis_core.files.limits import MAX_MASK_PIXELS, MAX_POLYGON_ROWS
-from threedis_core.values.mask import Mask
+from threedis_core.values.masks.mask import Mask
 
 Corners = NDArray[np.float64]
 AT_ONCE = 2**18

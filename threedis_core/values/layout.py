@@ -26,8 +26,8 @@ from threedis_core.files.pictures import check_file
 from threedis_core.files.plain_yaml import dump_yaml
 from threedis_core.files.printable import printable
 from threedis_core.values.box import Box, LayoutValue
-from threedis_core.values.mask import Mask, Side
-from threedis_core.values.mask_files import MaskFiles, MaskTotal
+from threedis_core.values.masks.layout_masks import MaskFiles, MaskTotal
+from threedis_core.values.masks.mask import Mask, Side
 from threedis_core.values.problems import one_line, shown
 
 __all__ = ["Box", "Instance", "Layout"]

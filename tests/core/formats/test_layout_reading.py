@@ -19,7 +19,7 @@ from threedis_core.errors import LayoutError, OptionError
 from threedis_core.files.documents import read_document
 from threedis_core.formats.layout_files import read_layout
 from threedis_core.values.layout import Box, Instance, Layout
-from threedis_core.values.mask import Mask
+from threedis_core.values.masks.mask import Mask
 
 YAML = """
 version: 1

@@ -16,7 +16,7 @@ from PIL import Image
 
 from threedis_core.errors import LayoutError
 from threedis_core.values.layout import Box, Instance, Layout
-from threedis_core.values.mask import Mask
+from threedis_core.values.masks.mask import Mask
 from threedis_core.values.problems import shown
 
 CUBE = {"prompt": "a red cube", "box": [0.1, 0.2, 0.5, 0.6]}

@@ -15,8 +15,8 @@ from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE, check_size
 from threedis_core.files.pictures import is_transparent, open_picture
 from threedis_core.files.printable import printable
 from threedis_core.values.box import LayoutValue
+from threedis_core.values.masks.run_lengths import Runs, check_run_count, compress_runs, expand_runs
 from threedis_core.values.problems import shown
-from threedis_core.values.run_lengths import Runs, check_run_count, compress_runs, expand_runs
 
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 """Pixels along one side of a picture."""

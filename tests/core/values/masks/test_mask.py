@@ -13,8 +13,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from threedis_core.errors import LayoutError
-from threedis_core.values.mask import Mask
-from threedis_core.values.run_lengths import compress_runs, expand_runs
+from threedis_core.values.masks.mask import Mask
+from threedis_core.values.masks.run_lengths import compress_runs, expand_runs
 
 pictures = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from threedis_core.errors import LayoutError
 from threedis_core.files.limits import MAX_MASK_LETTERS, MAX_MASK_PIXELS
-from threedis_core.values.mask import Mask
+from threedis_core.values.masks.mask import Mask
 
 
 class MaskTotal:

@@ -1,0 +1,1 @@
+"""Masks: the value, its run-length codes, and the masks of one layout together."""
