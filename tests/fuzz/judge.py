@@ -79,7 +79,7 @@ def _one_process(case: Case, one: Finished) -> Iterator[Fault]:
     out, err = (data.decode("utf-8", "surrogateescape") for data in (one.out, one.err))
     if TRACEBACK in err or TRACEBACK in out or "Exception ignored" in err:
         yield Fault("traceback", _last_lines(err if err.strip() else out))
-    if one.memory > MOST_MIB or "MemoryError" in err:
+    if one.memory > MOST_MIB:
         yield Fault("memory", f"{one.memory:.0f} MiB")
     if one.code not in case.codes:
         expected = " or ".join(str(code) for code in sorted(case.codes))

@@ -6,12 +6,10 @@ Both are processes of their own, so that a case can be killed, measured, and spo
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import resource
 import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cases import Case
+from fence import keep_inside, obey_permissions
 
 PATIENCE = 3
 """On a busy machine a command takes so many times longer by the clock than it computes."""
@@ -29,11 +28,6 @@ ADDRESS_SPACE = 24 * 2**30
 """Far above what is judged; protects the machine."""
 NEW_INTERPRETER_MIB = 150
 MODEL_LIBRARIES_MIB = 700
-CAPABILITIES = (1, 2, 3)
-"""CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER: the superuser's right to go anywhere."""
-PR_CAPBSET_DROP = 24
-SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
-CAPSET_VERSION = 0x20080522
 
 
 @dataclass(frozen=True)
@@ -175,7 +169,8 @@ def _become(case: Case, place: Place, out: int, err: int) -> NoReturn:
     _limit(case)
     _connect(case, out, err)
     if case.surroundings.unprivileged and os.getuid() == 0:
-        _obey_permissions()
+        obey_permissions()
+    keep_inside([place.root])
     arguments = [filled_in(argument, place) for argument in case.arguments]
     if case.fresh:
         command = [sys.executable, "-m", "threedis_core.cli", *arguments]
@@ -210,25 +205,6 @@ def _limit(case: Case) -> None:
     if (most := case.surroundings.most_bytes) is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
-
-def _obey_permissions() -> None:
-    """Let permissions count for the superuser too, in this process and what it becomes."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    for capability in CAPABILITIES:
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    kept = 0xFFFFFFFF & ~sum(1 << capability for capability in CAPABILITIES)
-    header = struct.pack("Ii", CAPSET_VERSION, 0)
-    sets = struct.pack("6I", kept & _bounding(0), kept & _bounding(0), 0, *[_bounding(1)] * 2, 0)
-    if libc.syscall(SYS_CAPSET[os.uname().machine], header, sets) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
-
-
-def _bounding(half: int) -> int:
-    """32 of the capabilities that this process may have, as bits."""
-    status = Path("/proc/self/status").read_text()
-    bits = int(status.partition("CapPrm:")[2].split()[0], 16)
-    return bits >> (32 * half) & 0xFFFFFFFF
 
 
 def _connect(case: Case, out: int, err: int) -> None:

@@ -126,6 +126,20 @@ def test_broken_rules_are_found_in_a_new_interpreter_too(tmp_path: Path) -> None
     assert [got for got in found if not got] == []
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_case_cannot_write_outside_of_its_folder(tmp_path: Path, fresh: bool) -> None:
+    fence = f"import sys; sys.path.insert(0, {str(HERE)!r}); from fence import keep_inside"
+    allowed = f"from pathlib import Path; sys.exit(not keep_inside([Path({str(tmp_path)!r})]))"
+    if subprocess.run([sys.executable, "-c", f"{fence}; {allowed}"], check=False).returncode:
+        pytest.skip("this system has no Landlock")
+    (tmp_path / "mine").write_text("mine")
+    outside = ("open('../../new', 'w')", "open('../../mine', 'a')", "os.remove('../../mine')")
+    found = kinds(tmp_path, [(body, {"fresh": fresh, "codes": [1]}) for body in outside])
+    assert found == [[], [], []]
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_case_is_the_same_for_the_same_seed() -> None:
     listed = "print([FAMILIES['layouts'].case(s, n).name for s, n in ((3, 5), (4, 5), (3, 6))])"
     script = f"import sys; sys.path.insert(0, sys.argv[1])\nfrom families import FAMILIES\n{listed}"

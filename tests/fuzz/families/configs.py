@@ -21,7 +21,7 @@ PATHS: tuple[Any, ...] = (
     None, True, 5, "", " ", ".", "..", "/", "nope", "nope/nope", "a\0b", "a" * 5000, "a/" * 3000,
     "~nosuchuser/x", "/dev/null", "/dev/zero", "\x1b[31mred", "a\nb", Raw('"\\udcff"'),
     Raw('"\\ud800"'), [], ["scene.json"], {}, DIGITS, "/proc/self/mem", "scene.json", "depth.png",
-    "site", "http://example.com/a", "$HOME", "/etc/passwd", "/proc/1/root/x", "con",
+    "site", "http://example.com/a", "$HOME", "/etc/passwd", "/proc/self/cwd/run", "con",
 )  # fmt: skip
 CHOICES: tuple[Any, ...] = (
     None, True, 5, "", "nope", "fake", "boxes", "fake-depth", "depth-edges", "pale", "sd15", [],

@@ -45,7 +45,7 @@ REFUSED_COMMANDS = (
 HARMLESS: tuple[dict[str, str | None], ...] = (
     {"HOME": None}, {"HOME": ""}, {"HOME": "/nonexistent"}, {"HOME": "{work}/scene.json"},
     {"HOME": "relative"},
-    {"HOME": "\udcff"}, {"HOME": "/root"}, {"USER": None, "LOGNAME": None, "HOME": None},
+    {"HOME": "\udcff"}, {"USER": None, "LOGNAME": None, "HOME": None},
     {"THREEDIS_CACHE": None, "XDG_CACHE_HOME": "{work}/../cache"},
     {"THREEDIS_CACHE": "{work}/../cache/new/deep"},
     {"TMPDIR": "/nonexistent"}, {"TMPDIR": "{work}/scene.json"}, {"TMPDIR": ""}, {"LC_ALL": "C"},
@@ -53,7 +53,7 @@ HARMLESS: tuple[dict[str, str | None], ...] = (
     {"LC_ALL": "xx_YY"}, {"LANG": None}, {"PYTHONUTF8": "0", "LC_ALL": "C"},
     {"PYTHONIOENCODING": "ascii:strict"},
     {"PYTHONIOENCODING": "latin-1:strict"}, {"PYTHONUTF8": "1"}, {"NO_COLOR": "1"},
-    {"FORCE_COLOR": "0"}, {"CLICOLOR": "0"}, {"COLUMNS": "1"}, {"COLUMNS": "0"},
+    {"CLICOLOR": "0"}, {"COLUMNS": "1"}, {"COLUMNS": "0"},
     {"COLUMNS": "-5"}, {"COLUMNS": "a"},
     {"COLUMNS": "100000"}, {"LINES": "0"}, {"TERM": "dumb"}, {"TERM": ""}, {"TERM": None},
     {"TERM": "unknown"},
@@ -76,7 +76,7 @@ HARD: tuple[dict[str, str | None], ...] = (
     {"THREEDIS_CACHE": "\udcff"},
     {"THREEDIS_CACHE": None, "XDG_CACHE_HOME": "/dev/null"}, {"THREEDIS_DEBUG": "nope"},
     {"THREEDIS_DEBUG": "\x1b[31m"},
-    {"THREEDIS_CACHE": "~nosuchuser"}, {"THREEDIS_CACHE": None, "HOME": "/root"},
+    {"THREEDIS_CACHE": "~nosuchuser"},
     {"THREEDIS_CACHE": "{work}/locked"},
 )  # fmt: skip
 """A command may say that it cannot work in these."""

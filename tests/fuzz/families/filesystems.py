@@ -88,7 +88,7 @@ def _names(random: Random) -> Case:
             "~/x", "-",
         )
     )  # fmt: skip
-    out = name + (suffix if random.random() < 0.8 else "")
+    out = name if name.startswith("/") or random.random() < 0.2 else name + suffix
     first = name.split("/")[0] if "/" in name else name
     outputs = ("x", "y") if first in (".", "x") else (first or out,)
     outputs = () if first in ("scene.json", ".", "..", "/", "") else outputs

@@ -249,14 +249,22 @@ def _paths(random: Random) -> Case:
         "~nosuchuser/mask.png", "~/mask.png", "/etc/passwd", "/dev/zero", "/dev/stdin",
         "/proc/self/mem",
         "../../../../../../etc/passwd", "../nope.png", ".", "..", "/", "", " ", "\n", "a\0b.png",
-        "mask.png/", "mask.png/x", "a" * 300 + ".png", ("a/" * 3000) + "b.png",
+        "mask.png/x", "a" * 300 + ".png", ("a/" * 3000) + "b.png",
         "file:///etc/passwd",
         "https://example.com/mask.png", "\\\\server\\mask.png", "C:\\mask.png", "$HOME/mask.png",
         "fifo.png", "loop.png", "folder.png", "dangling.png", "socket.png", "//", "mask.PNG ",
         "\x1b[31mmask.png", "nope\nmask.png", "/proc/self/environ", "/proc/kcore",
         "/sys/power/state",
     )  # fmt: skip
-    right = ("mask.png", "./mask.png", "../work/mask.png", "inner/../mask.png", "link.png", "mask")
+    right = (
+        "mask.png",
+        "mask.png/",
+        "./mask.png",
+        "../work/mask.png",
+        "inner/../mask.png",
+        "link.png",
+        "mask",
+    )
     is_wrong = random.random() < 0.8
     path = random.choice(wrong if is_wrong else right)
 
