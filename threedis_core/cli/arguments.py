@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from threedis_core.errors import OptionError
 
 _LAYOUT = typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
 
@@ -20,23 +17,12 @@ ImageId = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
-Depth = Annotated[
-    Path | None, typer.Option(help="Depth map: PNG, other picture, or .npy; bright is near.")
-]
-DepthModelName = Annotated[
-    str | None, typer.Option(help="Model that makes the depth map; see 'threedis plugins'.")
-]
-DepthSeed = Annotated[int | None, typer.Option(help="Seed of the depth model.")]
 DepthCached = Annotated[
     bool | None,
     typer.Option(
         "--depth-cache/--no-depth-cache",
         help="Use a depth map that was made before, and keep new ones. Default: yes.",
     ),
-]
-RegionRefinerName = Annotated[
-    str | None,
-    typer.Option(help="What turns boxes into regions; see 'threedis plugins'. Default: boxes."),
 ]
 RendererNames = Annotated[
     list[str] | None,
@@ -45,10 +31,6 @@ RendererNames = Annotated[
         metavar="NAME[@LABEL]",
         help="Renderer or preset; repeat for several. A label tells the same one apart.",
     ),
-]
-Seeds = Annotated[
-    list[str] | None,
-    typer.Option("--seed", metavar="INTEGER", help="Seed; repeat for several."),
 ]
 OptionSettings = Annotated[
     list[str] | None,
@@ -60,28 +42,6 @@ OptionSettings = Annotated[
 ]
 Width = Annotated[int | None, typer.Option(min=1, help="Picture width in pixels.")]
 Height = Annotated[int | None, typer.Option(min=1, help="Picture height in pixels.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Most pictures a renderer works on at once.")
-]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Run settings (YAML), or the run.json of an earlier run.")
 ]
-RunFolder = Annotated[
-    Path | None, typer.Option(help="New folder. Default: runs/<timestamp>-<prompt>.")
-]
-
-
-def parse_seeds(texts: Iterable[str]) -> tuple[int, ...]:
-    """The seeds that the ``--seed`` options of one command name, in order.
-
-    Raises:
-        OptionError: One is no whole number.
-    """
-    return tuple(_seed(text) for text in texts)
-
-
-def _seed(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:  # Python refuses numbers of more than 4300 digits, too
-        raise OptionError(f"--seed {text:.60}: expected a whole number, such as 7") from None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from threedis_core.cli import arguments, streams
 from threedis_core.cli.progress import progress_bars
+from threedis_core.cli.seeds import Seeds, parse_seeds
 from threedis_core.cli.state import state_of
 
 if TYPE_CHECKING:
@@ -35,20 +37,31 @@ threedis render --config runs/my-run/run.json --out runs/again"""
 def render_command(
     context: typer.Context,
     layout: arguments.OptionalLayoutFile = None,
-    depth: arguments.Depth = None,
-    depth_model: arguments.DepthModelName = None,
-    depth_seed: arguments.DepthSeed = None,
+    depth: Annotated[
+        Path | None, typer.Option(help="Depth map: PNG, other picture, or .npy; bright is near.")
+    ] = None,
+    depth_model: Annotated[
+        str | None, typer.Option(help="Model that makes the depth map; see 'threedis plugins'.")
+    ] = None,
+    depth_seed: Annotated[int | None, typer.Option(help="Seed of the depth model.")] = None,
     depth_cache: arguments.DepthCached = None,
-    region_refiner: arguments.RegionRefinerName = None,
+    region_refiner: Annotated[
+        str | None,
+        typer.Option(help="What turns boxes into regions; see 'threedis plugins'. Default: boxes."),
+    ] = None,
     renderers: arguments.RendererNames = None,
-    seeds: arguments.Seeds = None,
+    seeds: Seeds = None,
     settings: arguments.OptionSettings = None,
     width: arguments.Width = None,
     height: arguments.Height = None,
     image_id: arguments.ImageId = None,
-    batch_size: arguments.BatchSize = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Most pictures a renderer works on at once.")
+    ] = None,
     config: arguments.ConfigFile = None,
-    out: arguments.RunFolder = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder. Default: runs/<timestamp>-<prompt>.")
+    ] = None,
     as_json: arguments.AsJson = False,
 ) -> None:
     """Render a layout: one picture per renderer and seed, all from one depth map."""
@@ -58,11 +71,12 @@ def render_command(
     from threedis_core.run.plan import plan_run, with_default_renderer
 
     registry = state_of(context).registry
-    fields = RunConfig.model_fields.keys()
-    # An option that may be repeated and was not given is an empty tuple here.
-    flags = {name: context.params[name] for name in fields if context.params[name] != ()}
+    # The arguments are fields of the config by name. One that may be repeated and was not given is
+    # an empty tuple here.
+    given = {name: value for name, value in context.params.items() if value not in (None, ())}
+    flags = {name: value for name, value in given.items() if name in RunConfig.model_fields}
     if seeds:
-        flags["seeds"] = arguments.parse_seeds(seeds)
+        flags["seeds"] = parse_seeds(seeds)
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     read = asked.read_layout()
