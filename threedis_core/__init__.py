@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from threedis_core.formats.coco import read_coco
     from threedis_core.formats.coco_mig import read_coco_mig
     from threedis_core.formats.layout_files import read_layout
+    from threedis_core.plugin.discovery import load_plugins
     from threedis_core.plugin.hookspecs import hookimpl
     from threedis_core.plugin.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
     from threedis_core.plugin.interfaces import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         RenderResult,
     )
     from threedis_core.plugin.progress import Progress, silent
-    from threedis_core.plugin.registry import PluginRegistry, load_plugins
+    from threedis_core.plugin.registry import PluginRegistry
     from threedis_core.plugin.request_checks import check_request
     from threedis_core.run.config import Choice, RunConfig
     from threedis_core.run.loop import render, render_config
@@ -92,7 +93,7 @@ _MODULES = {
     "check_request": "plugin.request_checks",
     "draw_layout": "drawing.layout",
     "hookimpl": "plugin.hookspecs",
-    "load_plugins": "plugin.registry",
+    "load_plugins": "plugin.discovery",
     "read_coco": "formats.coco",
     "read_coco_mig": "formats.coco_mig",
     "read_layout": "formats.layout_files",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 LONGEST = 200
 """Letters of a name that is worth comparing: it takes their square in time."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from threedis_core.cli import main
-from threedis_core.plugin.registry import PluginRegistry, load_plugins
+from threedis_core.plugin.discovery import load_plugins
+from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.testing import sample_depth, sample_layout
 
 FAKES = """

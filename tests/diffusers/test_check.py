@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from threedis_core.errors import OptionError, ThreeDISError, WeightsError
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import RenderBackend
-from threedis_core.plugin.registry import load_plugins
 from threedis_diffusers.devices import find_device
 from threedis_flux.loading import check_lowering
 from threedis_flux.options import FluxOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from threedis_core.errors import WeightsError
-from threedis_core.plugin.registry import load_plugins
+from threedis_core.plugin.discovery import load_plugins
 
 
 @pytest.mark.parametrize(

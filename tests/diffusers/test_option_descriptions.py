@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from threedis_core.plugin.registry import load_plugins
+from threedis_core.plugin.discovery import load_plugins
 
 REGISTRY = load_plugins()
 MAKERS = {

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from threedis_core.errors import ThreeDISError, WeightsError
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import DepthModel, RenderBackend
-from threedis_core.plugin.registry import load_plugins
 from threedis_core.testing.samples import sample_request
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_pocket import WEIGHTS

@@ -21,8 +21,9 @@ from threedis_core.cli.plugins import plugins_command
 from threedis_core.cli.render import EXAMPLES, render_command
 from threedis_core.cli.state import CliState, state_of
 from threedis_core.errors import InputError, ThreeDISError
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.failures import reason_of
-from threedis_core.plugin.registry import PluginRegistry, load_plugins
+from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.version import __version__
 
 EXIT_FAILED = 1

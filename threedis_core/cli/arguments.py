@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from threedis_core.errors import OptionError
 
 _LAYOUT = typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
 
@@ -32,6 +35,10 @@ RendererNames = Annotated[
         help="Renderer or preset; repeat for several. A label tells the same one apart.",
     ),
 ]
+Seeds = Annotated[
+    list[str] | None,
+    typer.Option("--seed", metavar="INTEGER", help="Seed; repeat for several."),
+]
 OptionSettings = Annotated[
     list[str] | None,
     typer.Option(
@@ -45,3 +52,19 @@ Height = Annotated[int | None, typer.Option(min=1, help="Picture height in pixel
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Run settings (YAML), or the run.json of an earlier run.")
 ]
+
+
+def parse_seeds(texts: Iterable[str]) -> tuple[int, ...]:
+    """The seeds that the ``--seed`` options of one command name, in order.
+
+    Raises:
+        OptionError: One is no whole number.
+    """
+    return tuple(_seed(text) for text in texts)
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python refuses numbers of more than 4300 digits, too
+        raise OptionError(f"--seed {text:.60}: expected a whole number, such as 7") from None

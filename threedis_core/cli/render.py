@@ -12,7 +12,6 @@ import typer
 
 from threedis_core.cli import arguments, streams
 from threedis_core.cli.progress import progress_bars
-from threedis_core.cli.seeds import Seeds, parse_seeds
 from threedis_core.cli.state import state_of
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def render_command(
         typer.Option(help="What turns boxes into regions; see 'threedis plugins'. Default: boxes."),
     ] = None,
     renderers: arguments.RendererNames = None,
-    seeds: Seeds = None,
+    seeds: arguments.Seeds = None,
     settings: arguments.OptionSettings = None,
     width: arguments.Width = None,
     height: arguments.Height = None,
@@ -76,7 +75,7 @@ def render_command(
     given = {name: value for name, value in context.params.items() if value not in (None, ())}
     flags = {name: value for name, value in given.items() if name in RunConfig.model_fields}
     if seeds:
-        flags["seeds"] = parse_seeds(seeds)
+        flags["seeds"] = arguments.parse_seeds(seeds)
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     read = asked.read_layout()

@@ -1,4 +1,4 @@
-"""Find the entry points of installed plugins; broken metadata costs its own plugin, no other."""
+"""Find installed plugins and load them; broken metadata costs its own plugin, no other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,46 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 
 from threedis_core.errors import PluginError
-from threedis_core.plugin.failures import reason_of
+from threedis_core.plugin.failures import PLUGIN_PATIENCE, reason_of, waiting_named
 from threedis_core.plugin.registrations import PluginFailure, PluginSource
+from threedis_core.plugin.registry import PluginRegistry
 
 ENTRY_POINT_GROUP = "threedis"
 CORE = "threedis"
 
 Found = tuple[PluginSource, EntryPoint]
+
+
+def load_plugins(found: Iterable[EntryPoint | Distribution] | None = None) -> PluginRegistry:
+    """Make a registry of every installed plugin, the built-in ones included.
+
+    Args:
+        found: Entry points to load, or distributions to look for some in; None means all that are
+            installed, of the group ``threedis``.
+    Returns:
+        The registry; plugins that do not work are in its ``failures``.
+    """
+    points, unreadable = find_plugins(found)
+    registry = PluginRegistry()
+    for failure in unreadable:
+        registry.report_failure(failure.source, failure.reason)
+    for source, point in points:
+        who = f"plugin {source} ({source.module})"
+        try:
+            with waiting_named(f"{who} to be imported", PLUGIN_PATIENCE):
+                plugin: object = point.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything while it is imported
+            registry.report_failure(source, f"cannot be imported: {reason_of(error)}")
+            continue
+        try:
+            with waiting_named(f"{who} to register what it has", PLUGIN_PATIENCE):
+                registry.add(plugin, source)
+        except PluginError as error:
+            registry.report_failure(source, str(error))
+    registry.drop_broken_presets()
+    return registry
 
 
 def find_plugins(

@@ -7,10 +7,9 @@ in ``PluginRegistry.failures`` and stops no other.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import Distribution, EntryPoint
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
@@ -18,10 +17,8 @@ import pluggy
 
 from threedis_core.errors import PluginError, UnknownPluginError
 from threedis_core.plugin import hookspecs
-from threedis_core.plugin.discovery import find_plugins
 from threedis_core.plugin.failures import (
     BACKEND_PATIENCE,
-    PLUGIN_PATIENCE,
     failures_named,
     reason_of,
     waiting_named,
@@ -146,7 +143,8 @@ class PluginRegistry:
 
         Called once all plugins are added, for they may come in any order.
         """
-        for preset in list(iterate_presets(self._entries)):
+        presets = [entry for entry in self._entries.values() if isinstance(entry, Preset)]
+        for preset in presets:
             if not isinstance(self._entries.get(preset.backend), Registration):
                 del self._entries[preset.name]
                 self.report_failure(
@@ -262,41 +260,6 @@ class PluginRegistry:
         if self._failures:
             message += f" ({len(self._failures)} plugin(s) failed to load: see 'threedis plugins')"
         return message
-
-
-def load_plugins(found: Iterable[EntryPoint | Distribution] | None = None) -> PluginRegistry:
-    """Make a registry of every installed plugin, the built-in ones included.
-
-    Args:
-        found: Entry points to load, or distributions to look for some in; None means all that are
-            installed, of the group ``threedis``.
-    Returns:
-        The registry; plugins that do not work are in its ``failures``.
-    """
-    points, unreadable = find_plugins(found)
-    registry = PluginRegistry()
-    for failure in unreadable:
-        registry.report_failure(failure.source, failure.reason)
-    for source, point in points:
-        try:
-            _load(registry, source, point)
-        except PluginError as error:
-            registry.report_failure(source, str(error))
-    registry.drop_broken_presets()
-    return registry
-
-
-def _load(registry: PluginRegistry, source: PluginSource, point: EntryPoint) -> None:
-    who = f"plugin {source} ({source.module})"
-    try:
-        with waiting_named(f"{who} to be imported", PLUGIN_PATIENCE):
-            plugin: object = point.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may raise anything while it is imported
-        raise PluginError(f"cannot be imported: {_reason(error)}") from error
-    with waiting_named(f"{who} to register what it has", PLUGIN_PATIENCE):
-        registry.add(plugin, source)
 
 
 def _reason(error: BaseException) -> str:

@@ -76,7 +76,7 @@ class RunConfig(BaseModel):
         description="Use a depth map that was made before from the same, and keep new ones.",
     )
     region_refiner: Choice = Field(
-        default=Choice(name="boxes"),
+        default_factory=lambda: Choice(name="boxes"),
         description="What turns boxes into regions; see 'threedis plugins'.",
     )
     renderers: dict[str, dict[str, Any]] = Field(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -15,14 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from threedis_core.drawing.layout import draw_layout
 from threedis_core.errors import InputError, OptionError, RenderError
-from threedis_core.files.atomic import check_writable, write_atomically
-from threedis_core.files.png import write_png
-from threedis_core.run.result import RunImage
-from threedis_core.values.depth import DepthMap
-from threedis_core.values.layout import Layout
-from threedis_core.values.regions import Regions
+from threedis_core.files.atomic import check_writable
 
 RUNS = Path("runs")
 SLUG_LENGTH = 40
@@ -101,13 +95,7 @@ def check_run_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run writes; without a path it writes nothing.
-
-    Every file is complete or not there.
-
-    Raises:
-        RenderError: A file cannot be written; the message names it.
-    """
+    """Where a run writes; without a path it writes nothing."""
 
     path: Path | None
 
@@ -142,34 +130,25 @@ class RunFolder:
                 for folder in made:
                     folder.rmdir()
 
-    def write_inputs(self, layout: Layout, depth: DepthMap, regions: Regions) -> None:
-        """Write what the pictures are rendered from."""
-        if self.path is None:
-            return
-        drawn = draw_layout(layout, depth.width, depth.height)
-        with _named_failures(self.path / "layout.json") as file:
-            layout.save(file)
-        with _named_failures(self.path / "layout.png") as file:
-            write_png(file, drawn)
-        with _named_failures(self.path / "depth.png") as file:
-            depth.save(file)
-        with _named_failures(self.path / "regions.png") as file:
-            write_png(file, regions.to_image())
+    def write(self, name: str, save: Callable[[Path], None]) -> Path | None:
+        """Let ``save`` write the file ``name``, and return its path.
 
-    def write_picture(self, image: RunImage) -> RunImage:
-        """Write a picture with its provenance; returns it with its file named."""
+        Raises:
+            RenderError: It cannot be written.
+        """
         if self.path is None:
-            return image
-        with _named_failures(self.path / f"{image.renderer}-seed{image.seed}.png") as file:
-            write_png(file, image.image, {PROVENANCE: json.dumps(image.provenance)})
-        return replace(image, file=file)
-
-    def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write ``run.json``, last of all: a folder without one is a run that did not end."""
-        if self.path is None:
-            return
-        with _named_failures(self.path / "run.json") as file:
-            write_atomically(file, (json.dumps(record, indent=2) + "\n").encode())
+            return None
+        file = self.path / name
+        try:
+            save(file)
+        except OSError as error:
+            raise RenderError(
+                f"{file} cannot be written: {error.strerror or error}; make room, or choose "
+                "another folder with --out"
+            ) from error
+        except InputError as error:  # what a person wrote is right: it is the place that fails
+            raise RenderError(str(error)) from error
+        return file
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -188,17 +167,3 @@ def read_provenance(path: Path) -> dict[str, Any]:
 def _missing_folders(path: Path) -> list[Path]:
     """``path`` and the folders above it that are not there, the innermost first."""
     return [folder for folder in (path, *path.parents) if not folder.exists()]
-
-
-@contextmanager
-def _named_failures(file: Path) -> Generator[Path]:
-    """Yield ``file``; that it cannot be written becomes an error that names it."""
-    try:
-        yield file
-    except OSError as error:
-        raise RenderError(
-            f"{file} cannot be written: {error.strerror or error}; make room, or choose another "
-            "folder with --out"
-        ) from error
-    except InputError as error:  # what a person wrote is right: it is the place that fails
-        raise RenderError(str(error)) from error

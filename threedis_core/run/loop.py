@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Unpack
 
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.progress import Progress, silent
-from threedis_core.plugin.registry import PluginRegistry, load_plugins
+from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import RunConfig, RunSettings
 from threedis_core.run.folder import RunFolder
 from threedis_core.run.plan import RunPlan, plan_run
+from threedis_core.run.record.files import write_inputs, write_picture, write_record
 from threedis_core.run.record.provenance import run_record
 from threedis_core.run.record.timing import timed
 from threedis_core.run.result import Run, RunImage
@@ -90,10 +93,10 @@ def carry_out(plan: RunPlan, progress: Progress = silent) -> Run:
             with timed(seconds, planned.name), closing:
                 for image in render_pictures(plan, planned, made.depth, regions, progress):
                     if not images:  # nothing earlier: a run that cannot start can be tried again
-                        folder.write_inputs(plan.layout, made.depth, regions)
-                    images.append(folder.write_picture(image))
+                        write_inputs(folder, plan.layout, made.depth, regions)
+                    images.append(replace(image, file=write_picture(folder, image)))
                     told += image.warnings
         warnings = tuple(dict.fromkeys(told))  # a renderer may say the same with every picture
         record = run_record(plan, made, images, seconds, warnings, started)
-        folder.write_record(record)
+        write_record(folder, record)
     return Run(plan.layout, made.depth, regions, tuple(images), warnings, record, config.out)

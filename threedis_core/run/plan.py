@@ -15,6 +15,7 @@ from threedis_core.plugin.request_checks import check_instance_count, check_seed
 from threedis_core.plugin.result_checks import checked_capabilities
 from threedis_core.run.config import RunConfig, registered_name
 from threedis_core.run.depth_plan import PlannedDepthModel, plan_depth_model
+from threedis_core.run.effects import without_effect
 from threedis_core.run.folder import check_run_folder
 from threedis_core.run.record.versions import versions_with
 from threedis_core.run.sizes import Size, planned_sizes
@@ -22,7 +23,6 @@ from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
 DEFAULT_RENDERER = "pocket-sd15"
-ASPECT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +101,7 @@ def plan_run(
         with failures_named(f"renderer '{name}'"):
             able[name] = checked_capabilities(chosen.backend.capabilities)
     depth_size, sizes = planned_sizes(config, layout, depth, able)
+    warnings = without_effect(layout, able, sizes, depth_size)
     limits.check_size(*depth_size, OptionError, "a depth map of")
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)
@@ -126,7 +127,7 @@ def plan_run(
         ),
         versions_with(sources),
         tuple(dict.fromkeys(part.module.partition(".")[0] for part in sources)),
-        without_effect(layout, able, sizes, depth_size),
+        warnings,
     )
 
 
@@ -145,22 +146,3 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
             f"name one with --renderer. Installed: {', '.join(known) or 'none'}"
         )
     return config.model_copy(update={"renderers": {DEFAULT_RENDERER: {}}})
-
-
-def without_effect(
-    layout: Layout, able: Mapping[str, Capabilities], sizes: Mapping[str, Size], depth_size: Size
-) -> tuple[str, ...]:
-    """What of a run has no effect or an odd one, in a line each."""
-    found: list[str] = []
-    for name, size in sizes.items():
-        if not able[name].masks and any(instance.mask for instance in layout.instances):
-            found.append(f"renderer '{name}' does not follow masks; it uses the boxes")
-        if layout.negative_prompt and not able[name].negative_prompt:
-            found.append(f"renderer '{name}' has no negative prompt; the layout's has no effect")
-        stretch = (size[0] / size[1]) / (depth_size[0] / depth_size[1])
-        if abs(stretch - 1) > ASPECT_TOLERANCE:
-            found.append(
-                f"the depth map is {depth_size[0]} x {depth_size[1]}, the picture of '{name}' "
-                f"{size[0]} x {size[1]}: the depth is stretched by {stretch:.2f}"
-            )
-    return tuple(found)

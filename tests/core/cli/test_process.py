@@ -76,7 +76,7 @@ def test_ctrl_c_stops_a_run_with_130_and_keeps_finished_pictures(
     plugins, tmp_path, monkeypatch
 ) -> None:
     plugins.install("slow-plugin", SLOW)
-    plugins.install("core-refiners", "from threedis_core.plugin.builtin import *")
+    plugins.install("core-refiners", "from threedis_core.refiners import *")
     monkeypatch.chdir(tmp_path)
     layout = sample_layout(2)
     layout.save("scene.yaml")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from threedis_core.plugin.registry import PluginRegistry, load_plugins
+from threedis_core.plugin.discovery import load_plugins
+from threedis_core.plugin.registry import PluginRegistry
 
 PLUGIN = """
     from threedis_core.plugin.hookspecs import hookimpl

@@ -123,7 +123,7 @@ def test_what_takes_long_is_named_once_on_one_line(capsys) -> None:
     [("at_import", "to be imported"), ("in_hook", "to register what it has")],
 )
 def test_a_plugin_that_sleeps_is_named(plugins, monkeypatch, capsys, where, words) -> None:
-    monkeypatch.setattr("threedis_core.plugin.registry.PLUGIN_PATIENCE", 0.05)
+    monkeypatch.setattr("threedis_core.plugin.discovery.PLUGIN_PATIENCE", 0.05)
     plugins.install("sleepy", PLUGIN.format(**QUICK | {where: SLEEP}))
     assert plugins.load().names("renderer") == ("one",)
     assert capsys.readouterr().err == f"waiting for plugin sleepy 1.0 (sleepy) {words} ...\n"

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from threedis_core.errors import OptionError, PluginError, UnknownPluginError
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.registrations import PluginSource
-from threedis_core.plugin.registry import PluginRegistry, load_plugins
+from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.refiners.boxes import BoxRefiner
 from threedis_core.testing import FakeDepthModel, FakeRenderer
 

@@ -26,7 +26,7 @@ class FussyDepthModel(FakeDepthModel):
 
 
 class FakeSuite(DepthModelConformance):
-    plugin_module = "threedis_core.plugin.builtin"
+    plugin_module = "threedis_core.refiners"
     model: ClassVar[type[FakeDepthModel]] = FussyDepthModel
 
     def make_model(self, **options: Any) -> FakeDepthModel:

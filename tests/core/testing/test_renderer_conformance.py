@@ -37,7 +37,7 @@ class HookedFake(FakeRenderer):
 
 
 class FakeSuite(RendererConformance):
-    plugin_module = "threedis_core.plugin.builtin"
+    plugin_module = "threedis_core.refiners"
     backend: ClassVar[type[FakeRenderer]] = HookedFake
 
     def make_backend(self, **options: Any) -> FakeRenderer:
@@ -313,7 +313,7 @@ def test_a_check_fails_a_backend_that_is_wrong_in_its_way(backend, check) -> Non
 def test_discovery_that_imports_torch_fails_its_check(tmp_path, monkeypatch) -> None:
     (tmp_path / "heavy_plugin.py").write_text(
         "import sys, types\nsys.modules['torch'] = types.ModuleType('torch')\n"
-        "from threedis_core.plugin.builtin import threedis_register_region_refiners\n"
+        "from threedis_core.refiners import threedis_register_region_refiners\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     suite = FakeSuite()

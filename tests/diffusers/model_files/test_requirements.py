@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from threedis_core.errors import OptionError
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.inspection import Inspection
-from threedis_core.plugin.registry import load_plugins
 from threedis_diffusers.memory import PartSize, memory_needs, size_in_files, working_memory
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.published import PUBLISHED

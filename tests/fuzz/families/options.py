@@ -19,9 +19,9 @@ from cases import ANY, DONE_OR_REFUSED, REFUSED, REFUSED_OR_FAILED, Case, Family
 from pydantic import ValidationError
 
 from families.materials import depth_png, scene
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import BackendOptions
 from threedis_core.plugin.registrations import Preset, Registration
-from threedis_core.plugin.registry import load_plugins
 
 COMMON: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 1.5, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "",

@@ -34,6 +34,7 @@ def picture_provenance(
     plan: RunPlan, planned: PlannedRenderer, request: RenderRequest, result: RenderResult
 ) -> dict[str, Any]:
     """What it takes to make one picture again; no times, so that equal pictures are equal files."""
+    checksum = pixel_checksum(result.image)
     return {
         "threedis_picture": RUN_FORMAT,
         **_renderer_facts(plan, planned),
@@ -43,7 +44,7 @@ def picture_provenance(
         "backend": _told(plan, result.provenance),
         "layout": request.layout.to_dict(),
         "depth_checksum": request.depth.checksum(),
-        "pixel_checksum": pixel_checksum(result.image),
+        "pixel_checksum": checksum,
         "versions": dict(plan.versions),
         "warnings": list(result.warnings),
     }

@@ -100,13 +100,14 @@ def depth_key(
     the size and time of every local file that an option names, and the versions.
     """
     chosen = options.model_dump(mode="json")
+    files = [_state(path) for text in _texts(chosen) for path in _files(text)]
     content = {
         "layout": {key: value for key, value in request.layout.to_dict().items() if key != "id"},
         "seed": request.seed,
         "size": [request.width, request.height],
         "model": name,
         "options": chosen,
-        "files": [_state(path) for text in _texts(chosen) for path in _files(text)],
+        "files": files,
         "versions": dict(versions),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""What of a run has no effect, or an odd one: said before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from threedis_core.plugin.interfaces import Capabilities
+from threedis_core.run.sizes import Size
+from threedis_core.values.layout import Layout
+
+ASPECT_TOLERANCE = 0.02
+
+
+def without_effect(
+    layout: Layout, able: Mapping[str, Capabilities], sizes: Mapping[str, Size], depth_size: Size
+) -> tuple[str, ...]:
+    """What of a run has no effect or an odd one, in a line each."""
+    found: list[str] = []
+    for name, size in sizes.items():
+        if not able[name].masks and any(instance.mask for instance in layout.instances):
+            found.append(f"renderer '{name}' does not follow masks; it uses the boxes")
+        if layout.negative_prompt and not able[name].negative_prompt:
+            found.append(f"renderer '{name}' has no negative prompt; the layout's has no effect")
+        stretch = (size[0] / size[1]) / (depth_size[0] / depth_size[1])
+        if abs(stretch - 1) > ASPECT_TOLERANCE:
+            found.append(
+                f"the depth map is {depth_size[0]} x {depth_size[1]}, the picture of '{name}' "
+                f"{size[0]} x {size[1]}: the depth is stretched by {stretch:.2f}"
+            )
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""What stands in a run's folder, file by file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from threedis_core.drawing.layout import draw_layout
+from threedis_core.files.atomic import write_atomically
+from threedis_core.files.png import write_png
+from threedis_core.run.folder import PROVENANCE, RunFolder
+from threedis_core.run.result import RunImage
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.regions import Regions
+
+
+def write_inputs(folder: RunFolder, layout: Layout, depth: DepthMap, regions: Regions) -> None:
+    """Write what the pictures are rendered from.
+
+    Raises:
+        RenderError: A file cannot be written.
+    """
+    folder.write("layout.json", layout.save)
+    folder.write("depth.png", depth.save)
+    drawn = draw_layout(layout, depth.width, depth.height)
+    folder.write("layout.png", partial(write_png, image=drawn))
+    folder.write("regions.png", partial(write_png, image=regions.to_image()))
+
+
+def write_picture(folder: RunFolder, image: RunImage) -> Path | None:
+    """Write a picture with its provenance in it; where it is, if it was written.
+
+    Raises:
+        RenderError: It cannot be written.
+    """
+    texts = {PROVENANCE: json.dumps(image.provenance)}
+    name = f"{image.renderer}-seed{image.seed}.png"
+    return folder.write(name, partial(write_png, image=image.image, texts=texts))
+
+
+def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
+    """Write ``run.json``, last of all: a folder without one is a run that did not end.
+
+    Raises:
+        RenderError: It cannot be written.
+    """
+    text = json.dumps(record, indent=2) + "\n"
+    folder.write("run.json", partial(write_atomically, data=text.encode()))
