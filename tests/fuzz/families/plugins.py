@@ -211,7 +211,7 @@ def _odd_hooks(random: Random) -> Case:
         "@hookimpl\nasync def threedis_register_renderers(register):\n    pass",
         "@hookimpl\nclass threedis_register_renderers:\n    pass",
         "@hookimpl(specname='nope')\ndef f(register):\n    pass", "hookimpl(5)",
-        "from threedis_core.plugin import registry\nregistry.load_plugins()",
+        "from threedis_core import load_plugins\nload_plugins()",
         "def __getattr__(name):\n    raise ValueError(name)",
         "def __dir__():\n    return [5]", "threedis_register_renderers = hookimpl",
         "import os\nos.chdir('..')", "import os\nos.environ.clear()",

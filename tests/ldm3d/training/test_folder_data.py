@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from threedis_core.errors import DataError
 from threedis_core.values.layout import Box, Instance, Layout
-from threedis_core.values.mask import Mask
+from threedis_core.values.masks.mask import Mask
 from threedis_ldm3d.training.examples import (
     CocoData,
     DataSource,

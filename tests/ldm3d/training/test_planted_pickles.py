@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from threedis_core.errors import ThreeDISError, WeightsError
-from threedis_core.plugin.registry import load_plugins
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.values.depth import DepthMap
 from threedis_ldm3d.checkpoint import convert_adapter
 from threedis_ldm3d.training.config import TrainingConfig

@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from threedis_core.cli import main
 from threedis_core.errors import DataError, OptionError
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.progress import Progress, silent
-from threedis_core.plugin.registry import load_plugins
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Box, Instance, Layout
 from threedis_ldm3d.checkpoint import load_adapter
