@@ -67,14 +67,12 @@ class Report:
 
 def run_job(job: Job) -> Report | None:
     """Prepare, run and judge one case; None if it is too heavy."""
-    case = FAMILIES[job.family].case(job.seed, job.number)
-    if job.light and case.heavy:
-        return None
     try:
-        return _judged(job, case)
+        case = FAMILIES[job.family].case(job.seed, job.number)
+        return None if job.light and case.heavy else _judged(job, case)
     except Exception:  # a fault of the recipe, which must not end the other cases
         fault = Fault("harness", traceback.format_exc().strip())
-        return Report(job.family, job.number, case.name, 0, 0, "", (fault,))
+        return Report(job.family, job.number, "no case", 0, 0, "", (fault,))
 
 
 def _judged(job: Job, case: Case) -> Report:

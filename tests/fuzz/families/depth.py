@@ -179,7 +179,7 @@ def _pictures(random: Random) -> Content:
         (("PNG", ".png"), ("TIFF", ".tiff"), ("JPEG", ".jpg"), ("WEBP", ".webp"), ("BMP", ".bmp"))
     )
     modes = {
-        "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"),
+        "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
         "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "I", "F", "CMYK", "YCbCr", "LAB", "I;16"),
         "JPEG": ("L", "RGB", "CMYK", "YCbCr"),
         "WEBP": ("L", "RGB", "RGBA"),
