@@ -21,9 +21,10 @@ from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
 from threedis_diffusers.devices import find_device
 from threedis_diffusers.lazy_model import LazyModel
-from threedis_diffusers.loading import first_of, readable
+from threedis_diffusers.loading import first_of
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
+from threedis_diffusers.readable import readable
 from threedis_estimate.pictures import to_rgb
 
 EXTRA = "threedis[controlnet-aux]"

@@ -1,4 +1,4 @@
-"""The layout adapter: small trained modules that tell a U-Net's layers what is where.
+"""The layers of the layout adapter: trained modules that tell a U-Net's layers what is where.
 
 Shapes: B pictures, picture b with N_b instances; R = sum(N_b) rows, picture after picture; S image
 tokens of C channels on a (rows, columns) grid; T channels of a text embedding; SLOTS slots.
@@ -17,14 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from threedis_ldm3d.box_encoder import BoxEncoder
+
 SLOTS = 30
 """Places for instances and background in a layer's aggregation; the background has the last one."""
 MOST_INSTANCES = SLOTS - 1
 HEADS = 8
-FREQUENCIES = 8
-FREQUENCY_BASE = 100.0
-BOX_WIDTH = 512
-"""Channels inside the published box encoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,55 +54,34 @@ class LayerAdapter(nn.Module):
     Args:
         width: C of the layer, a multiple of 8.
         text_width: T.
-        box_width: Channels inside the box encoder.
+        box_encoder: The layer's own.
     """
 
-    def __init__(self, width: int, text_width: int, box_width: int = BOX_WIDTH) -> None:
+    def __init__(self, width: int, text_width: int, box_encoder: BoxEncoder) -> None:
         super().__init__()
         self.gate = nn.Parameter(torch.zeros(1))
         self.norm = nn.LayerNorm(width)
-        self.box_encoder = BoxEncoder(text_width, box_width)
+        self.box_encoder = box_encoder
         self.enhancement = HeadedAttention(width, text_width)
         self.layout_attention = HeadedAttention(width, width)
         self.aggregation = ShadingAggregation(width)
 
-    def forward(self, tokens: Tensor, layout: LayerLayout) -> Tensor:
+    def forward(self, tokens: Tensor, boxes: Tensor, layout: LayerLayout) -> Tensor:
         """What to add to the layer's own cross-attention.
 
         Args:
             tokens: The layer's image tokens, shape (B, S, C).
+            boxes: What the box encoder makes of the layout's boxes, shape (R, T).
             layout: What is where.
         Returns:
             Shape (B, S, C).
         """
-        context = torch.stack([layout.texts, self.box_encoder(layout.boxes, tokens.dtype)], 1)
+        context = torch.stack([layout.texts, boxes], 1)
         enhanced = (
             self.enhancement(self.norm(tokens)[layout.owners], context) * layout.masks[..., None]
         )
         around = self.layout_attention(tokens, tokens, layout.visible[:, None])
         return self.gate.tanh() * self.aggregation(enhanced, around, layout.counts, layout.grid)
-
-
-class BoxEncoder(nn.Module):
-    """Embed boxes: Fourier features of the sides, then a small network."""
-
-    def __init__(self, text_width: int, width: int = BOX_WIDTH) -> None:
-        super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(4 * 2 * FREQUENCIES, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, text_width),
-        )
-
-    def forward(self, boxes: Tensor, dtype: torch.dtype) -> Tensor:
-        """Boxes x0, y0, x1, y1, shape (R, 4), to embeddings (R, T) of ``dtype``."""
-        sides = boxes.float()[:, [0, 2, 1, 3]]  # the order in which the published weights read them
-        powers = torch.arange(FREQUENCIES, device=boxes.device) / FREQUENCIES
-        angles = FREQUENCY_BASE ** powers[:, None] * sides[:, None, :]
-        features = torch.stack([angles.sin(), angles.cos()], 2)  # (R, frequency, sin or cos, side)
-        return self.network(features.flatten(1).to(dtype))
 
 
 class HeadedAttention(nn.Module):

@@ -14,50 +14,14 @@ from torch import Tensor, nn
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_core.files.atomic import check_writable
-from threedis_diffusers.weight_files import SAFETENSORS, check_weights, read_weights, save_weights
-from threedis_ldm3d.adapter_layers import BOX_WIDTH
+from threedis_diffusers.weight_files import SAFETENSORS, read_weights, save_weights
+from threedis_diffusers.weight_shapes import check_weights
+from threedis_ldm3d.box_encoder import BOX_WIDTH
 from threedis_ldm3d.layout_adapter import LayoutAdapter
+from threedis_ldm3d.published_names import GATE, IN_LAYER, published_names, published_shapes
 
 HEADER = {"format": "threedis-layout-adapter", "format_version": "1"}
-IN_LAYER = ".processor.migc."
-"""What stands between a layer's path and the name inside the adapter."""
-GATE = "gamma"
 BOX_WEIGHT = "pos_net.linears_position.0.weight"
-PUBLISHED = {
-    "gate": GATE,
-    "norm": "norm",
-    "box_encoder.network": "pos_net.linears_position",
-    "enhancement.query": "ea.to_q",
-    "enhancement.key": "ea.to_k",
-    "enhancement.value": "ea.to_v",
-    "enhancement.out": "ea.to_out.0",
-    "layout_attention.query": "la.to_q",
-    "layout_attention.key": "la.to_k",
-    "layout_attention.value": "la.to_v",
-    "layout_attention.out": "la.to_out.0",
-    "aggregation.score": "sac.conv2",
-    "aggregation.slot_gate.0": "sac.cbam2.ChannelGate.mlp.1",
-    "aggregation.slot_gate.2": "sac.cbam2.ChannelGate.mlp.3",
-    "aggregation.place_gate": "sac.cbam2.SpatialGate.spatial.conv",
-}
-"""Our names of a layer's modules, and the published ones."""
-
-
-def published_names(adapter: LayoutAdapter) -> dict[str, str]:
-    """The published name of every weight of ``adapter``, by our name."""
-    names: dict[str, str] = {}
-    for path in adapter.widths:
-        for name, _ in adapter.layer(path).named_parameters():
-            module = next(own for own in PUBLISHED if name == own or name.startswith(f"{own}."))
-            published = PUBLISHED[module] + name.removeprefix(module)
-            names[adapter.own_name(path, name)] = f"{path}{IN_LAYER}{published}"
-    return names
-
-
-def published_shapes(adapter: LayoutAdapter) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight of ``adapter``, by published name."""
-    shapes = {name: tuple(weight.shape) for name, weight in adapter.state_dict().items()}
-    return {published: shapes[own] for own, published in published_names(adapter).items()}
 
 
 def load_adapter(file: str | Path, unet: nn.Module) -> LayoutAdapter:
@@ -66,11 +30,14 @@ def load_adapter(file: str | Path, unet: nn.Module) -> LayoutAdapter:
     Raises:
         WeightsError: The file cannot be read, or weights are missing, too many, or do not fit.
     """
-    weights = read_weights(Path(file))
+    weights, box_width = _read(Path(file))
     with torch.device("meta"):
-        adapter = LayoutAdapter.for_unet(unet, _box_width(weights))
-    check_weights(weights, published_shapes(adapter), f"layout adapter '{file}'")
-    return _filled(adapter, weights)
+        adapter = LayoutAdapter.for_unet(unet, box_width)
+    names, shapes = published_names(adapter), published_shapes(adapter)
+    check_weights(weights, shapes, f"layout adapter '{file}'")
+    own = {name: weights[published].float() for name, published in names.items()}
+    adapter.load_state_dict(own, assign=True)
+    return adapter.eval().requires_grad_(False)
 
 
 def save_adapter(
@@ -101,11 +68,11 @@ def convert_adapter(source: str | Path, target: str | Path) -> int:
     if target.suffix != SAFETENSORS:
         raise OptionError(f"{target}: name the file to write *{SAFETENSORS}")
     check_writable(target)
-    weights = read_weights(source)
+    weights, box_width = _read(source)
     owner = f"layout adapter '{source}'"
     try:
         with torch.device("meta"):
-            adapter = LayoutAdapter(*_sizes(weights, owner), _box_width(weights))
+            adapter = LayoutAdapter(*_sizes(weights, owner), box_width)
     except KeyError as error:  # torch's word for a layer's name that no module can have
         raise WeightsError(f"{owner} has a layer of a wrong name: {error}") from error
     check_weights(weights, published_shapes(adapter), owner)
@@ -113,6 +80,13 @@ def convert_adapter(source: str | Path, target: str | Path) -> int:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     save_weights(weights, target, {**HEADER, "source": source.name, "source_sha256": digest})
     return len(weights)
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], int]:
+    """The weights, and the box encoders' width; where the weights have none, the published one."""
+    weights = read_weights(file)
+    shapes = (weights[name].shape for name in weights if name.endswith(BOX_WEIGHT))
+    return weights, next((shape[0] for shape in shapes if len(shape) == 2), BOX_WIDTH)
 
 
 def _sizes(weights: Mapping[str, Tensor], owner: str) -> tuple[dict[str, int], int]:
@@ -130,16 +104,3 @@ def _sizes(weights: Mapping[str, Tensor], owner: str) -> tuple[dict[str, int], i
             "in text width; name a file with a layout adapter"
         )
     return widths, text_widths.pop()
-
-
-def _box_width(weights: Mapping[str, Tensor]) -> int:
-    """The width of the box encoders; where the weights have none, the published one."""
-    shapes = (weights[name].shape for name in weights if name.endswith(BOX_WEIGHT))
-    return next((shape[0] for shape in shapes if len(shape) == 2), BOX_WIDTH)
-
-
-def _filled(adapter: LayoutAdapter, weights: Mapping[str, Tensor]) -> LayoutAdapter:
-    names = published_names(adapter)
-    own = {name: weights[published].float() for name, published in names.items()}
-    adapter.load_state_dict(own, assign=True)
-    return adapter.eval().requires_grad_(False)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
-
-import torch
-from torch import Tensor
 
 from threedis_core.errors import LayoutError, RenderError
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
@@ -14,12 +11,15 @@ from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.request_checks import check_seed
 from threedis_core.run.sizes import Size, size_like
 from threedis_core.values.depth import DepthMap
-from threedis_diffusers.batch import OnStep, step_counter
+from threedis_diffusers.attention_kernel import attention_kernel
 from threedis_diffusers.lazy_model import LazyModel
-from threedis_diffusers.model_files.sources import ModelSource, native_side, vae_factor
+from threedis_diffusers.model_files.facts import model_facts
+from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.steps import StepCounter
 from threedis_ldm3d.adapter_layers import MOST_INSTANCES
-from threedis_ldm3d.batch import DepthBatch, generate_depth, read_as_nouns
-from threedis_ldm3d.loading import LoadedDepthPipeline, find_model
+from threedis_ldm3d.batch import DepthBatch, generate_depth
+from threedis_ldm3d.checks import find_model
+from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 
 USUAL_SIDE = 512
@@ -60,17 +60,22 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
         """
         for request in requests:
             self._check(request)
-        with self.in_use() as loaded:
-            maps: dict[int, DepthMap] = {}
-            batches = list(self._batches(requests))
-            total = self.options.steps * len(batches)
-            for done, (size, members) in enumerate(batches):
-                before = done * self.options.steps
-                on_step = step_counter(progress, before, self.options.steps, total, stage="depth")
-                batch = self._batch([requests[index] for index in members], size)
-                for index, values in zip(members, self._run(loaded, batch, on_step), strict=True):
-                    made = self._to_map(values)
-                    maps[index] = made.resize(requests[index].width, requests[index].height)
+        maps: dict[int, DepthMap] = {}
+        batches, options = self._batches(requests), self.options
+        with self.in_use() as loaded, attention_kernel(options.attention_backend):
+            for done, (members, batch) in enumerate(batches):
+                before, total = done * options.steps, len(batches) * options.steps
+                on_step = StepCounter(progress, before, options.steps, total, stage="depth")
+                values = generate_depth(loaded, batch, options, on_step)
+                if not values.isfinite().all():
+                    raise RenderError(
+                        f"the model makes numbers that are not finite in dtype {options.dtype}; "
+                        "use dtype=bfloat16 or dtype=float32"
+                    )
+                made = (values.clamp(-1, 1) / 2 + 0.5).numpy()
+                for index, depth in zip(members, made, strict=True):
+                    full = DepthMap.normalise(depth) if options.stretch else DepthMap(depth)
+                    maps[index] = full.resize(requests[index].width, requests[index].height)
         return [maps[index] for index in range(len(requests))]
 
     def _check(self, request: DepthRequest) -> None:
@@ -82,44 +87,20 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
                 f"at most {MOST_INSTANCES}; remove some, or set adapter to null"
             )
 
-    def _batches(self, requests: Sequence[DepthRequest]) -> Iterator[tuple[Size, list[int]]]:
-        """The working size of each batch and which requests are in it."""
-        model = ModelSource(self.options.model)
-        factor = vae_factor(model)
-        side = self.options.side or native_side(model, factor, USUAL_SIDE)
-        multiple = max(factor, PIPELINE_MULTIPLE)
+    def _batches(self, requests: Sequence[DepthRequest]) -> list[tuple[list[int], DepthBatch]]:
+        """Which requests go together, and how."""
+        facts = model_facts(ModelSource(self.options.model))
+        side = self.options.side or facts.side or USUAL_SIDE
+        multiple = max(facts.vae_factor, PIPELINE_MULTIPLE)
         able = Capabilities(size_multiple=multiple, default_size=(side, side))
         groups: dict[Size, list[int]] = {}
         for index, request in enumerate(requests):
             groups.setdefault(size_like((request.width, request.height), able), []).append(index)
-        most = self.options.batch_size
-        for size, members in groups.items():
-            for start in range(0, len(members), most):
-                yield size, members[start : start + most]
-
-    def _batch(self, requests: Sequence[DepthRequest], size: Size) -> DepthBatch:
-        negative = self.options.negative_prompt
-        layouts = [read_as_nouns(request.layout, negative) for request in requests]
-        return DepthBatch(layouts, [request.seed for request in requests], size)
-
-    def _run(self, loaded: LoadedDepthPipeline, batch: DepthBatch, on_step: OnStep) -> Tensor:
-        try:
-            return generate_depth(loaded, batch, self.options, on_step)
-        except torch.OutOfMemoryError as error:
-            loaded.pipeline.maybe_free_model_hooks()
-            raise RenderError(
-                f"the device's memory is too small for {len(batch.layouts)} depth maps at once; "
-                "set batch_size to less, or offload=model"
-            ) from error
-        except BaseException:
-            loaded.pipeline.maybe_free_model_hooks()
-            raise
-
-    def _to_map(self, values: Tensor) -> DepthMap:
-        if not values.isfinite().all():
-            raise RenderError(
-                f"the model makes numbers that are not finite in dtype {self.options.dtype}; use "
-                "dtype=bfloat16 or dtype=float32"
-            )
-        depth = (values.clamp(-1, 1) / 2 + 0.5).numpy()
-        return DepthMap.normalise(depth) if self.options.stretch else DepthMap(depth)
+        batches: list[tuple[list[int], DepthBatch]] = []
+        for size, alike in groups.items():
+            for start in range(0, len(alike), self.options.batch_size):
+                members = alike[start : start + self.options.batch_size]
+                some = [requests[index] for index in members]
+                layouts, seeds = [one.layout for one in some], [one.seed for one in some]
+                batches.append((members, DepthBatch(layouts, seeds, size)))
+        return batches

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from threedis_core.attention import FusionPlan
-from threedis_diffusers.unet.attention import ProcessorHook, RegionProcessor, cross_attention_layers
+from threedis_diffusers.unet.attention import RegionProcessor, cross_attention_layers
 from threedis_ldm3d.adapter_layers import LayerAdapter
 from threedis_ldm3d.conditions import LayoutConditions
 from threedis_ldm3d.layout_adapter import LayoutAdapter, adapted_layers
@@ -19,6 +20,7 @@ FUSION = "regions"
 """The two controls. Where both are on, the adapter has its own layers, the fusion the others."""
 
 
+@dataclass(frozen=True, eq=False)
 class AdapterProcessor:
     """Attention processor of one layer: what the layer's own one gives, and the adapter's part.
 
@@ -28,10 +30,9 @@ class AdapterProcessor:
         conditions: The batch's layouts.
     """
 
-    def __init__(self, own: Any, adapter: LayerAdapter, conditions: LayoutConditions) -> None:
-        self._own = own
-        self._adapter = adapter
-        self._conditions = conditions
+    own: Any
+    adapter: LayerAdapter
+    conditions: LayoutConditions
 
     def __call__(
         self,
@@ -43,23 +44,24 @@ class AdapterProcessor:
         **kwargs: Any,
     ) -> Tensor:
         """Attend; the conditional half, which comes last, gets the adapter's part."""
-        attended = self._own(
+        attended = self.own(
             attn, hidden_states, encoder_hidden_states, attention_mask, temb, **kwargs
         )
-        conditions = self._conditions
+        conditions = self.conditions
         first = len(hidden_states) - conditions.batch
         rows = conditions.pictures_on(hidden_states.device) + first
         tokens = hidden_states[rows]
         layout = conditions.layer(tokens.shape[1], tokens.dtype, tokens.device)
-        added = self._adapter(tokens, layout).to(attended.dtype)  # autocast may give another
+        boxes = self.adapter.box_encoder(layout.boxes, tokens.dtype)
+        added = self.adapter(tokens, boxes, layout).to(attended.dtype)  # autocast may give another
         return attended.index_add(0, rows, added)
 
 
 class LayoutHook:
     """Switches a U-Net's cross-attention between adapter, fusion and its own processors.
 
-    Use it inside ``attached(*hook.processor_hooks)`` of ``threedis_diffusers.unet.attention``,
-    which restores the U-Net.
+    Use it inside ``attached(hook)`` of ``threedis_diffusers.unet.attention``, which restores the
+    U-Net.
 
     Args:
         unet: The U-Net.
@@ -79,34 +81,27 @@ class LayoutHook:
         text: Tensor,
         wrap: Callable[[Any], Any] = lambda processor: processor,
     ) -> None:
-        inner = {} if adapter is None else adapted_layers(unet)
-        taken = {id(layer) for layer in inner.values()}
-        outer = [layer for layer in cross_attention_layers(unet) if id(layer) not in taken]
-
-        def fusion(layers: list[Attention]) -> ProcessorHook:
-            return ProcessorHook(layers, [wrap(RegionProcessor(plan, text)) for _ in layers])
-
-        adapting = [
-            wrap(AdapterProcessor(layer.processor, adapter.layer(path), conditions))
-            for path, layer in inner.items()
-            if adapter is not None
-        ]
-        layers = list(inner.values())
+        self._layers = list(cross_attention_layers(unet))
+        self._own = [layer.processor for layer in self._layers]
+        self._adapting: dict[Attention, Any] = {}
+        if adapter is not None:
+            for path, layer in adapted_layers(unet).items():
+                processor = AdapterProcessor(layer.processor, adapter.layer(path), conditions)
+                self._adapting[layer] = wrap(processor)
+        self._fusing = [wrap(RegionProcessor(plan, text)) for _ in self._layers]
         self._has_instances = bool(conditions.pictures)
-        self._adapter = ProcessorHook(layers, adapting)
-        self._inner, self._outer = fusion(layers), fusion(outer)
-
-    @property
-    def processor_hooks(self) -> tuple[ProcessorHook, ...]:
-        """The hooks it consists of, to be restored."""
-        return self._adapter, self._inner, self._outer
 
     def switch(self, controls: frozenset[str]) -> None:
         """Attach what ``controls`` says; without instances nothing is ever attached."""
-        adapt = self._has_instances and ADAPTER in controls
-        fuse = self._has_instances and FUSION in controls
-        for part in self.processor_hooks:
-            part.switch(on=False)
-        self._adapter.switch(on=adapt)
-        self._inner.switch(on=fuse and not adapt)
-        self._outer.switch(on=fuse)
+        self.detach()
+        if not self._has_instances:
+            return
+        adapting = self._adapting if ADAPTER in controls else {}
+        others = self._fusing if FUSION in controls else self._own
+        for layer, other in zip(self._layers, others, strict=True):
+            layer.set_processor(adapting.get(layer, other))
+
+    def detach(self) -> None:
+        """Put the U-Net's own processors back."""
+        for layer, own in zip(self._layers, self._own, strict=True):
+            layer.set_processor(own)

@@ -10,11 +10,15 @@ from torch import nn
 
 from threedis_core.errors import WeightsError
 from threedis_diffusers.unet.attention import cross_attention_layers
-from threedis_ldm3d.adapter_layers import BOX_WIDTH, HEADS, LayerAdapter
+from threedis_ldm3d.adapter_layers import HEADS, LayerAdapter
+from threedis_ldm3d.box_encoder import BOX_WIDTH, BoxEncoder
 
 
 class LayoutAdapter(nn.Module):
     """One ``LayerAdapter`` for each layer, by the layer's path in the U-Net.
+
+    A weight is called ``layers.PATH.NAME`` in ``state_dict()``, with / for . in the layer's path:
+    a module's name may hold no dot.
 
     Args:
         widths: The layers' channels, by path.
@@ -37,10 +41,9 @@ class LayoutAdapter(nn.Module):
         self.widths = dict(widths)
         self.text_width = text_width
         self.box_width = box_width
-        # A module's name may hold no dot.
         self.layers = nn.ModuleDict(
             {
-                _name(path): LayerAdapter(width, text_width, box_width)
+                _name(path): LayerAdapter(width, text_width, BoxEncoder(text_width, box_width))
                 for path, width in widths.items()
             }
         )
@@ -65,10 +68,6 @@ class LayoutAdapter(nn.Module):
         text_width = next(iter(layers.values())).cross_attention_dim
         widths = {path: layer.query_dim for path, layer in layers.items()}
         return cls(widths, text_width, box_width)
-
-    def own_name(self, path: str, name: str) -> str:
-        """The name in ``state_dict()`` of what is called ``name`` in the layer at ``path``."""
-        return f"layers.{_name(path)}.{name}"
 
 
 def adapted_layers(unet: Any) -> dict[str, Attention]:

@@ -1,4 +1,4 @@
-"""Find and check every file of ``ldm3d``, then load it."""
+"""Load ``ldm3d``, all of whose files were found and checked."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from threedis_core.errors import WeightsError
-from threedis_diffusers.devices import compile_blocks, place, resolve_device, resolve_dtype
-from threedis_diffusers.loading import load_pipeline, readable
-from threedis_diffusers.loras import LoRAFile, find_loras, load_loras
-from threedis_diffusers.model_files.checks import check_model
+from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline, place
+from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.unet.schedulers import find_scheduler
-from threedis_diffusers.weight_files import PICKLES, SAFETENSORS, check_weights, read_weights
+from threedis_diffusers.readable import readable
+from threedis_diffusers.weight_files import read_weights
+from threedis_diffusers.weight_shapes import check_weights
 from threedis_ldm3d.checkpoint import load_adapter
 from threedis_ldm3d.layout_adapter import LayoutAdapter
 from threedis_ldm3d.options import LDM3DOptions
-
-CLASSES = ("StableDiffusionLDM3DPipeline", "StableDiffusionPipeline")
-NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-UNET_STEM = "unet_0901"
-ADAPTER_STEM = "layout_adapter"
-"""What the published files are called, without their endings."""
-DEPTH_CHANNELS = (1, 4)
-"""Channels of a VAE's pictures of which the last is depth: depth alone, or after red green blue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,78 +87,6 @@ class CheckedDepthModel:
         if options.compile:
             compile_blocks(pipeline.unet)
         return LoadedDepthPipeline(pipeline, adapter, self.device)
-
-
-def find_model(options: LDM3DOptions) -> CheckedDepthModel:
-    """Check options and files; loads no weights.
-
-    Raises:
-        OptionError: An option that this machine cannot serve.
-        WeightsError: A file is missing, damaged or of another kind.
-    """
-    device = resolve_device(options)
-    dtype = resolve_dtype(options, device)
-    model = ModelSource(options.model)
-    endings = check_model(model, CLASSES, NEEDED)
-    _check_vae(model)
-    return CheckedDepthModel(
-        options,
-        model,
-        endings,
-        unet_file=find_weights(options.unet, UNET_STEM),
-        adapter_file=find_weights(options.adapter, ADAPTER_STEM),
-        loras=find_loras(options.loras),
-        scheduler=find_scheduler(options.scheduler, model),
-        device=device,
-        dtype=dtype,
-    )
-
-
-def load_model(options: LDM3DOptions) -> LoadedDepthPipeline:
-    """Check options and files, then load the model.
-
-    Raises:
-        OptionError: An option that this machine cannot serve.
-        WeightsError: A file is missing, damaged or does not fit.
-    """
-    return find_model(options).load()
-
-
-def find_weights(name: str | None, stem: str) -> Path | None:
-    """The file that ``name`` means: itself, or ``stem`` in a folder or repository.
-
-    What lies on this machine comes first, so that it needs no network.
-
-    Raises:
-        WeightsError: There is none.
-    """
-    if name is None:
-        return None
-    path = Path(name).expanduser()
-    if path.suffix in (SAFETENSORS, *PICKLES) and not path.is_dir():
-        if not path.is_file():
-            raise WeightsError(f"weights file '{name}' is not there; name a file that is")
-        return path
-    source = ModelSource(name)
-    for ending in (SAFETENSORS, PICKLES[0]):
-        if found := source.on_this_machine(stem + ending):
-            return found
-    for ending in (PICKLES[0], SAFETENSORS):
-        if source.has(stem + ending):
-            return source.get(stem + ending)
-    raise WeightsError(
-        f"'{name}' has neither '{stem}{PICKLES[0]}' nor '{stem}{SAFETENSORS}'; name a file, or a "
-        "folder or repository with one of these"
-    )
-
-
-def _check_vae(model: ModelSource) -> None:
-    channels = model.read("vae/config.json").get("out_channels")
-    if channels not in DEPTH_CHANNELS:
-        raise WeightsError(
-            f"the VAE of '{model.name}' makes pictures of {channels} channels; expected 4 (red, "
-            "green, blue, depth) or 1 (depth): name a text-to-depth model such as Intel/ldm3d-4c"
-        )
 
 
 def _hollow_unet(model: ModelSource, facts: Mapping[str, Any]) -> Any:

@@ -25,13 +25,14 @@ from threedis_core.plugin.interfaces import (
 )
 from threedis_core.plugin.request_checks import check_request
 from threedis_core.values.schedule import ControlSchedule
-from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
+from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.devices import resolve_device, resolve_dtype
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.loras import require_peft
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.steps import OnStep, StepCounter
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,11 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     upcasts_vae: ClassVar[bool] = False
     """True if the pipeline decodes in float32 when it computes in float16."""
 
+    @property
+    def one_by_one(self) -> bool:
+        """True if requests cannot go through the model together, even those that share all."""
+        return False
+
     @abstractmethod
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
         """When each control is on, in ``steps`` steps, for a request that does not say so."""
@@ -65,14 +71,8 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         """What this backend loads, LoRAs among the common options aside; for ``inspect``."""
         return ()
 
-    def check(self) -> None:
-        """See that device, packages and every file are there; a render does not look again.
-
-        Raises:
-            OptionError: An option that this machine or model cannot serve.
-            WeightsError: The model, or a part of it, is missing or of another kind.
-        """
-        self.check_model()
+    check = LazyModel.check_model
+    """See that device, packages and every file are there; a render does not look again."""
 
     def inspect(self) -> Inspection:
         """The model's files and memory, without loading it and without a network.
@@ -100,54 +100,42 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             WeightsError: The model is missing, unreadable or of another kind.
             RenderError: This backend is at work already.
         """
-        for request in requests:
-            check_request(request, self.capabilities, self.name)
-        with self.in_use() as loaded:
-            return self._render_all(loaded, requests, progress)
-
-    def batch_key(self, alone: Batch) -> Hashable:
-        """What requests must have in common to go through the model together.
-
-        Args:
-            alone: A batch of one request.
-        """
-        return alone.size, alone.steps, alone.guidance, tuple(sorted(alone.schedule.ranges.items()))
-
-    def _render_all(
-        self, loaded: LoadedPipeline, requests: Sequence[RenderRequest], progress: Progress
-    ) -> list[RenderResult]:
         batches = self._batches(requests)
         total = sum(batch.steps for batch, _ in batches)
         done = 0
         results: dict[int, RenderResult] = {}
-        for batch, members in batches:
-            on_step = step_counter(progress, done, batch.steps, total)
-            results.update(zip(members, self._render_batch(loaded, batch, on_step), strict=True))
-            done += batch.steps
+        with self.in_use() as loaded:
+            for batch, members in batches:
+                on_step = StepCounter(progress, done, batch.steps, total)
+                made = self._render_batch(loaded, batch, on_step)
+                results.update(zip(members, made, strict=True))
+                done += batch.steps
         return [results[index] for index in range(len(requests))]
 
     def _batches(self, requests: Sequence[RenderRequest]) -> list[tuple[Batch, list[int]]]:
-        """The batches, each with its requests' places among all."""
-        singles = [self._batch_of_one(request) for request in requests]
-        groups: dict[Hashable, list[int]] = {}
-        for index, alone in enumerate(singles):
-            groups.setdefault(self.batch_key(alone), []).append(index)
+        """The batches of requests that can be served, each with their places among all."""
+        for request in requests:
+            check_request(request, self.capabilities, self.name)
+        apart, alone, groups = self.one_by_one, list[Batch](), dict[Hashable, list[int]]()
+        for index, request in enumerate(requests):
+            steps = self.options.steps if request.steps is None else request.steps
+            guidance = self.options.guidance if request.guidance is None else request.guidance
+            schedule = request.control
+            if schedule is None:
+                schedule = self.default_schedule(request, steps)
+            alone.append(Batch([request], steps, guidance, schedule))
+            ranges = tuple(sorted(schedule.ranges.items()))
+            key = (request.width, request.height, steps, guidance, ranges, index if apart else None)
+            groups.setdefault(key, []).append(index)
         return [
-            (replace(singles[members[0]], requests=[requests[i] for i in members]), members)
+            (replace(alone[members[0]], requests=[requests[i] for i in members]), members)
             for members in groups.values()
         ]
-
-    def _batch_of_one(self, request: RenderRequest) -> Batch:
-        options, schedule = self.options, request.control
-        steps = options.steps if request.steps is None else request.steps
-        guidance = options.guidance if request.guidance is None else request.guidance
-        if schedule is None:
-            schedule = self.default_schedule(request, steps)
-        return Batch([request], steps, guidance, schedule)
 
     def _render_batch(
         self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep
     ) -> list[RenderResult]:
+        shared = self._provenance(loaded, batch)
         try:
             drawn = self.draw(loaded, batch, on_step)
         except torch.OutOfMemoryError as error:
@@ -156,7 +144,6 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         except BaseException:
             loaded.pipeline.maybe_free_model_hooks()
             raise
-        shared = self._provenance(loaded, batch)
         return [
             RenderResult(one.image.convert("RGB"), {**shared, **one.provenance}, one.warnings)
             for one in drawn

@@ -1,10 +1,6 @@
-"""Where a model runs: device, number format, offload and attention kernels, checked first."""
+"""Where a model is to run and in which number format, and whether this machine can do so."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -56,49 +52,6 @@ def resolve_dtype(
     if options.dtype == "auto":
         return torch.float32 if device.type == "cpu" else accelerated
     return getattr(torch, options.dtype)
-
-
-def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:
-    """Move the pipeline to ``device``, or let it be moved there part by part."""
-    if options.offload == "none":
-        pipeline.to(device)
-    elif options.offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    elif options.offload == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=device)
-    else:
-        pipeline.enable_group_offload(onload_device=device, offload_type="leaf_level")
-
-
-@contextmanager
-def attention_kernel(name: str) -> Iterator[None]:
-    """Use one of torch's attention kernels inside; "native" lets torch choose.
-
-    diffusers' own ``set_attention_backend`` has no effect on a U-Net, whose stock processor calls
-    torch directly. Layers the kernel cannot serve use the "math" kernel.
-    """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    kernels = {
-        "cudnn": SDPBackend.CUDNN_ATTENTION,
-        "efficient": SDPBackend.EFFICIENT_ATTENTION,
-        "flash": SDPBackend.FLASH_ATTENTION,
-        "math": SDPBackend.MATH,
-    }
-    if name == "native":
-        yield
-        return
-    with sdpa_kernel([kernels[name], SDPBackend.MATH]):
-        yield
-
-
-def compile_blocks(model: torch.nn.Module) -> None:
-    """Compile every transformer block of ``model`` in place; they share their code."""
-    from diffusers.models.attention import BasicTransformerBlock
-
-    for module in model.modules():
-        if isinstance(module, BasicTransformerBlock):
-            module.compile()
 
 
 def _automatic() -> str:

@@ -1,20 +1,20 @@
-"""Load a pipeline whose files are known to be there."""
+"""Load a pipeline whose files are known to be there, and its LoRAs, and put it where it runs."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from threedis_core.errors import WeightsError
+from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_part
 from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.options import DiffusersOptions, LoRA
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.readable import readable
 
 
 def load_pipeline(
@@ -101,25 +101,42 @@ def first_of(names: Sequence[str]) -> str:
     return names[0] + (f" and {others} more" if others else "")
 
 
-@contextmanager
-def readable(source: ModelSource) -> Iterator[None]:
-    """Turn a loader's complaints into one clear line."""
-    from safetensors import SafetensorError
+def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) -> None:
+    """Load LoRAs and set their weights.
 
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        SafetensorError,
-        UnpicklingError,
-    ) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise WeightsError(
-            f"'{source.name}' cannot be loaded ({reason}); the files are damaged or of another "
-            "kind: get them again"
-        ) from error
+    Args:
+        pipeline: Where to.
+        loras: The options.
+        files: Where each LoRA is; see ``loras.find_loras``.
+    Raises:
+        WeightsError: A file does not fit the model.
+    """
+    names = [f"lora_{index}" for index in range(len(loras))]
+    for name, lora, found in zip(names, loras, files, strict=True):
+        with readable(ModelSource(lora.path)), quiet():
+            pipeline.load_lora_weights(
+                found.folder, weight_name=found.file, adapter_name=name, use_safetensors=True
+            )
+    if loras:
+        pipeline.set_adapters(names, [lora.weight for lora in loras])
+
+
+def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:
+    """Move the pipeline to ``device``, or let it be moved there part by part."""
+    if options.offload == "none":
+        pipeline.to(device)
+    elif options.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif options.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.enable_group_offload(onload_device=device, offload_type="leaf_level")
+
+
+def compile_blocks(model: torch.nn.Module) -> None:
+    """Compile every transformer block of ``model`` in place; they share their code."""
+    from diffusers.models.attention import BasicTransformerBlock
+
+    for module in model.modules():
+        if isinstance(module, BasicTransformerBlock):
+            module.compile()

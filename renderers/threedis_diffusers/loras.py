@@ -1,4 +1,4 @@
-"""Find LoRAs before anything is loaded; load them into a pipeline."""
+"""Find LoRAs before anything is loaded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
-from typing import Any
 
 from threedis_core.errors import OptionError, WeightsError
-from threedis_diffusers.loading import readable
 from threedis_diffusers.model_files.sources import HUB_ID, ModelSource
 from threedis_diffusers.options import LoRA
-from threedis_diffusers.quiet import quiet
 
 USUAL_FILE = "pytorch_lora_weights.safetensors"
 """The name diffusers saves a LoRA under."""
@@ -29,26 +26,6 @@ class LoRAFile:
 
     folder: str
     file: str
-
-
-def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) -> None:
-    """Load LoRAs and set their weights.
-
-    Args:
-        pipeline: Where to.
-        loras: The options.
-        files: Where each LoRA is; see ``find_loras``.
-    Raises:
-        WeightsError: A file does not fit the model.
-    """
-    names = [f"lora_{index}" for index in range(len(loras))]
-    for name, lora, found in zip(names, loras, files, strict=True):
-        with readable(ModelSource(lora.path)), quiet():
-            pipeline.load_lora_weights(
-                found.folder, weight_name=found.file, adapter_name=name, use_safetensors=True
-            )
-    if loras:
-        pipeline.set_adapters(names, [lora.weight for lora in loras])
 
 
 def find_loras(loras: Sequence[LoRA]) -> list[LoRAFile]:

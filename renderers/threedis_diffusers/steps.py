@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from threedis_diffusers.batch import OnStep
+from threedis_core.plugin.progress import Progress
+
+OnStep = Callable[[int, int], None]
+"""Called with the number of time steps done and their total."""
 
 
 def step_callback(
     pipeline: Any, switch: Callable[[int], None], on_step: OnStep
 ) -> Callable[..., dict[str, Any]]:
-    """Call ``switch`` with the first step, and return what the pipeline calls after each one.
+    """What the pipeline is to call after each step; the caller gets ready for the first one.
 
-    That calls ``switch`` before each further step. A scheduler of order 2 calls the model twice a
+    It calls ``switch`` before each further step. A scheduler of order 2 calls the model twice a
     step: a control belongs to the step.
 
     Args:
         pipeline: A diffusers pipeline with its scheduler in place.
-        switch: Called with a step's index, 0 first, before the model is.
+        switch: Called with a step's index, from 1 on, before the model is.
         on_step: Called with the number of time steps done and their total.
     Returns:
         The pipeline's ``callback_on_step_end``.
@@ -32,5 +36,31 @@ def step_callback(
         on_step(index + 1, pipeline.num_timesteps)
         return {}
 
-    switch(0)
     return step_end
+
+
+@dataclass
+class StepCounter:
+    """Counts denoising steps, as an ``OnStep``: some schedulers take more time steps than that.
+
+    Args:
+        progress: Told after each step.
+        before: Steps that earlier batches took.
+        steps: Steps of this batch.
+        total: Steps of all batches.
+        stage: What the work is called.
+    """
+
+    progress: Progress
+    before: int
+    steps: int
+    total: int
+    stage: str = "render"
+    _told: int = field(default=0, init=False)
+
+    def __call__(self, done: int, of: int) -> None:
+        """Note that ``done`` of ``of`` time steps are done."""
+        now = done * self.steps // of
+        if now > self._told:
+            self._told = now
+            self.progress(self.stage, self.before + now, self.total)

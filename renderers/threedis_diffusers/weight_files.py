@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # a config names such files before anything needs torch
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
-MOST_NAMED = 5
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -78,45 +77,11 @@ def save_weights(weights: Mapping[str, Tensor], file: Path, header: Mapping[str,
     write_atomically(file, save(plain, {"threedis": __version__, **header}))
 
 
-def check_weights(
-    found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], owner: str
-) -> None:
-    """Refuse weights that are not exactly those of a model.
-
-    Args:
-        found: The weights by name.
-        wanted: The shape of each weight of the model.
-        owner: What the weights are of, and where they are, for the message.
-    Raises:
-        WeightsError: Weights are missing, there are others, or a shape differs.
-    """
-    missing, extra = wanted.keys() - found.keys(), found.keys() - wanted.keys()
-    if missing or extra:
-        parts = [f"missing: {_named(missing)}"] if missing else []
-        parts += [f"not expected: {_named(extra)}"] if extra else []
-        raise WeightsError(
-            f"{owner} does not fit, {'; '.join(parts)}. Get the file again, or name one that was "
-            "made for this U-Net"
-        )
-    for name, shape in wanted.items():
-        if tuple(found[name].shape) != shape:
-            raise WeightsError(
-                f"{owner} does not fit: {name} has shape {tuple(found[name].shape)}, expected "
-                f"{shape}. Name a file that was made for this U-Net"
-            )
-
-
 def _is_plain(tensor: Tensor) -> bool:
     """True for numbers in rows: neither sparse nor quantised, nor a shape without numbers."""
     import torch
 
     return tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
-
-
-def _named(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = f" and {len(ordered) - MOST_NAMED} more" if len(ordered) > MOST_NAMED else ""
-    return ", ".join(ordered[:MOST_NAMED]) + more
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:

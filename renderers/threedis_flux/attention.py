@@ -5,6 +5,7 @@ Shapes: B pictures, S tokens in the order [text; padding; image], H heads of D c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ Rotary = tuple[Tensor, Tensor]
 """Cosines and sines of the positions: shape (S, D) each, or (B, S, D) where pictures differ."""
 
 
+@dataclass(frozen=True, eq=False)
 class JointProcessor:
     """Attention processor of all double and single blocks for one phase.
 
@@ -26,8 +28,7 @@ class JointProcessor:
         attention: The phase's attention.
     """
 
-    def __init__(self, attention: JointAttention) -> None:
-        self._attention = attention
+    attention: JointAttention
 
     # A run's own state would make the compiler guess anew; the rest of a block stays compiled.
     @torch.compiler.disable
@@ -58,25 +59,12 @@ class JointProcessor:
             value = torch.cat([added[2], value], 1)
         if image_rotary_emb is not None:
             query, key = _rotate(query, image_rotary_emb), _rotate(key, image_rotary_emb)
-        out = self._attention(*(part.transpose(1, 2) for part in (query, key, value)))
+        out = self.attention(*(part.transpose(1, 2) for part in (query, key, value)))
         out = out.transpose(1, 2).flatten(2).to(query.dtype)
         if encoder_hidden_states is None:
             return out
         text, image = out.tensor_split([encoder_hidden_states.shape[1]], 1)
         return attn.to_out[1](attn.to_out[0](image)), attn.to_add_out(text)
-
-
-def arrange_positions(rotary: Rotary, order: Tensor) -> Rotary:
-    """The rotation of image tokens that are arranged anew, shape (B, S, D) each.
-
-    Args:
-        rotary: Of the tokens as they were, shape (S, D) each.
-        order: Which image token comes to each place, shape (B, image tokens).
-    """
-    text = rotary[0].shape[0] - order.shape[1]
-    places = torch.arange(text, device=order.device).expand(len(order), text)
-    places = torch.cat([places, text + order], 1)
-    return rotary[0][places], rotary[1][places]
 
 
 def _project(attn: Any, tokens: Tensor, fused: str, names: str) -> tuple[Tensor, ...]:

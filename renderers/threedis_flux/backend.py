@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import ClassVar
 
@@ -12,12 +12,15 @@ from threedis_core.errors import OptionError
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.values.schedule import ControlSchedule
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
-from threedis_diffusers.batch import Batch, Drawn, OnStep
+from threedis_diffusers.batch import Batch, Drawn
+from threedis_diffusers.devices import resolve_device, resolve_dtype
 from threedis_diffusers.loras import require_peft
+from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel, needed_lora
-from threedis_diffusers.model_files.sources import ModelSource, vae_factor
+from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.steps import OnStep
 from threedis_flux.batch import PATCH, draw_pictures
-from threedis_flux.loading import check_files, find_flux
+from threedis_flux.checks import check_files, find_flux
 from threedis_flux.options import FluxOptions
 from threedis_flux.schedule import FLUX_CONTROLS, control_schedule
 
@@ -38,7 +41,7 @@ class FluxRenderer(DiffusersRenderer):
             OptionError: ``default_side`` is not a multiple of what the model needs.
         """
         side = self.options.default_side
-        multiple = PATCH * vae_factor(ModelSource(self.options.model))
+        multiple = PATCH * model_facts(ModelSource(self.options.model)).vae_factor
         if side % multiple:
             raise OptionError(
                 f"default_side is {side}, but this model needs multiples of {multiple}; "
@@ -53,14 +56,14 @@ class FluxRenderer(DiffusersRenderer):
             controls=FLUX_CONTROLS,
         )
 
+    @property
+    def one_by_one(self) -> bool:
+        """True with a cache: it looks at a whole batch to decide what to skip."""
+        return self.options.cache is not None
+
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
         """The options' step counts, scaled to ``steps``."""
         return control_schedule(self.options, request.width, request.height, steps)
-
-    def batch_key(self, alone: Batch) -> Hashable:
-        """Alone with a cache: it looks at a whole batch to decide what to skip."""
-        own = None if self.options.cache is None else id(alone)
-        return super().batch_key(alone), own
 
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the joint-attention hook in the transformer."""
@@ -84,4 +87,6 @@ class FluxRenderer(DiffusersRenderer):
 
     def find(self) -> Callable[[], LoadedPipeline]:
         """Check the options and every file of the model and its LoRAs."""
-        return find_flux(self.options, self.accelerated).load
+        device = resolve_device(self.options)
+        dtype = resolve_dtype(self.options, device, self.accelerated)
+        return find_flux(self.options, device, dtype).load

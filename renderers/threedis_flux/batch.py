@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from threedis_core.attention import ChosenLowering, choose_lowering
-from threedis_diffusers.batch import Batch, OnStep
-from threedis_diffusers.devices import attention_kernel
-from threedis_diffusers.steps import step_callback
+from threedis_core.attention import ChosenLowering
+from threedis_diffusers.attention_kernel import attention_kernel
+from threedis_diffusers.batch import Batch
+from threedis_diffusers.steps import OnStep, step_callback
 from threedis_flux.hook import JointHook, attached
+from threedis_flux.lowering import choose
 from threedis_flux.options import FluxOptions
-from threedis_flux.schedule import is_controlled
 from threedis_flux.texts import PictureText, encode_picture
 
 PATCH = 2
@@ -56,25 +56,26 @@ def draw_pictures(
     width, height = batch.size
     rows, columns = (side // (pipeline.vae_scale_factor * PATCH) for side in (height, width))
     kernel = "native" if options.attention_backend == "flex" else options.attention_backend
+    # Whether any instance is heard at any step.
+    heard = any(phase.controls for phase in batch.schedule.phases(batch.steps))
     with torch.no_grad(), attention_kernel(kernel):
         texts = [
             encode_picture(
                 pipeline,
                 request.layout,
-                is_controlled(batch.schedule, batch.steps, request),
+                heard and len(request.regions) > 0,
                 options.tokens_per_prompt,
             )
             for request in batch.requests
         ]
         text_tokens = max(text.hidden.shape[0] * text.hidden.shape[1] for text in texts)
         lowering = choose(options, device, rows * columns, text_tokens, batch)
+        masks = [request.regions.token_masks(rows, columns) for request in batch.requests]
+        depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
         hook = JointHook(
             pipeline.transformer,
             [text.hidden for text in texts],
-            [
-                request.regions.token_masks(rows, columns)[: len(text.hidden) - 1]
-                for request, text in zip(batch.requests, texts, strict=True)
-            ],
+            [mask[: len(text.hidden) - 1] for mask, text in zip(masks, texts, strict=True)],
             batch.schedule,
             lowering.name,
             device,
@@ -84,9 +85,7 @@ def draw_pictures(
         given = {
             "prompt_embeds": hook.plain_text,
             "pooled_prompt_embeds": torch.stack([text.pooled for text in texts]),
-            "control_image": [
-                request.depth.resize(width, height).to_image() for request in batch.requests
-            ],
+            "control_image": depth,
             "width": width,
             "height": height,
             "num_inference_steps": batch.steps,
@@ -97,19 +96,3 @@ def draw_pictures(
             given["callback_on_step_end"] = step_callback(pipeline, hook.step, on_step)
             images = pipeline(**{**given, **arguments}).images
     return DrawnBatch(images, texts, lowering)
-
-
-def choose(
-    options: FluxOptions, device: torch.device, image_tokens: int, text_tokens: int, batch: Batch
-) -> ChosenLowering:
-    """How the plan of ``batch`` is to be carried out, and why so."""
-    if options.attention != "auto":
-        return ChosenLowering(options.attention, "as the option says")
-    if options.attention_backend == "flex":
-        return ChosenLowering("block_mask", "attention_backend is flex")
-    if options.attention_backend != "native":
-        return ChosenLowering(
-            "dense", f"the one that runs on the {options.attention_backend} kernel"
-        )
-    instances = max(len(request.regions) for request in batch.requests)
-    return choose_lowering(device.type, image_tokens, instances, text_tokens)

@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 from threedis_core.attention import JointAttention, JointPlan, lower
 from threedis_core.attention.joint_controls import Bools
 from threedis_core.values.schedule import ControlSchedule
-from threedis_flux.attention import JointProcessor, Rotary, arrange_positions
+from threedis_flux.arrangement import arranged
+from threedis_flux.attention import JointProcessor
 from threedis_flux.schedule import TEXTS
 
 
@@ -89,67 +90,35 @@ class JointHook:
             self._text.dtype,
         )
         if self._attention is not None:
-            self._phase.enter_context(processors(self._transformer, self._attention))
+            own = dict(self._transformer.attn_processors)
+            self._phase.callback(self._transformer.set_attn_processor, own)
+            self._transformer.set_attn_processor(JointProcessor(self._attention))
+            if self._attention.order is not None:
+                self._phase.enter_context(arranged(self._transformer, self._attention.order))
         if self._cached:
             name = "+".join(sorted(controls)) or "plain"
             self._phase.enter_context(self._transformer.cache_context(name))
         self._controls = controls
 
-    @property
-    def _order(self) -> Tensor | None:
-        return None if self._attention is None else self._attention.order
-
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A forward pre-hook of the transformer: hand it the phase's texts and arrangement."""
+        """A forward pre-hook of the transformer: hand it the phase's texts."""
         ids = kwargs["txt_ids"]
         text = self._text.to(kwargs["encoder_hidden_states"])
         kwargs["encoder_hidden_states"] = text
         kwargs["txt_ids"] = ids.new_zeros(text.shape[1], ids.shape[-1])
-        if self._order is not None:
-            kwargs["hidden_states"] = _arrange(kwargs["hidden_states"], self._order)
         return args, kwargs
-
-    def positions(self, module: nn.Module, args: tuple[Any, ...], rotary: Rotary) -> Rotary:
-        """A forward hook of the position embedding: arrange it as the image tokens are."""
-        return rotary if self._order is None else arrange_positions(rotary, self._order)
-
-    def after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        """A forward hook of the transformer: put the image tokens back."""
-        if self._order is None:
-            return output
-        back = self._order.argsort(1)  # the inverse permutation
-        if isinstance(output, tuple):
-            return (_arrange(output[0], back), *output[1:])
-        output.sample = _arrange(output.sample, back)
-        return output
 
 
 @contextmanager
 def attached(hook: JointHook, transformer: Any) -> Iterator[None]:
     """Have ``hook`` in ``transformer`` from its step 0 on, and leave no trace of it afterwards."""
-    handles = [
-        transformer.register_forward_pre_hook(hook.before, with_kwargs=True),
-        transformer.pos_embed.register_forward_hook(hook.positions),
-        transformer.register_forward_hook(hook.after),
-    ]
+    handle = transformer.register_forward_pre_hook(hook.before, with_kwargs=True)
     try:
         hook.step(0)
         yield
     finally:
         hook.stop()
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def processors(transformer: Any, attention: JointAttention) -> Iterator[None]:
-    """Have one processor in all of a transformer's blocks, then its own ones again."""
-    own = dict(transformer.attn_processors)
-    transformer.set_attn_processor(JointProcessor(attention))
-    try:
-        yield
-    finally:
-        transformer.set_attn_processor(own)
+        handle.remove()
 
 
 def arrange_texts(texts: Sequence[Tensor]) -> Tensor:
@@ -163,14 +132,9 @@ def arrange_texts(texts: Sequence[Tensor]) -> Tensor:
 
 def plan(texts: Sequence[Tensor], masks: Sequence[Bools]) -> list[JointPlan]:
     """The plans of pictures whose texts are ``arrange_texts(texts)``; see ``JointHook``."""
-    plans = [
-        JointPlan((text.shape[1],) * len(text), mask[: len(text) - 1])
-        for text, mask in zip(texts, masks, strict=True)
+    lengths = [(text.shape[1],) * len(text) for text in texts]
+    tokens = max(map(sum, lengths))
+    return [
+        JointPlan(own, mask[: len(own) - 1], padding=tokens - sum(own))
+        for own, mask in zip(lengths, masks, strict=True)
     ]
-    tokens = max(plan.text_tokens for plan in plans)
-    return [plan.padded(tokens) for plan in plans]
-
-
-def _arrange(tokens: Tensor, order: Tensor) -> Tensor:
-    """Image tokens (B, S, C) in another order, shape (B, S)."""
-    return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1]))

@@ -201,9 +201,9 @@ class FluxOptions(DiffusersOptions):
     @model_validator(mode="after")
     def _no_steps_for_a_control_that_is_off(self) -> FluxOptions:
         for control in CONTROLS:
-            if not self.is_on(control) and self.control_steps(control) is not None:
+            on, steps = self.is_on(control), self.control_steps(control)
+            if steps is not None and not on:
                 raise ValueError(
-                    f"{control} is off, but {control}_steps is {self.control_steps(control)}; "
-                    "set one of them"
+                    f"{control} is off, but {control}_steps is {steps}; set one of them"
                 )
         return self

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 
 from threedis_core.attention import CONTROLS
-from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_flux.options import FluxOptions
 
@@ -60,11 +59,6 @@ def control_schedule(options: FluxOptions, width: int, height: int, steps: int) 
         if options.is_on(control):
             ranges[control] = StepRange.first(_smaller(scaled(count, steps), most))
     return ControlSchedule(ranges)
-
-
-def is_controlled(schedule: ControlSchedule, steps: int, request: RenderRequest) -> bool:
-    """True if any of the request's instances is ever heard in ``steps`` steps."""
-    return len(request.regions) > 0 and any(phase.controls for phase in schedule.phases(steps))
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:

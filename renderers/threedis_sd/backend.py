@@ -14,12 +14,14 @@ import torch
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
-from threedis_diffusers.batch import Batch, Drawn, OnStep
+from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.devices import resolve_device, resolve_dtype
 from threedis_diffusers.loras import find_loras
+from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel
-from threedis_diffusers.model_files.sources import ModelSource, native_side, vae_factor
+from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.steps import OnStep
 from threedis_diffusers.unet.prompts import Text
 from threedis_diffusers.unet.schedulers import find_scheduler
 from threedis_sd.batch import CONTROL, draw_pictures, fusion_plan, lost_warnings, text_warnings
@@ -71,11 +73,10 @@ class UNetRenderer(DiffusersRenderer):
     @cached_property
     def capabilities(self) -> Capabilities:
         """What this backend can do; a local model's own size is its default size."""
-        model = self.model_source()
-        factor = vae_factor(model)
-        side = native_side(model, factor, self.default_side)
+        facts = model_facts(self.model_source())
+        side = self.default_side if facts.side is None else facts.side
         return Capabilities(
-            size_multiple=factor,
+            size_multiple=facts.vae_factor,
             default_size=(side, side),
             default_steps=self.options.steps,
             default_guidance=self.options.guidance,

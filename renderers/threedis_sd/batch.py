@@ -10,15 +10,14 @@ import torch
 
 from threedis_core.attention import FusionPlan
 from threedis_core.plugin.interfaces import RenderRequest
-from threedis_diffusers.batch import Batch, OnStep
+from threedis_diffusers.attention_kernel import attention_kernel
+from threedis_diffusers.batch import Batch
 from threedis_diffusers.cut_prompts import cut_warnings, tokenize
-from threedis_diffusers.devices import attention_kernel
-from threedis_diffusers.steps import step_callback
+from threedis_diffusers.steps import OnStep, step_callback
 from threedis_diffusers.unet.attention import RegionHook, attached
 from threedis_diffusers.unet.prompts import (
     BatchText,
     Encode,
-    embedding_arguments,
     encode_batch,
     named_prompts,
 )
@@ -120,6 +119,7 @@ def draw_pictures(
             for hook in hooks:
                 hook.switch(on=CONTROL in batch.schedule.active(step))
 
+        switch(0)
         depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
         return pipeline(
             width=width,
@@ -132,7 +132,7 @@ def draw_pictures(
             control_guidance_end=options.controlnet_end,
             callback_on_step_end=step_callback(pipeline, switch, on_step),
             **depth_arguments(pipeline.controlnet, depth),
-            **embedding_arguments(text),
+            **text.arguments,
             **arguments,
         ).images
 
@@ -140,13 +140,13 @@ def draw_pictures(
 def region_hooks(
     pipeline: Any, batch: Batch, plan: FusionPlan, text: BatchText, options: UNetOptions
 ) -> list[RegionHook]:
-    """The hooks of a batch, switched as its first step wants; none if it has no instances."""
+    """The hooks of a batch, not switched on yet; none if it has no instances."""
     if sum(plan.counts) == plan.pictures or CONTROL not in batch.schedule.ranges:
         return []
     models = [pipeline.unet] + ([pipeline.controlnet] if options.control_cn else [])
     # A run's own state would make the compiler guess anew; the stock blocks stay compiled.
     wrap = torch.compiler.disable if options.compile else _as_it_is
-    return [RegionHook(model, plan, text.rows(), wrap) for model in models]
+    return [RegionHook(model, plan, text.rows, wrap) for model in models]
 
 
 def _as_it_is(processor: Any) -> Any:

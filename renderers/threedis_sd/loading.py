@@ -12,9 +12,14 @@ import torch
 
 from threedis_core.errors import WeightsError
 from threedis_diffusers.backend import LoadedPipeline
-from threedis_diffusers.devices import compile_blocks, place
-from threedis_diffusers.loading import PipelinePart, load_pipeline
-from threedis_diffusers.loras import LoRAFile, load_loras
+from threedis_diffusers.loading import (
+    PipelinePart,
+    compile_blocks,
+    load_loras,
+    load_pipeline,
+    place,
+)
+from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.checks import (
     WEIGHTS_STEM,
     check_model,

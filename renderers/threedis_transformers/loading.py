@@ -10,7 +10,7 @@ from torch import Tensor
 
 from threedis_core.errors import RenderError, WeightsError
 from threedis_diffusers.devices import find_device, resolve_dtype
-from threedis_diffusers.loading import first_of, readable, variant
+from threedis_diffusers.loading import first_of, variant
 from threedis_diffusers.model_files.checks import (
     check_weights,
     fetch_part,
@@ -19,6 +19,7 @@ from threedis_diffusers.model_files.checks import (
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.readable import readable
 
 PROCESSOR = "preprocessor_config.json"
 WEIGHTS = "model"

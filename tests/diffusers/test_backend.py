@@ -16,8 +16,9 @@ from threedis_core.plugin.options import validate_options
 from threedis_core.testing.samples import sample_request
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
-from threedis_diffusers.batch import Batch, Drawn, OnStep, step_counter
+from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.steps import OnStep, StepCounter
 
 
 class GreyOptions(DiffusersOptions):
@@ -172,7 +173,7 @@ def test_a_second_call_while_rendering_is_refused(renderer: GreyRenderer) -> Non
 
 def test_steps_of_a_second_order_scheduler_count_half() -> None:
     told: list[int] = []
-    on_step = step_counter(lambda stage, done, total: told.append(done), 10, 3, 20)
+    on_step = StepCounter(lambda stage, done, total: told.append(done), 10, 3, 20)
     for done in range(1, 6):
         on_step(done, 5)
     assert told == [11, 12, 13]

@@ -15,7 +15,8 @@ from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.layout import Box
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
-from threedis_flux.attention import JointProcessor, arrange_positions
+from threedis_flux.arrangement import arrange_positions
+from threedis_flux.attention import JointProcessor
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.hook import JointHook, arrange_texts, attached, plan
 from threedis_flux.options import FirstBlockCache

@@ -49,7 +49,7 @@ def forward(unet: UNet2DConditionModel, adapter: LayoutAdapter) -> Forward:
         pictures = len(boxes)
         firsts = [len(texts) - sum(plan.counts[index:]) for index in range(pictures)]
         given = torch.cat([texts[: len(texts) - sum(plan.counts)], texts[firsts]])
-        with attached(*hook.processor_hooks):
+        with attached(hook):
             hook.switch(controls)
             return unet(sample, 801, given).sample
 
@@ -182,7 +182,7 @@ def test_the_gradient_of_a_loss_reaches_every_weight(
     plan = FusionPlan(masks, (16, 16))
     conditions = LayoutConditions(masks, [torch.tensor(boxes[0])], pooled, plan)
     hook = LayoutHook(unet, trained, conditions, plan, texts[0][1:])
-    with attached(*hook.processor_hooks):
+    with attached(hook):
         hook.switch(frozenset({ADAPTER}))
         unet(draw(1, 4, 16, 16), 801, texts[0][1:2]).sample.square().sum().backward()
     still = [name for name, weight in trained.named_parameters() if not weight.grad.any()]

@@ -1,10 +1,11 @@
 """The region plan: who may attend to whom, and how much. Importing this imports torch."""
 
+from threedis_core.attention.choice import ChosenLowering, choose_lowering
 from threedis_core.attention.fusion import FusionPlan
 from threedis_core.attention.joint_attention import JointAttention
 from threedis_core.attention.joint_controls import CONTROLS
 from threedis_core.attention.joint_plan import Cell, JointPlan
-from threedis_core.attention.lowering import ChosenLowering, choose_lowering, lower
+from threedis_core.attention.lowering import lower
 
 __all__ = [
     "CONTROLS",

@@ -30,10 +30,11 @@ class DenseAttention(JointAttention):
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__(len(plans), plans[0].tokens)
-        shared = all(plan.same_as(plans[0]) for plan in plans)
-        masks = [_mask(plan, controls, device, dtype) for plan in (plans[:1] if shared else plans)]
-        self._mask = torch.stack(masks)[:, None, :, : self.tokens]
+        first, *others = plans
+        distinct = plans if any(not plan.same_as(first) for plan in others) else [first]
+        masks = torch.stack([_mask(plan, controls, device, dtype) for plan in distinct])
+        super().__init__(len(plans), first.tokens)
+        self._mask = masks[:, None, :, : self.tokens]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Do the attention in torch's own kernel."""

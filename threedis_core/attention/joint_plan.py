@@ -10,8 +10,7 @@ Source: 3DIS-FLUX (arXiv 2501.05131), the attention controls of its renderer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +51,12 @@ class JointPlan:
     text_lengths: tuple[int, ...]
     masks: Bools
     padding: int = 0
+    tokens: int = field(init=False)
+    """S, the number of all tokens."""
+    cells: tuple[Cell, ...] = field(init=False)
+    """The C cells: the prompts in order, the padding if any, the parts of the image."""
+    labels: NDArray[np.intp] = field(init=False)
+    """The number of the cell each token is in, shape (S,), in token order."""
 
     def __post_init__(self) -> None:
         if self.masks.ndim != 3 or len(self.masks) + 1 != len(self.text_lengths):
@@ -65,11 +70,14 @@ class JointPlan:
                 f"a plan got prompts of {self.text_lengths} tokens, {self.padding} of padding and "
                 f"{self.image_tokens} image tokens; expected at least 1, 0 and 1"
             )
-
-    @property
-    def instances(self) -> int:
-        """N, the number of instances."""
-        return len(self.masks)
+        text = [Cell("text", frozenset({i}), size) for i, size in enumerate(self.text_lengths)]
+        padding = [Cell("padding", frozenset(), self.padding)] if self.padding else []
+        image, parts = _image_cells(self.masks)
+        others = [*text, *padding]
+        labels = np.repeat(np.arange(len(others)), [cell.size for cell in others])
+        object.__setattr__(self, "cells", (*others, *image))
+        object.__setattr__(self, "labels", np.concatenate([labels, len(others) + parts]))
+        object.__setattr__(self, "tokens", self.text_tokens + self.image_tokens)
 
     @property
     def text_tokens(self) -> int:
@@ -80,11 +88,6 @@ class JointPlan:
     def image_tokens(self) -> int:
         """The number of image tokens."""
         return self.masks.shape[1] * self.masks.shape[2]
-
-    @property
-    def tokens(self) -> int:
-        """S, the number of all tokens."""
-        return self.text_tokens + self.image_tokens
 
     def padded(self, text_tokens: int) -> JointPlan:
         """This plan with its text padded to ``text_tokens``.
@@ -105,34 +108,6 @@ class JointPlan:
             other.padding,
         ) and np.array_equal(self.masks, other.masks)
 
-    @cached_property
-    def cells(self) -> tuple[Cell, ...]:
-        """The C cells: the prompts in order, the padding if any, the parts of the image."""
-        text = [Cell("text", frozenset({i}), size) for i, size in enumerate(self.text_lengths)]
-        padding = [Cell("padding", frozenset(), self.padding)] if self.padding else []
-        members, sizes = self._image_cells[0], np.bincount(self._image_cells[1])
-        image = [
-            Cell("image", frozenset(np.flatnonzero(row).tolist()), int(size))
-            for row, size in zip(members, sizes, strict=True)
-        ]
-        return (*text, *padding, *image)
-
-    @cached_property
-    def labels(self) -> NDArray[np.intp]:
-        """The number of the cell each token is in, shape (S,), in token order."""
-        others = len(self.cells) - len(self._image_cells[0])
-        text = np.repeat(np.arange(others), [cell.size for cell in self.cells[:others]])
-        return np.concatenate([text, others + self._image_cells[1]])
-
-    @cached_property
-    def _image_cells(self) -> tuple[Bools, NDArray[np.intp]]:
-        """Each image cell's members, shape (cells, N + 1), and each image token's cell."""
-        covered = self.masks.reshape(self.instances, self.image_tokens).astype(np.bool_)
-        # Nothing is covered by prompt 0, the global one: it keeps the instances' numbers from 1.
-        covered = np.concatenate([np.zeros((1, self.image_tokens), np.bool_), covered])
-        members, labels = np.unique(covered.T, axis=0, return_inverse=True)
-        return members, labels.reshape(-1)
-
     def permissions(self, controls: frozenset[str]) -> Bools:
         """Whether the tokens of one cell (row) may see those of another, shape (C, C).
 
@@ -146,3 +121,18 @@ class JointPlan:
         for row, cell in zip(members, self.cells, strict=True):
             row[list(cell.members)] = 1
         return permitted(members > 0, [cell.kind for cell in self.cells], controls)
+
+
+def _image_cells(masks: Bools) -> tuple[list[Cell], NDArray[np.intp]]:
+    """The image's cells, and for each image token which of them it is in."""
+    rows, columns = masks.shape[1:]
+    covered = masks.reshape(len(masks), rows * columns).astype(np.bool_)
+    # Nothing is covered by prompt 0, the global one: it keeps the instances' numbers from 1.
+    covered = np.concatenate([np.zeros((1, rows * columns), np.bool_), covered])
+    members, labels = np.unique(covered.T, axis=0, return_inverse=True)
+    labels = labels.reshape(-1)
+    cells = [
+        Cell("image", frozenset(np.flatnonzero(row).tolist()), int(size))
+        for row, size in zip(members, np.bincount(labels), strict=True)
+    ]
+    return cells, labels

@@ -15,11 +15,11 @@ from torch import Tensor
 from threedis_core.errors import WeightsError
 from threedis_core.values.layout import Layout
 from threedis_diffusers.unet.attention import attached
-from threedis_diffusers.unet.prompts import encode_batch
-from threedis_ldm3d.batch import DepthBatch, encode_texts, layout_hook, read_as_nouns
+from threedis_ldm3d.batch import layout_hook, read_as_nouns
 from threedis_ldm3d.hook import ADAPTER, FUSION
 from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
+from threedis_ldm3d.texts import encode_texts
 from threedis_ldm3d.training.config import TrainingConfig
 from threedis_ldm3d.training.noise import pyramid_noise
 from threedis_ldm3d.training.shards import Shards
@@ -121,14 +121,10 @@ class AdapterTask(DepthTask):
     def predict(self, noisy: Tensor, timesteps: Tensor, layouts: Sequence[Layout]) -> Tensor:
         loaded, options = self._frozen.loaded, self._frozen.options
         side = self._config.size
-        batch = DepthBatch(layouts, (0,) * len(layouts), (side, side))
         with torch.no_grad():
-            text = encode_batch(
-                lambda texts: encode_texts(loaded, texts), layouts, False, options.repeat_prompt
-            )
-            hook = layout_hook(loaded, batch, options, text.rows())
+            hook, text = layout_hook(loaded, layouts, (side, side), options, guided=False)
         controls = {ADAPTER, FUSION} if self._config.fusion else {ADAPTER}
-        with attached(*hook.processor_hooks):
+        with attached(hook):
             hook.switch(frozenset(controls))
             return loaded.pipeline.unet(noisy, timesteps, text.positive.hidden).sample
 

@@ -21,8 +21,9 @@ from threedis_core.plugin.registry import PluginRegistry
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.weight_files import save_weights
 from threedis_ldm3d.checkpoint import save_adapter
+from threedis_ldm3d.checks import find_model
 from threedis_ldm3d.layout_adapter import LayoutAdapter
-from threedis_ldm3d.loading import LoadedDepthPipeline, load_model
+from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.bad_data import BadDataReport
 from threedis_ldm3d.training.config import TrainingConfig
@@ -175,7 +176,7 @@ def _options(config: TrainingConfig, device: str) -> LDM3DOptions:
 
 def _load(config: TrainingConfig, options: LDM3DOptions) -> LoadedDepthPipeline:
     """The model, with a new adapter if one is trained and none is there to start from."""
-    loaded = load_model(options)
+    loaded = find_model(options).load()
     if config.train == "unet" or loaded.adapter is not None:
         return loaded
     set_seed(config.seed)

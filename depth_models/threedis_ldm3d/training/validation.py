@@ -14,7 +14,7 @@ from torch import Tensor
 from threedis_core.drawing.layout import draw_layout
 from threedis_core.files.atomic import write_atomically
 from threedis_core.values.layout import Layout
-from threedis_ldm3d.batch import DepthBatch, generate_depth, read_as_nouns
+from threedis_ldm3d.batch import DepthBatch, generate_depth
 from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.config import TrainingConfig
@@ -103,7 +103,7 @@ class Validation:
     def _told(self, layout: Layout) -> Layout:
         """What the model is told of a layout, which has no more instances than in training."""
         few = layout.instances[: self._config.most_instances]
-        return read_as_nouns(layout.model_copy(update={"instances": few}), None)
+        return layout.model_copy(update={"instances": few})
 
     @torch.no_grad()
     def _truth(self, numbers: Sequence[int]) -> list[Tensor]:

@@ -72,6 +72,6 @@ class PocketDepth(LDM3D):
             RenderError: This backend is at work already.
         """
         for request in requests:
-            for number in range(len(request.layout.instances)):
-                shape_index(request.layout, number)
+            for number, instance in enumerate(request.layout.instances):
+                shape_index(instance.noun, number)
         return super().generate(requests, progress)

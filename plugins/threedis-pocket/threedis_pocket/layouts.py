@@ -43,13 +43,12 @@ def _named(text: str, names: tuple[str, ...]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def shape_index(layout: Layout, number: int) -> int:
-    """Index into SHAPES of instance ``number``.
+def shape_index(noun: str, number: int) -> int:
+    """Index into SHAPES of instance ``number``, which is a ``noun``.
 
     Raises:
-        LayoutError: Its label does not name exactly one pocket shape.
+        LayoutError: The noun does not name exactly one pocket shape.
     """
-    noun = layout.instances[number].noun
     if (shape := _named(noun, SHAPES)) is None:
         raise LayoutError(
             f"instances[{number}] is {noun!r}, which names no single shape of the pocket world; "
@@ -71,7 +70,8 @@ def layout_scene(layout: Layout) -> Scenes:
         LayoutError: A label names no pocket shape.
     """
     count = len(layout.instances)
-    shapes = [shape_index(layout, number) for number in range(count)] or [-1]
+    nouns = [instance.noun for instance in layout.instances]
+    shapes = [shape_index(noun, number) for number, noun in enumerate(nouns)] or [-1]
     colours = [colour_index(layout, number) or 0 for number in range(count)] or [0]
     boxes = [instance.box.xyxy for instance in layout.instances] or [(0.0, 0.0, 1.0, 1.0)]
     return Scenes(

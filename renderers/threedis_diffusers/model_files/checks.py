@@ -109,9 +109,7 @@ def _parts(source: ModelSource, index: Mapping[str, Any], needed: Sequence[str])
 
     diffusers imports whatever module an entry names, used or not, so that each one is looked at.
     """
-    for part, entry in index.items():
-        if isinstance(entry, list) and part not in PART_CLASSES:
-            _check_library(source, part, entry)
+    _check_others(source, index)
     parts: set[str] = set()
     for part in PART_CLASSES:
         if part not in index and part not in needed:
@@ -129,18 +127,21 @@ def _parts(source: ModelSource, index: Mapping[str, Any], needed: Sequence[str])
     return parts
 
 
-def _check_library(source: ModelSource, part: str, entry: Sequence[Any]) -> None:
+def _check_others(source: ModelSource, index: Mapping[str, Any]) -> None:
     """Refuse a part that is not used here if its module is none of diffusers or transformers."""
     from diffusers import pipelines
 
-    library = entry[0] if entry else None
-    known = isinstance(library, str) and (library in LIBRARIES or hasattr(pipelines, library))
-    if library is not None and not known:
-        raise WeightsError(
-            f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected a class of "
-            f"{' or '.join(LIBRARIES)}, for code that a model names is never run: name another "
-            "model, or delete that line"
-        )
+    for part, entry in index.items():
+        if not isinstance(entry, list) or part in PART_CLASSES:
+            continue
+        library = entry[0] if entry else None
+        known = isinstance(library, str) and (library in LIBRARIES or hasattr(pipelines, library))
+        if library is not None and not known:
+            raise WeightsError(
+                f"'{source.name}': model_index.json says {entry!r} for '{part}'; expected a class "
+                f"of {' or '.join(LIBRARIES)}, for code that a model names is never run: name "
+                "another model, or delete that line"
+            )
 
 
 def _check_class(source: ModelSource, part: str, entry: Sequence[str]) -> None:

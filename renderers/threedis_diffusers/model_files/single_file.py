@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.loading import left_out, readable
+from threedis_diffusers.loading import left_out
 from threedis_diffusers.model_files.checks import check_configuration
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.readable import readable
 
 TEXT_ENCODERS: Mapping[str, tuple[str, ...]] = {
     "sd15": ("cond_stage_model.transformer.",),

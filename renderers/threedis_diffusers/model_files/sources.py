@@ -16,7 +16,6 @@ from threedis_core.errors import WeightsError
 SHARD_INDEX = ".safetensors.index.json"
 ENDINGS = (".safetensors", SHARD_INDEX, ".fp16.safetensors")
 """What a weights file may end with, in the order of preference."""
-USUAL_VAE_FACTOR = 8
 ONE_FILE = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 """What a model's name ends with if it is one file; only the first kind is ever read."""
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -118,11 +117,11 @@ class ModelSource:
 
     def on_this_machine(self, file: str) -> Path | None:
         """Where ``file`` is in the folder or in the hub's cache; None if it is in neither."""
-        inside = self._inside(file)
-        if self.is_local:
-            path = self.path / inside
-            return path if path.is_file() else None
-        return _cached(self.name, inside)
+        inside, location = self._inside(file), self.location
+        if isinstance(location, str):
+            return _cached(location, inside)
+        path = location / inside
+        return path if path.is_file() else None
 
     def _parse(self, file: str, path: str | Path) -> dict[str, Any]:
         try:
@@ -162,29 +161,6 @@ def is_single_file(model: str) -> bool:
     """True if ``model`` names a file, there or not, instead of a folder or a hub id."""
     path = Path(expanduser(model))
     return path.suffix in ONE_FILE and not path.is_dir()
-
-
-def vae_factor(model: ModelSource) -> int:
-    """Pixels on a side of a latent pixel: as a local folder tells, else 8 as usual."""
-    file = "vae/config.json"
-    if not (model.is_local and model.has(file)):
-        return USUAL_VAE_FACTOR
-    blocks = model.read(file).get("block_out_channels")
-    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) else USUAL_VAE_FACTOR
-
-
-def native_side(model: ModelSource, factor: int, default_side: int) -> int:
-    """The side in pixels that a U-Net was made for, as far as a local folder tells it.
-
-    Args:
-        model: Where the U-Net is.
-        factor: Pixels on a side of a latent pixel; see ``vae_factor``.
-        default_side: What it is if no local folder tells it.
-    """
-    if not (model.is_local and model.has("unet/config.json")):
-        return default_side
-    side = model.read("unet/config.json").get("sample_size")
-    return side * factor if isinstance(side, int) else default_side
 
 
 def _cached(repository: str, file: str) -> Path | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -79,19 +79,16 @@ class RegionProcessor:
         keys, values = self._text_keys_values(attn, query)
         pictures, weights, counts = self._gather(query)
         # A batch without its unconditional half (guess mode) skips the negative rows.
-        first = len(keys) - len(pictures)
+        first, batch, tokens = len(keys) - len(pictures), query.shape[0], query.shape[2]
         keys, values = keys[first:], values[first:]
-
-        def fuse(query: Tensor, weights: Tensor) -> Tensor:
-            out = scaled_dot_product_attention(query[pictures], keys, values) * weights
-            return torch.stack([part.sum(0) for part in out.split(counts)])
-
-        size = _tokens_at_once(query, len(pictures))
-        if size >= query.shape[2]:
-            return fuse(query, weights)
+        # The stock processor needs a batch's worth of memory anyway.
+        size = max(1, tokens * max(MOST_ROWS, batch) // len(pictures))
+        fused: list[Tensor] = []
         # An image token attends on its own, so pieces of the picture give the same.
-        pieces = zip(query.split(size, 2), weights.split(size, 2), strict=True)
-        return torch.cat([fuse(*piece) for piece in pieces], 2)
+        for some, shares in zip(query.split(size, 2), weights.split(size, 2), strict=True):
+            out = scaled_dot_product_attention(some[pictures], keys, values) * shares
+            fused.append(torch.stack([part.sum(0) for part in out.split(counts)]))
+        return torch.cat(fused, 2) if len(fused) > 1 else fused[0]
 
     def _text_keys_values(self, attn: Attention, query: Tensor) -> tuple[Tensor, Tensor]:
         if self._keys_values is None:
@@ -126,6 +123,13 @@ class RegionProcessor:
         return self._gathers[batch]
 
 
+class Hook(Protocol):
+    """Something in a model that can be taken out again."""
+
+    def detach(self) -> None:
+        """Leave no trace in the model."""
+
+
 class ProcessorHook:
     """Puts processors into layers of a model while it is on.
 
@@ -147,6 +151,10 @@ class ProcessorHook:
         elif not on and self._own is not None:
             own, self._own = self._own, None
             _set_processors(self._layers, own)
+
+    def detach(self) -> None:
+        """Put the model's own processors back."""
+        self.switch(on=False)
 
 
 class RegionHook(ProcessorHook):
@@ -171,13 +179,13 @@ class RegionHook(ProcessorHook):
 
 
 @contextmanager
-def attached(*hooks: ProcessorHook) -> Iterator[None]:
+def attached(*hooks: Hook) -> Iterator[None]:
     """Restore every hook's model on the way out, after success and after an exception."""
     try:
         yield
     finally:
         for hook in hooks:
-            hook.switch(on=False)
+            hook.detach()
 
 
 def cross_attention_layers(model: nn.Module) -> Iterator[Attention]:
@@ -201,13 +209,6 @@ def _normalise(attn: Attention, hidden_states: Tensor, temb: Tensor | None) -> T
     if attn.group_norm is not None:
         hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
     return hidden_states
-
-
-def _tokens_at_once(query: Tensor, rows: int) -> int:
-    """How many image tokens to attend at once, so that memory does not grow with the rows."""
-    batch, _, tokens, _ = query.shape
-    most = max(MOST_ROWS, batch)  # the stock processor needs a batch's worth of memory anyway
-    return tokens if rows <= most else max(1, tokens * most // rows)
 
 
 def _split_heads(attn: Attention, tokens: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: B pictures, R = sum(1 + N_i) rows, L text tokens of T channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,19 +48,15 @@ class BatchText:
     Args:
         negative: The negative prompts, B texts; None without classifier-free guidance.
         positive: The global prompts, B texts.
-        instances: Per picture its instances' prompts, shape (N_i, L, T).
+        rows: Negatives if there is guidance, then per picture global and instances, shape
+            (B + R or R, L, T).
+        arguments: How a pipeline is given the global and the negative prompts.
     """
 
     negative: Text | None
     positive: Text
-    instances: tuple[Tensor, ...]
-
-    def rows(self) -> Tensor:
-        """Negatives, then per picture global and instances: (B + R or R, L, T)."""
-        rows = [] if self.negative is None else [self.negative.hidden]
-        for positive, instances in zip(self.positive.hidden, self.instances, strict=True):
-            rows += [positive[None], instances]
-        return torch.cat(rows)
+    rows: Tensor
+    arguments: Mapping[str, Tensor]
 
 
 def encode_batch(
@@ -75,15 +71,25 @@ def encode_batch(
         repeat: Repeat each instance's prompt once per instance of its layout.
         zeros: No negative prompt is zeros instead of the embedding of no words: SDXL's way.
     """
-    positive = encode([layout.prompt for layout in layouts])
+    prompts = [instance_prompts(layout, repeat) for layout in layouts]
+    texts = [text for some in prompts for text in some]
     negatives = [layout.negative_prompt for layout in layouts]
+    positive = encode([layout.prompt for layout in layouts])
     negative = encode(negatives) if guided else None
     if negative is not None and zeros:
         negative = negative.zeroed([not text for text in negatives])
-    prompts = [instance_prompts(layout, repeat) for layout in layouts]
-    texts = [text for some in prompts for text in some]
-    hidden = encode(texts).hidden if texts else positive.hidden[:0]
-    return BatchText(negative, positive, hidden.split([len(some) for some in prompts]))
+    instances = encode(texts).hidden if texts else positive.hidden[:0]
+    rows = [] if negative is None else [negative.hidden]
+    given = {"prompt_embeds": positive.hidden, "pooled_prompt_embeds": positive.pooled}
+    if negative is not None:
+        given |= {
+            "negative_prompt_embeds": negative.hidden,
+            "negative_pooled_prompt_embeds": negative.pooled,
+        }
+    for one, own in zip(positive.hidden, instances.split([*map(len, prompts)]), strict=True):
+        rows += [one[None], own]
+    arguments = {name: value for name, value in given.items() if value is not None}
+    return BatchText(negative, positive, torch.cat(rows), arguments)
 
 
 def instance_prompts(layout: Layout, repeat: bool) -> list[str]:
@@ -99,15 +105,3 @@ def named_prompts(layout: Layout, guided: bool) -> Iterator[tuple[str, str]]:
         yield "the negative prompt", layout.negative_prompt
     for index, instance in enumerate(layout.instances):
         yield f"the prompt of instance {index}", instance.prompt
-
-
-def embedding_arguments(text: BatchText) -> dict[str, Tensor]:
-    """How a pipeline is given the global and the negative prompts."""
-    arguments: dict[str, Tensor | None] = {
-        "prompt_embeds": text.positive.hidden,
-        "pooled_prompt_embeds": text.positive.pooled,
-    }
-    if text.negative is not None:
-        arguments["negative_prompt_embeds"] = text.negative.hidden
-        arguments["negative_pooled_prompt_embeds"] = text.negative.pooled
-    return {name: value for name, value in arguments.items() if value is not None}

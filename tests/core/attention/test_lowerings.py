@@ -157,7 +157,7 @@ def test_auto_takes_a_block_mask_on_a_gpu_only_where_it_can_be_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for spec, name in ((None, "dense"), (object(), "block_mask")):
-        monkeypatch.setattr("threedis_core.attention.lowering.find_spec", lambda _, s=spec: s)
+        monkeypatch.setattr("threedis_core.attention.choice.find_spec", lambda _, s=spec: s)
         assert choose_lowering("cuda", 4096, 4).name == name
 
 

@@ -27,7 +27,7 @@ from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Box, Instance, Layout
 from threedis_ldm3d.checkpoint import load_adapter
-from threedis_ldm3d.loading import load_model
+from threedis_ldm3d.checks import find_model
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.config import TrainingConfig
 from threedis_ldm3d.training.example import Example
@@ -121,9 +121,10 @@ def adapter_file(work: Path) -> Path:
 def test_the_adapter_is_trained_and_nothing_else(
     work: Path, model_folder: Path, adapter_file: Path
 ) -> None:
-    loaded = load_model(
-        LDM3DOptions(model=str(model_folder), unet=None, adapter=str(adapter_file), device="cpu")
+    options = LDM3DOptions(
+        model=str(model_folder), unet=None, adapter=str(adapter_file), device="cpu"
     )
+    loaded = find_model(options).load()
     assert loaded.adapter is not None
     gates = [p for name, p in loaded.adapter.named_parameters() if name.endswith(".gate")]
     assert all(float(gate.abs()) > 0 for gate in gates)
@@ -191,8 +192,8 @@ def test_a_process_that_is_really_killed_goes_on_likewise(work: Path) -> None:
 def test_the_unet_is_trained_to_make_depth_from_text(work: Path, model_folder: Path) -> None:
     file = train(work, "train=unet", "out=unet", "steps=20", "learning_rate=0.003", "warmup=0")
     options = LDM3DOptions(model=str(model_folder), unet=str(file), adapter=None, device="cpu")
-    trained = load_model(options).pipeline.unet.state_dict()
-    own = load_model(options.model_copy(update={"unet": None})).pipeline.unet.state_dict()
+    trained = find_model(options).load().pipeline.unet.state_dict()
+    own = find_model(options.model_copy(update={"unet": None})).load().pipeline.unet.state_dict()
     assert all(not torch.equal(trained[name], own[name]) for name in own if "weight" in name)
     measured = [row["validation_loss"] for row in read_log(work / "unet") if len(row) == 3]
     assert measured[-1] < measured[0]
@@ -244,7 +245,7 @@ def test_going_on_with_another_unet_or_other_layouts_is_refused(
     work: Path, model_folder: Path, adapter_file: Path, tmp_path: Path
 ) -> None:
     options = LDM3DOptions(model=str(model_folder), unet=None, adapter=None, device="cpu")
-    halved = load_model(options).pipeline.unet.state_dict()
+    halved = find_model(options).load().pipeline.unet.state_dict()
     save_file({name: weight / 2 for name, weight in halved.items()}, tmp_path / "unet.safetensors")
     with pytest.raises(OptionError, match="weights"):
         train(work, "out=whole", f"unet={tmp_path / 'unet.safetensors'}")
@@ -348,7 +349,7 @@ def test_examples_without_depth_need_an_estimator(
 
 def test_a_narrow_box_encoder_is_read_back(adapter_file: Path, model_folder: Path) -> None:
     options = LDM3DOptions(model=str(model_folder), unet=None, adapter=None, device="cpu")
-    adapter = load_adapter(adapter_file, load_model(options).pipeline.unet)
+    adapter = load_adapter(adapter_file, find_model(options).load().pipeline.unet)
     layer = next(iter(adapter.layers.values()))
     assert layer.box_encoder.network[0].out_features == 16
 

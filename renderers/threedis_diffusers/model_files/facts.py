@@ -1,0 +1,40 @@
+"""What a local model's files tell of the sizes it works at, before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from threedis_diffusers.model_files.sources import ModelSource
+
+USUAL_VAE_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The sizes that a model works at.
+
+    Args:
+        vae_factor: Pixels on a side of a latent pixel.
+        side: The side in pixels that its U-Net was made for; None: its files do not tell it.
+    """
+
+    vae_factor: int = USUAL_VAE_FACTOR
+    side: int | None = None
+
+
+def model_facts(model: ModelSource) -> ModelFacts:
+    """Read a model's facts from its local folder; of a model elsewhere the usual is assumed.
+
+    Raises:
+        WeightsError: A configuration file cannot be read.
+    """
+    vae = _read_if_local(model, "vae/config.json")
+    unet = _read_if_local(model, "unet/config.json")
+    blocks, side = vae.get("block_out_channels"), unet.get("sample_size")
+    factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) else USUAL_VAE_FACTOR
+    return ModelFacts(factor, side * factor if isinstance(side, int) else None)
+
+
+def _read_if_local(model: ModelSource, file: str) -> dict[str, Any]:
+    return model.read(file) if model.is_local and model.has(file) else {}
