@@ -8,7 +8,12 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 
 from threedis_core.errors import PluginError
-from threedis_core.plugin.failures import PLUGIN_PATIENCE, reason_of, waiting_named
+from threedis_core.plugin.failures import (
+    PLUGIN_PATIENCE,
+    import_failed,
+    reason_of,
+    waiting_named,
+)
 from threedis_core.plugin.registrations import PluginFailure, PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 
@@ -39,7 +44,7 @@ def load_plugins(found: Iterable[EntryPoint | Distribution] | None = None) -> Pl
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may raise anything while it is imported
-            registry.report_failure(source, f"cannot be imported: {reason_of(error)}")
+            registry.report_failure(source, import_failed(error))
             continue
         try:
             with waiting_named(f"{who} to register what it has", PLUGIN_PATIENCE):

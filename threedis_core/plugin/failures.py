@@ -85,6 +85,11 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
+def import_failed(error: BaseException) -> str:
+    """What to say of a plugin that raised while it was imported."""
+    return f"cannot be imported: {reason_of(error)}"
+
+
 @contextmanager
 def waiting_named(what: str, patience: float) -> Generator[None]:
     """Say on stderr what is being waited for if the block takes more than ``patience`` seconds."""

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from threedis_core.values.box_rounding import Part, box_pixels
 from threedis_core.values.layout import Box
-from threedis_core.values.regions import Part, PixelMask, Regions, box_pixels, nearest
+from threedis_core.values.regions import PixelMask, Regions, nearest
 
 CONTAINED = 0.95
 """A box with this share of its area in a larger one has that one's instance behind it."""

@@ -23,9 +23,10 @@ from threedis_core.refiners.ownership import (
     owned_regions,
     owners,
 )
+from threedis_core.values.box_rounding import Part
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Instance, Layout
-from threedis_core.values.regions import Part, PixelMask, Regions, nearest
+from threedis_core.values.regions import PixelMask, Regions, nearest
 
 FLATTEST = 0.005
 """Of the whole range of depth: what stands out by less is noise, or a step of an 8-bit picture."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from threedis_core.refiners.crowd import Corners, containing, corners_of
 from threedis_core.refiners.depth_behind import Depth
+from threedis_core.values.box_rounding import Part, box_pixels
 from threedis_core.values.layout import Box
-from threedis_core.values.regions import Part, PixelMask, Regions, box_pixels
+from threedis_core.values.regions import PixelMask, Regions
 
 LEAST_SPREAD = 0.01
 """Of an instance's depth; instances whose depths differ by less are told apart by order alone."""

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from threedis_core.errors import LayoutError
+from threedis_core.values.box_rounding import box_pixels, box_tokens
 from threedis_core.values.layout import Box, Layout
 from threedis_core.values.palette import instance_color
-from threedis_core.values.regions import Regions, box_pixels, box_tokens
+from threedis_core.values.regions import Regions
 
 
 def regions(*boxes: tuple[float, float, float, float], size: int = 16) -> Regions:
