@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from threedis_core.values.regions import Part, PixelMask
+from threedis_core.values.box_rounding import Part
+from threedis_core.values.regions import PixelMask
 
 Depth = NDArray[np.float32]
 Values = TypeVar("Values", bound=np.generic)

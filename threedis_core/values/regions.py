@@ -14,6 +14,7 @@ from PIL import Image
 
 from threedis_core.errors import LayoutError
 from threedis_core.files.limits import MAX_MASK_PIXELS, MAX_REGION_NUMBERS, check_size
+from threedis_core.values.box_rounding import box_pixels, box_tokens
 from threedis_core.values.frozen import frozen
 from threedis_core.values.layout import Box, Layout
 from threedis_core.values.region_picture import draw_regions
