@@ -71,7 +71,7 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         """What this backend loads, LoRAs among the common options aside; for ``inspect``."""
         return ()
 
-    check = LazyModel.check_model
+    check = LazyModel.check_model  # pyright: ignore[reportAssignmentType]
     """See that device, packages and every file are there; a render does not look again."""
 
     def inspect(self) -> Inspection:

@@ -76,6 +76,21 @@ def test_the_models_own_processors_come_back_after_an_exception(
     assert not golden_transformer._forward_hooks
 
 
+@pytest.mark.parametrize(("lowering", "arranges"), [("dense", False), ("block_mask", True)])
+def test_only_a_lowering_that_arranges_the_image_tokens_has_hooks_for_it(
+    lowering: str, arranges: bool, golden_transformer: FluxTransformer2DModel
+) -> None:
+    texts, masks = torch.zeros(2, 4, 24), np.ones((1, 4, 4), dtype=bool)
+    masks[:, 2:] = False
+    cpu = torch.device("cpu")
+    hook = JointHook(golden_transformer, [texts], [masks], EVERYTHING, lowering, cpu)
+    with attached(hook, golden_transformer):
+        assert bool(golden_transformer.pos_embed._forward_hooks) == arranges
+        assert bool(golden_transformer._forward_hooks) == arranges
+    assert not golden_transformer.pos_embed._forward_hooks
+    assert not golden_transformer._forward_hooks
+
+
 def test_a_lowering_that_cannot_be_made_leaves_no_trace(
     golden_transformer: FluxTransformer2DModel,
 ) -> None:

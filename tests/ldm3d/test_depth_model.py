@@ -277,3 +277,21 @@ def test_a_device_that_is_not_there_is_refused(make: Make) -> None:
 def test_an_option_out_of_range_is_refused(option: str, value: Any) -> None:
     with pytest.raises(OptionError, match=option):
         validate_options(LDM3DOptions, {option: value}, "depth model 'ldm3d'")
+
+
+def test_too_little_memory_is_told_in_words_and_the_next_map_is_made(
+    model: LDM3D, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError
+
+    layout = sample_layout(2)
+    expected = one(model, layout)
+    unet = model.load().pipeline.unet
+    own = list(unet.attn_processors.values())
+    monkeypatch.setattr(type(unet), "forward", fail)
+    with pytest.raises(RenderError, match="too small for 1 depth maps at once"):
+        one(model, layout)
+    monkeypatch.undo()
+    assert list(unet.attn_processors.values()) == own
+    assert np.array_equal(one(model, layout), expected)
