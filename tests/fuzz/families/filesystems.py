@@ -91,7 +91,7 @@ def _names(random: Random) -> Case:
     out = name if name.startswith("/") or random.random() < 0.2 else name + suffix
     first = name.split("/")[0] if "/" in name else name
     outputs = ("x", "y") if first in (".", "x") else (first or out,)
-    outputs = () if first in ("scene.json", ".", "..", "/", "") else outputs
+    outputs = () if name != "./x" and first in ("scene.json", ".", "..", "/", "") else outputs
     if not first and out == suffix:
         outputs = (suffix,)
     shown = out[:40].encode(errors="backslashreplace").decode()
