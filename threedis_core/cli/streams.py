@@ -14,6 +14,7 @@ import typer
 from threedis_core.files.printable import printable
 
 LONGEST_LINE = 2000
+STDOUT, STDERR = 1, 2
 
 # Newer typers carry a click of their own, and export only this member of the family.
 ClickError = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -55,9 +56,27 @@ def usage_line(error: Exception) -> str:
 
 @contextmanager
 def plugins_print_to_stderr() -> Generator[None]:
-    """Send what plugins print to stderr: stdout is for the command's own result."""
-    with redirect_stdout(sys.stderr):
+    """Send what plugins print to stderr: stdout is for the command's own result.
+
+    So is what C libraries and other processes write to file descriptor 1.
+    """
+    with redirect_stdout(sys.stderr), _descriptor_to_stderr():
         yield
+
+
+@contextmanager
+def _descriptor_to_stderr() -> Generator[None]:
+    try:
+        own = os.dup(STDOUT)
+        os.dup2(STDERR, STDOUT)
+    except OSError:  # one of them is closed: then nobody reads it
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(own, STDOUT)
+        os.close(own)
 
 
 def take_any_text() -> None:

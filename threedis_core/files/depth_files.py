@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,7 +59,9 @@ def read_array(path: Path) -> NDArray[np.float32]:
     check_file(path, DepthError)
     name = printable(path)
     try:
-        loaded: object = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():  # of a header whose numbers overflow: it is refused below
+            warnings.simplefilter("ignore")
+            loaded: object = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as reason:  # numpy's header reader raises almost anything on a damaged file
         raise DepthError(
             f"{name}: no readable .npy array: {printable(str(reason), 100)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 from threedis_core.errors import LayoutError
@@ -28,7 +27,7 @@ def read_layout(path: str | Path, image_id: int | None = None) -> Layout:
         return Layout.load(path)
     if path.suffix.lower() == ".json":
         return read_coco(path, image_id)
-    if image_id >= 0:
-        for layout in islice(read_coco_mig(path), image_id, image_id + 1):
+    for number, layout in enumerate(read_coco_mig(path)):
+        if number == image_id:
             return layout
     raise LayoutError(f"{printable(path)}: it has no layout number {image_id}; the first one is 0")

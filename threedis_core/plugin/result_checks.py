@@ -35,7 +35,7 @@ class Sized(Protocol):
 
 
 def checked_capabilities(capabilities: object) -> Capabilities:
-    """What a renderer says it can do, its sizes usable.
+    """What a renderer says it can do, its sizes and its limit usable.
 
     Raises:
         RenderError: Anything else.
@@ -48,6 +48,11 @@ def checked_capabilities(capabilities: object) -> Capabilities:
         raise RenderError(
             f"its capabilities say size_multiple={multiple!r}, default_size={size!r}; expected "
             "a number of pixels, and a pair of them (width, height)"
+        )
+    most = capabilities.max_instances
+    if most is not None and not (isinstance(cast("object", most), int) and most >= 0):
+        raise RenderError(
+            f"its capabilities say max_instances={most!r}; expected a whole number, or None"
         )
     return capabilities
 

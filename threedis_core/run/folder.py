@@ -95,9 +95,15 @@ def check_run_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run writes; without a path it writes nothing."""
+    """Where a run writes; without a path it writes nothing.
+
+    Args:
+        path: The folder, as it was asked for.
+        place: The same, in full: a renderer may change the working directory.
+    """
 
     path: Path | None
+    place: Path | None = None
 
     @classmethod
     @contextmanager
@@ -111,7 +117,8 @@ class RunFolder:
             yield cls(None)
             return
         check_run_folder(path)
-        made = _missing_folders(path)
+        place = path.absolute()
+        made = _missing_folders(place)
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / CLAIM).touch(exist_ok=False)
@@ -123,9 +130,9 @@ class RunFolder:
                 raise OptionError(
                     f"{path} is not empty: {others[0]!r} appeared in it; choose another folder"
                 )
-            yield cls(path)
+            yield cls(path, place)
         finally:
-            (path / CLAIM).unlink(missing_ok=True)
+            (place / CLAIM).unlink(missing_ok=True)
             with suppress(OSError):  # they hold something: then they stay
                 for folder in made:
                     folder.rmdir()
@@ -136,11 +143,11 @@ class RunFolder:
         Raises:
             RenderError: It cannot be written.
         """
-        if self.path is None:
+        if self.path is None or self.place is None:
             return None
         file = self.path / name
         try:
-            save(file)
+            save(self.place / name)
         except OSError as error:
             raise RenderError(
                 f"{file} cannot be written: {error.strerror or error}; make room, or choose "

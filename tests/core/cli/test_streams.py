@@ -306,3 +306,36 @@ def test_a_home_of_nobody_is_a_plain_name_and_written_nowhere_else(threedis) -> 
     common = ("render", "scene.yaml", "--renderer", "fake", "--depth", "~nosuchuser/depth.png")
     code, out, _ = threedis(*common, "--out", "~nosuchuser/run")
     assert (code, out) == (0, "~nosuchuser/run/fake-seed0.png\n")
+
+
+CHATTY_LIBRARY = """
+import os
+from threedis_core.plugin.hookspecs import hookimpl
+from threedis_core.testing.fakes import FakeRenderer
+
+class Chatty(FakeRenderer):
+    def render(self, requests, progress):
+        os.write(1, b"noise of a C library")
+        return super().render(requests, progress)
+
+@hookimpl
+def threedis_register_renderers(register):
+    register("chatty", "chatty:Chatty")
+"""
+
+
+def test_what_a_library_writes_to_the_descriptor_stays_out_of_json_too(plugins, tmp_path) -> None:
+    plugins.install("chatty", CHATTY_LIBRARY)
+    layout = sample_layout(2)
+    layout.save(tmp_path / "scene.yaml")
+    sample_depth(layout, 64, 64).save(tmp_path / "depth.png")
+    command = [sys.executable, "-m", "threedis_core.cli", "render", "scene.yaml", "--json"]
+    done = subprocess.run(
+        [*command, "--depth", "depth.png", "--renderer", "chatty", "--out", "run"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(plugins.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["folder"] == "run"
+    assert "noise of a C library" in done.stderr

@@ -282,3 +282,10 @@ def test_saving_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
     Layout(prompt="one").save(tmp_path / "null.json")
     assert (tmp_path / "null.json").is_symlink()
     assert Path(os.devnull).is_char_device()
+
+
+def test_a_layout_number_beyond_all_numbers_of_the_machine_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mig.yaml"
+    file.write_text("a red car:\n  coco_id: 7\n  a red car:\n    - [0, 0, 0.5, 0.5]\n")
+    with pytest.raises(LayoutError, match="no layout number"):
+        read_layout(file, 10**25)

@@ -10,8 +10,13 @@ import pytest
 from PIL import Image
 
 from threedis_core.errors import RenderError
-from threedis_core.plugin.interfaces import RenderResult
-from threedis_core.plugin.result_checks import checked_depth, checked_regions, checked_results
+from threedis_core.plugin.interfaces import Capabilities, RenderResult
+from threedis_core.plugin.result_checks import (
+    checked_capabilities,
+    checked_depth,
+    checked_regions,
+    checked_results,
+)
 from threedis_core.testing import sample_depth, sample_layout, sample_request
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.regions import Regions
@@ -122,3 +127,9 @@ def test_regions_must_be_regions_one_per_instance() -> None:
         checked_regions(None, LAYOUT)
     with pytest.raises(RenderError, match="2 regions for 3 instances"):
         checked_regions(regions, sample_layout(3))
+
+
+@pytest.mark.parametrize("most", ["x", -1, 2.5])
+def test_a_limit_of_instances_that_is_no_number_is_said(most: object) -> None:
+    with pytest.raises(RenderError, match="max_instances"):
+        checked_capabilities(Capabilities(max_instances=most))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,14 @@ class Filed(FakeRenderer):
         return [RenderResult(one.image, facts) for one in super().render(requests, progress)]
 
 
+class Wandering(FakeRenderer):
+    """Leaves the working directory, as some libraries do."""
+
+    def render(self, requests, progress=threedis_core.silent) -> list[RenderResult]:
+        os.chdir("/")
+        return super().render(requests, progress)
+
+
 class Unclosable(FakeRenderer):
     def close(self) -> None:
         raise KeyError("device")
@@ -132,6 +141,7 @@ class Extras:
             Repeating,
             Filed,
             Unclosable,
+            Wandering,
         ):
             register(target.__name__.lower(), f"{__name__}:{target.__name__}")
 

@@ -168,8 +168,7 @@ def test_a_full_disk_is_told_with_the_file(plugins, registry, tmp_path) -> None:
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("run/layout.json"), done.stderr
-    assert "cannot be written" in done.stdout
+    assert "run/layout.json: cannot be written" in done.stdout, done.stderr
     assert files(tmp_path) == {"site"}
 
 
@@ -212,3 +211,12 @@ def test_finished_pictures_stay_when_a_later_renderer_fails(extras, tmp_path) ->
         )
     assert "fake-seed0.png" in files(tmp_path / "run")
     assert "run.json" not in files(tmp_path / "run")
+
+
+def test_a_renderer_that_leaves_the_working_directory_takes_no_file_along(
+    extras, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = render(LAYOUT, depth=DEPTH, renderers=["wandering"], out="run", registry=extras)
+    assert run.images[0].file == Path("run/wandering-seed0.png")
+    assert "run.json" in files(tmp_path / "run")

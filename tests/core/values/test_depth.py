@@ -276,3 +276,18 @@ def test_work_by_rows_gives_what_work_on_the_whole_would(depth: DepthMap) -> Non
     if high > low:
         expected = (tall / 2 - np.float64(low) / 2) / (np.float64(high) / 2 - np.float64(low) / 2)
         assert np.allclose(DepthMap.normalise(tall).values, expected, atol=1e-6)
+
+
+def test_a_header_whose_numbers_overflow_is_refused_without_a_word_of_numpys(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    file = tmp_path / "huge.npy"
+    np.save(file, np.zeros((2, 2), np.float32))
+    content = file.read_bytes()
+    shape = b"(2, 2), }" + b" " * 40
+    assert shape in content
+    huge = f"({2**62}, {2**62}), }}".encode()
+    file.write_bytes(content.replace(shape, huge + b" " * (len(shape) - len(huge))))
+    with pytest.raises(DepthError):
+        DepthMap.load(file)
+    assert not recwarn.list
