@@ -19,8 +19,8 @@ import torch
 from rows import print_rows
 from turns import now
 
-from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.discovery import load_plugins
+from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.layout import Layout
 from threedis_ldm3d.depth_model import LDM3D

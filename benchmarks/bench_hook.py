@@ -25,8 +25,8 @@ import torch
 from rows import print_rows
 from turns import now
 
-from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.plugin.discovery import load_plugins
+from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing.samples import sample_request
 from threedis_diffusers.backend import DiffusersRenderer
 from threedis_sd.backend import UNetRenderer

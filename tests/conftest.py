@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,3 +42,20 @@ def benchmark() -> Callable[[str], ModuleType]:
             sys.path.remove(folder)
 
     return module
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden_cases() -> dict[str, Any]:
+    """What each golden case is, by its file's name."""
+    return json.loads((GOLDEN / "cases.json").read_text("utf-8"))["cases"]
+
+
+@pytest.fixture(scope="session")
+def golden_tensors() -> Callable[[str], dict[str, Any]]:
+    """The tensors of a golden file, by its name."""
+    from safetensors.torch import load_file  # torch: not for tests that need none
+
+    return lambda name: load_file(GOLDEN / f"{name}.safetensors")

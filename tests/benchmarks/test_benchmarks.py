@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from threedis_core import load_plugins
+from threedis_core.run.config import registered_name
+from threedis_core.testing import sample_layout
 from threedis_pocket import WEIGHTS
 
 Run = Callable[..., Any]
@@ -75,3 +78,29 @@ def test_the_layout_adapter_is_measured_on_and_off(run: Run) -> None:
     (row,) = run("bench_adapter", *small)
     assert row["instances"] == 2
     assert row["ratio"] == pytest.approx(row["both_ms"] / row["off_ms"])
+
+
+def test_a_return_is_a_step_to_a_file_that_was_left_before(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    trace = benchmark("trace_render")
+    assert trace.returns(["a", "b", "c"]) == 0
+    assert trace.returns(["a", "b", "a", "c", "b"]) == 2
+
+
+def test_the_first_calls_of_our_functions_are_traced_in_order(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    trace = benchmark("trace_render")
+    layout = sample_layout(1)
+    seen = trace.first_calls(lambda: [layout.to_dict(), layout.to_dict(), len("not ours")])
+    assert [code.co_name for code in seen][:2] == ["to_dict", "_to_list"]
+    assert trace.file_of(seen[0]) == "threedis_core/values/layout.py"
+
+
+def test_the_renderers_whose_pictures_are_compared_exist(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    registry = load_plugins()
+    for name, options in benchmark("picture_checksums").RENDERERS.items():
+        registry.renderer(registered_name(name), options).check()

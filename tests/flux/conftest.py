@@ -33,16 +33,6 @@ STEPS = 3
 
 
 @pytest.fixture(scope="session")
-def golden_cases() -> dict[str, Any]:
-    return json.loads((GOLDEN / "cases.json").read_text("utf-8"))["cases"]
-
-
-@pytest.fixture(scope="session")
-def golden_tensors() -> Callable[[str], dict[str, torch.Tensor]]:
-    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
-
-
-@pytest.fixture(scope="session")
 def golden_transformer() -> FluxTransformer2DModel:
     """The transformer of the ``flux_forward`` cases, float32."""
     config = json.loads((GOLDEN / "flux_transformer.json").read_text("utf-8"))

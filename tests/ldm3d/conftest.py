@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +14,6 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors.torch import load_file
-from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from threedis_ldm3d.checkpoint import load_adapter, save_adapter
@@ -25,16 +22,6 @@ from threedis_ldm3d.layout_adapter import LayoutAdapter
 torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-@pytest.fixture(scope="session")
-def golden_cases() -> dict[str, Any]:
-    return json.loads((GOLDEN / "cases.json").read_text("utf-8"))["cases"]
-
-
-@pytest.fixture(scope="session")
-def golden_tensors() -> Callable[[str], dict[str, Tensor]]:
-    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
 
 
 @pytest.fixture(scope="session")

@@ -50,16 +50,6 @@ UNION_DEPTH = 1
 
 
 @pytest.fixture(scope="session")
-def golden_cases() -> dict[str, Any]:
-    return json.loads((GOLDEN / "cases.json").read_text("utf-8"))["cases"]
-
-
-@pytest.fixture(scope="session")
-def golden_tensors() -> Callable[[str], dict[str, torch.Tensor]]:
-    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
-
-
-@pytest.fixture(scope="session")
 def golden_unet() -> UNet2DConditionModel:
     """The U-Net of the ``unet_forward`` cases, float32."""
     unet = UNet2DConditionModel(**json.loads((GOLDEN / "unet.json").read_text("utf-8"))).eval()
