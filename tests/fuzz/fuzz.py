@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from math import ceil
 from pathlib import Path
 
 from cases import Case
@@ -121,7 +122,7 @@ def jobs_of(names: Sequence[str], cases: int | None, seed: int, folder: str) -> 
     shares = sum(FAMILIES[name].share for name in names)
     counts = {name: FAMILIES[name].in_tests for name in names}
     if cases is not None:
-        counts = {name: max(1, round(cases * FAMILIES[name].share / shares)) for name in names}
+        counts = {name: ceil(cases * FAMILIES[name].share / shares) for name in names}
     light = cases is None
     return [Job(name, n, seed, folder, light) for name in names for n in range(counts[name])]
 
