@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,6 +64,7 @@ def _write_json(report: Report, file: str) -> None:
     if file == "-":
         typer.echo(text)
     else:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, f"{text}\n".encode())
 
 

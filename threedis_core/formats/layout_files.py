@@ -27,7 +27,11 @@ def read_layout(path: str | Path, image_id: int | None = None) -> Layout:
         return Layout.load(path)
     if path.suffix.lower() == ".json":
         return read_coco(path, image_id)
-    for number, layout in enumerate(read_coco_mig(path)):
-        if number == image_id:
+    count = 0
+    for layout in read_coco_mig(path):
+        if count == image_id:
             return layout
-    raise LayoutError(f"{printable(path)}: it has no layout number {image_id}; the first one is 0")
+        count += 1
+    raise LayoutError(
+        f"{printable(path)}: it has no layout number {image_id}; it has {count}, the first one is 0"
+    )

@@ -133,6 +133,13 @@ class RunConfig(BaseModel):
                 )
         return value
 
+    @field_validator("out", mode="before")
+    @classmethod
+    def _out_is_a_name(cls, value: Any) -> Any:
+        if value == "":  # as a path it would be the working folder
+            raise ValueError("expected the name of a folder")
+        return value
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:

@@ -60,16 +60,18 @@ def _numbered(folder: Path) -> Iterator[Path]:
 def _made(folder: Path) -> bool:
     """Make the folder; False if there is something of its name."""
     for _ in range(ATTEMPTS):
-        with suppress(FileExistsError, FileNotFoundError):  # a run that ends takes it away
-            folder.parent.mkdir(parents=True, exist_ok=True)
         try:
+            with suppress(FileExistsError, FileNotFoundError):  # a run that ends takes it away
+                folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
         except FileExistsError:
             return False
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise OptionError(f"{folder} cannot be made: {error.strerror}") from error
+            raise OptionError(
+                f"{folder} cannot be made: {error.strerror}; name another folder with --out"
+            ) from error
         return True
     raise OptionError(f"{folder} cannot be made: something keeps removing {folder.parent}")
 

@@ -82,6 +82,7 @@ def plan_run(
         WeightsError: A renderer's or the region refiner's model is missing.
         RenderError: A backend failed while it was looking.
     """
+    _check_types(config, layout, depth)
     config = with_default_renderer(config, registry)
     if config.out is not None:
         check_run_folder(config.out)
@@ -146,3 +147,17 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
             f"name one with --renderer. Installed: {', '.join(known) or 'none'}"
         )
     return config.model_copy(update={"renderers": {DEFAULT_RENDERER: {}}})
+
+
+def _check_types(config: object, layout: object, depth: object) -> None:
+    """Say what to pass instead of what Python cannot tell until it breaks."""
+    for value, wanted, how in (
+        (config, RunConfig, "RunConfig.load(file)"),
+        (layout, Layout, "read_layout(file)"),
+        (depth, DepthMap, "DepthMap.load(file), or DepthMap(array)"),
+    ):
+        if value is not None and not isinstance(value, wanted):
+            raise OptionError(
+                f"got a value of type {type(value).__name__}; expected a {wanted.__name__}: "
+                f"use {how}"
+            )

@@ -12,8 +12,8 @@ from PIL import Image
 
 from threedis_core.cli import main
 from threedis_core.errors import LayoutError, OptionError
-from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.discovery import load_plugins
+from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.run.loop import render
 from threedis_core.testing import DepthModelConformance
 from threedis_core.testing.samples import sample_layout

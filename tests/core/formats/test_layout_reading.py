@@ -273,7 +273,7 @@ def test_a_file_of_many_layouts_is_told_the_same_by_every_door(
 
 def test_a_layout_number_below_zero_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "mig.yaml", "a street:\n  coco_id: 3\n")
-    with pytest.raises(LayoutError, match="no layout number -1; the first one is 0"):
+    with pytest.raises(LayoutError, match="no layout number -1; it has 1, the first one is 0"):
         read_layout(path, -1)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from threedis_core import (
@@ -160,3 +161,22 @@ def test_the_arguments_of_render_are_fields_of_the_config() -> None:
     config = RunConfig.model_fields
     assert set(RunSettings.__annotations__) == set(config) - {"layout", "image_id", "depth"}
     assert all(field.description for field in config.values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"layout": "scene.yaml"}, r"type str; expected a Layout: use read_layout\(file\)"),
+        ({"depth": np.zeros((8, 8))}, r"type ndarray; expected a DepthMap: use DepthMap.load"),
+        ({"config": "run.yaml"}, r"type str; expected a RunConfig: use RunConfig.load\(file\)"),
+    ],
+)
+def test_a_value_of_another_type_is_told_what_to_pass(registry, asked, message) -> None:
+    given = {"config": RunConfig(renderers=["fake"]), "layout": LAYOUT, "depth": DEPTH, **asked}
+    with pytest.raises(OptionError, match=message):
+        render_config(given.pop("config"), registry=registry, **given)
+
+
+def test_an_empty_name_is_no_folder(registry) -> None:
+    with pytest.raises(OptionError, match="expected the name of a folder"):
+        render(LAYOUT, depth=DEPTH, renderers=["fake"], out="", registry=registry)

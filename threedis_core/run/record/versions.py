@@ -14,11 +14,11 @@ LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
 
 def versions_with(sources: Iterable[PluginSource]) -> dict[str, str]:
     """Versions of ThreeDIS, Python, the model libraries and the plugins that take part."""
-    versions = {source.distribution: source.version for source in sources}
-    versions |= {"threedis": __version__, "python": platform.python_version()}
+    versions = {"threedis": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue  # not every renderer needs every library
-    return versions
+    plugins = {source.distribution: source.version for source in sources}
+    return versions | {name: plugins[name] for name in sorted(plugins.keys() - versions.keys())}
