@@ -102,5 +102,8 @@ def test_the_renderers_whose_pictures_are_compared_exist(
     benchmark: Callable[[str], ModuleType],
 ) -> None:
     registry = load_plugins()
-    for name, options in benchmark("picture_checksums").RENDERERS.items():
+    compared = benchmark("picture_checksums").RENDERERS
+    presets = {preset.name for preset in registry.presets()}
+    assert {registered_name(name) for name in compared} <= presets
+    for name, options in compared.items():
         registry.renderer(registered_name(name), options).check()

@@ -48,7 +48,10 @@ def test_what_can_work_passes_and_no_weights_are_read(family: str, tmp_path: Pat
     copy = shutil.copytree(WEIGHTS / family, tmp_path / "model")
     for weights in copy.rglob("*.safetensors"):
         weights.write_bytes(b"no weights")
-    make(family, model=str(copy)).check()
+    backend = make(family, model=str(copy))
+    backend.check()
+    with pytest.raises(WeightsError):  # they could not have been read
+        backend.load()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

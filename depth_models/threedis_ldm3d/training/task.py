@@ -114,9 +114,13 @@ class AdapterTask(DepthTask):
     """
 
     def choose(self) -> None:
-        self.adapter = self._frozen.loaded.adapter
-        assert self.adapter is not None, "a training of the adapter loads one or makes one"
-        self.adapter.train().requires_grad_(True)
+        adapter = self._frozen.loaded.adapter
+        if adapter is None:
+            raise WeightsError(
+                f"'{self._config.model}' was loaded without a layout adapter; load one, or make a "
+                "new one with LayoutAdapter.for_unet"
+            )
+        self.adapter = adapter.train().requires_grad_(True)
 
     def predict(self, noisy: Tensor, timesteps: Tensor, layouts: Sequence[Layout]) -> Tensor:
         loaded, options = self._frozen.loaded, self._frozen.options
