@@ -14,7 +14,9 @@ from threedis_core.version import __version__
 if TYPE_CHECKING:
     from threedis_core.drawing.layout import draw_layout
     from threedis_core.errors import (
+        Cancelled,
         DataError,
+        DeadlineExceeded,
         DepthError,
         InputError,
         LayoutError,
@@ -56,10 +58,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "BackendOptions": "plugin.interfaces",
     "Box": "values.layout",
+    "Cancelled": "errors",
     "Capabilities": "plugin.interfaces",
     "Choice": "run.config",
     "ControlSchedule": "values.schedule",
     "DataError": "errors",
+    "DeadlineExceeded": "errors",
     "DepthError": "errors",
     "DepthEstimator": "plugin.interfaces",
     "DepthMap": "values.depth",
@@ -105,10 +109,12 @@ _MODULES = {
 __all__ = [
     "BackendOptions",
     "Box",
+    "Cancelled",
     "Capabilities",
     "Choice",
     "ControlSchedule",
     "DataError",
+    "DeadlineExceeded",
     "DepthError",
     "DepthEstimator",
     "DepthMap",

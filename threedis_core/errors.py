@@ -9,7 +9,9 @@
     │   └── UnknownPluginError           a name that nothing is registered under
     ├── PluginError                      a plugin could not be loaded or registered
     ├── WeightsError                     model weights are missing, unreadable or of the wrong kind
-    └── RenderError                      a backend failed while it was working
+    ├── RenderError                      a backend failed while it was working
+    ├── Cancelled                        somebody asked the work to stop
+    └── DeadlineExceeded                 the work was not done in the time it was given
 
 A message says what is wrong, what was found, what is expected and what to do, in one line.
 """
@@ -55,3 +57,11 @@ class WeightsError(ThreeDISError):
 
 class RenderError(ThreeDISError):
     """A backend failed while it was working."""
+
+
+class Cancelled(ThreeDISError):  # noqa: N818  it is no error of anybody
+    """Somebody asked the work to stop, and it did."""
+
+
+class DeadlineExceeded(ThreeDISError):  # noqa: N818  the usual word
+    """The work was not done in the time it was given, and stopped."""

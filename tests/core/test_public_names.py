@@ -9,7 +9,8 @@ import threedis_core
 import threedis_core.testing
 
 PUBLIC = """
-    BackendOptions Box Capabilities Choice ControlSchedule DataError DepthError DepthEstimator
+    BackendOptions Box Cancelled Capabilities Choice ControlSchedule DataError DeadlineExceeded
+    DepthError DepthEstimator
     DepthMap DepthModel DepthRequest InputError Inspection Instance Layout LayoutError
     MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry Progress
     RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run RunConfig
