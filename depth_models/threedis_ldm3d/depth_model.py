@@ -59,7 +59,7 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
             RenderError: This backend is at work already, or the model makes no numbers.
         """
         for request in requests:
-            self._check(request)
+            self.check(request)
         maps: dict[int, DepthMap] = {}
         batches, options = self._batches(requests), self.options
         with self.in_use() as loaded, attention_kernel(options.attention_backend):
@@ -78,7 +78,13 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
                     maps[index] = full.resize(requests[index].width, requests[index].height)
         return [maps[index] for index in range(len(requests))]
 
-    def _check(self, request: DepthRequest) -> None:
+    def check(self, request: DepthRequest) -> None:
+        """See that the layout adapter has room for every instance.
+
+        Raises:
+            LayoutError: More than 29 instances, with an adapter.
+            OptionError: A seed that is out of range.
+        """
         check_seed(request.seed)
         count = len(request.layout.instances)
         if self.options.adapter is not None and count > MOST_INSTANCES:

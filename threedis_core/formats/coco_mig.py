@@ -12,10 +12,8 @@ from threedis_core.files.limits import MAX_DOCUMENT_BYTES
 from threedis_core.files.plain_yaml import PlainYamlError, iterate_yaml
 from threedis_core.files.printable import printable
 from threedis_core.values.layout import Layout
+from threedis_core.values.nouns import bare_noun
 from threedis_core.values.problems import shown
-
-COLOURS = frozenset({"red", "blue", "green", "yellow", "black", "white", "brown"})
-ARTICLES = frozenset({"a", "an", "the"})
 
 
 def read_coco_mig(path: str | Path) -> Iterator[Layout]:
@@ -23,7 +21,7 @@ def read_coco_mig(path: str | Path) -> Iterator[Layout]:
 
     An entry's key is the global prompt; under it stand ``coco_id`` and, for every instance phrase
     ("a black apple"), a list of boxes [x0, y0, x1, y1] in fractions of the picture. A phrase
-    becomes the prompt of an instance per box, its noun without article and colour ("apple")
+    becomes the prompt of an instance per box, its noun without article and colours ("apple")
     the label, and ``coco_id`` the layout's id.
 
     Raises:
@@ -35,16 +33,6 @@ def read_coco_mig(path: str | Path) -> Iterator[Layout]:
             yield _layout(prompt, entry)
     except (PlainYamlError, LayoutError) as error:
         raise LayoutError(f"{printable(path)}: {error}") from None
-
-
-def class_noun(phrase: str) -> str:
-    """The phrase without a leading article and colour: "a black apple" gives "apple"."""
-    words = phrase.split()
-    if len(words) > 1 and words[0].lower() in ARTICLES:
-        words = words[1:]
-    if len(words) > 1 and words[0].lower() in COLOURS:
-        words = words[1:]
-    return " ".join(words)
 
 
 def _layout(prompt: Any, entry: Any) -> Layout:
@@ -66,7 +54,7 @@ def _layout(prompt: Any, entry: Any) -> Layout:
                 "expected a phrase with a list of boxes"
             )
         for box in cast("list[Any]", boxes):
-            instances.append({"prompt": phrase, "label": class_noun(phrase), "box": box})
+            instances.append({"prompt": phrase, "label": bare_noun(phrase), "box": box})
     data: dict[str, Any] = {"prompt": prompt, "instances": instances}
     if coco_id is not None:
         data["id"] = str(coco_id)

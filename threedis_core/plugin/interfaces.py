@@ -184,6 +184,16 @@ class DepthModel(Backend):
             WeightsError: The model is missing or unreadable.
         """
 
+    def check(self, request: DepthRequest) -> None:
+        """See that ``generate`` can serve ``request``; a run asks before anything is loaded.
+
+        Loads nothing and looks for no file, which a map from the cache does not need. Override it
+        if there are layouts that the model cannot draw.
+
+        Raises:
+            InputError: A layout, a seed or an option that this model cannot serve.
+        """
+
 
 class DepthEstimator(Backend):
     """Turn pictures into depth maps. Making one is cheap: it loads nothing."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from threedis_core.errors import OptionError, UnknownPluginError
-from threedis_core.plugin.interfaces import Capabilities, DepthModel
+from threedis_core.errors import InputError, OptionError, UnknownPluginError
+from threedis_core.plugin.failures import failures_named
+from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.plugin.request_checks import check_seed, check_size
@@ -31,6 +34,30 @@ class PlannedDepthModel:
     sources: tuple[PluginSource, ...]
     size: Size
     chosen: bool = True
+
+    def check(self, layout: Layout, seed: int) -> None:
+        """See that the model can draw ``layout``; loads nothing.
+
+        Raises:
+            InputError: It cannot.
+            PluginError: The model failed while it was looking.
+        """
+        with self.failures_named():
+            self.model.check(DepthRequest(layout, seed, *self.size))
+
+    @contextmanager
+    def failures_named(self) -> Generator[None]:
+        """Name the model in what it raises; one that nobody asked for asks for another map."""
+        try:
+            with failures_named(f"depth model '{self.name}'"):
+                yield
+        except InputError as error:
+            if self.chosen:
+                raise
+            raise OptionError(
+                "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
+                f"The default, '{self.name}', cannot draw it: {error}"
+            ) from error
 
 
 def plan_depth_model(
@@ -65,10 +92,13 @@ def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> P
     The size is the one asked for, else the layout's, else 512 x 512.
 
     Raises:
-        InputError: A name, an option or a size that does not fit.
+        InputError: A name, an option or a size that does not fit, or a layout that the model
+            cannot draw.
         PluginError: The model's class cannot be used.
     """
     check_seed(config.depth_seed)
     size = asked_size(config, layout) or DEFAULT_DEPTH_SIZE
     check_size(*size, ANY_SIZE, "depth")
-    return plan_depth_model(config.depth_model, size, registry)
+    planned = plan_depth_model(config.depth_model, size, registry)
+    planned.check(layout, config.depth_seed)
+    return planned

@@ -110,6 +110,8 @@ def plan_run(
         check_size(*size, able[name], name)
         check_instance_count(len(layout.instances), able[name], name)
     source = depth or plan_depth_model(config.depth_model, depth_size, registry)
+    if isinstance(source, PlannedDepthModel):
+        source.check(layout, config.depth_seed)
     for name, chosen in renderers.items():
         with failures_named(f"renderer '{name}'"):
             chosen.backend.check()

@@ -28,6 +28,7 @@ from threedis_core.files.printable import printable
 from threedis_core.values.box import Box, LayoutValue
 from threedis_core.values.masks.layout_masks import MaskFiles, MaskTotal
 from threedis_core.values.masks.mask import Mask, Side
+from threedis_core.values.nouns import bare_noun, names_colour
 from threedis_core.values.problems import one_line, shown
 
 __all__ = ["Box", "Instance", "Layout"]
@@ -60,7 +61,7 @@ class Instance(LayoutValue):
     Args:
         prompt: Its full description, "a red cube".
         box: Where it is.
-        label: Its bare noun, "cube", for the depth stage; None means the prompt.
+        label: Its bare noun, "cube", for the depth stage; None means the prompt's.
         mask: Its exact pixels, finer than the box. Besides a ``Mask``, a path of a PNG file, a
             COCO run-length code or an array (height, width) is accepted and turned into one.
         depth_order: Place in the order from near to far: 0 is nearest. Ties are allowed.
@@ -86,8 +87,13 @@ class Instance(LayoutValue):
 
     @property
     def noun(self) -> str:
-        """The label, or the prompt if there is none."""
-        return self.prompt if self.label is None else self.label
+        """What it is, for the depth stage: the label, or the prompt if there is none, uncoloured.
+
+        A label that names no colour is this, letter for letter; see ``bare_noun`` for the others.
+        """
+        if self.label is not None and not names_colour(self.label):
+            return self.label
+        return bare_noun(self.label or self.prompt)
 
 
 class Layout(LayoutValue):

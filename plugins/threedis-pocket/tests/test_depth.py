@@ -14,7 +14,9 @@ from threedis_core.cli import main
 from threedis_core.errors import LayoutError, OptionError
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import DepthRequest
+from threedis_core.run.config import RunConfig
 from threedis_core.run.loop import render
+from threedis_core.run.plan import plan_run
 from threedis_core.testing import DepthModelConformance
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.layout import Box, Instance, Layout
@@ -66,8 +68,10 @@ def test_its_adapter_is_the_real_class() -> None:
 
 def test_a_noun_it_does_not_know_is_refused_before_anything_loads() -> None:
     model = PocketDepth(PocketDepthOptions(model="/nowhere"))
-    with pytest.raises(LayoutError, match="'a cat', which names no single shape"):
+    with pytest.raises(LayoutError, match="'cat', which names no single shape"):
         model.generate([DepthRequest(cat(), 0, 128, 128)])
+    with pytest.raises(OptionError, match=r"'pocket-depth', cannot draw it: instances\[0\]"):
+        plan_run(RunConfig(), load_plugins(), cat())
 
 
 def test_it_is_the_default_depth_model(tmp_path: Path) -> None:
@@ -123,7 +127,10 @@ class TestPocketDepth(DepthModelConformance):
         return PocketDepth(PocketDepthOptions(**{"steps": 3, **options}))
 
     def layout(self, instances: int) -> Layout:
-        cubes = [i.model_copy(update={"label": "cube"}) for i in sample_layout(instances).instances]
+        cubes = [
+            i.model_copy(update={"prompt": "a red cube", "label": "cube"})
+            for i in sample_layout(instances).instances
+        ]
         return Layout(prompt="cubes", instances=tuple(cubes))
 
     def unfit_layout(self) -> Layout:

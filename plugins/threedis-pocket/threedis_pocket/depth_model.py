@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ from threedis_ldm3d.options import (
     STRETCH,
     LDM3DOptions,
 )
-from threedis_pocket.layouts import shape_index
+from threedis_pocket.depth_texts import depth_layout
 
 MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
 
@@ -56,7 +57,11 @@ class PocketDepthOptions(LDM3DOptions):
 
 
 class PocketDepth(LDM3D):
-    """``ldm3d`` with the pocket's weights, for layouts of spheres, cubes, cylinders and cones."""
+    """``ldm3d`` with the pocket's weights, for layouts of spheres, cubes, cylinders and cones.
+
+    It is told bare shapes in the words it was trained on, whatever a person wrote: see
+    ``depth_layout``.
+    """
 
     Options: ClassVar[type[LDM3DOptions]] = PocketDepthOptions
     name: ClassVar[str] = "pocket-depth"
@@ -67,11 +72,22 @@ class PocketDepth(LDM3D):
         """Make one depth map per request; the same seed gives the same map.
 
         Raises:
-            LayoutError: A label names no pocket shape, or there are more than 29.
+            LayoutError: A label names no pocket shape, or there are more than 29 instances.
             OptionError: A seed that is out of range, or an option this machine cannot serve.
             RenderError: This backend is at work already.
         """
         for request in requests:
-            for number, instance in enumerate(request.layout.instances):
-                shape_index(instance.noun, number)
-        return super().generate(requests, progress)
+            self.check(request)
+        told = [replace(one, layout=depth_layout(one.layout)) for one in requests]
+        return super().generate(told, progress)
+
+    def check(self, request: DepthRequest) -> None:
+        """See that every instance is one shape of the pocket world, and that there is room.
+
+        Raises:
+            LayoutError: A label or a prompt names no pocket shape, several, or each another one;
+                or there are more than 29 instances.
+            OptionError: A seed that is out of range.
+        """
+        depth_layout(request.layout)
+        super().check(request)

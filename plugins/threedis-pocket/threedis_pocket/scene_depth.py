@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from threedis_core.plugin.interfaces import BackendOptions, DepthModel, DepthRequest
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
+from threedis_pocket.depth_texts import depth_layout
 from threedis_pocket.layouts import layout_scene
 from threedis_pocket.world import draw
 
@@ -31,6 +32,8 @@ class PocketScene(DepthModel):
         Raises:
             LayoutError: A label names no pocket shape.
         """
+        for request in requests:
+            self.check(request)
         scenes = [layout_scene(request.layout) for request in requests]
         maps = []
         for done, (scene, request) in enumerate(zip(scenes, requests, strict=True), start=1):
@@ -38,3 +41,11 @@ class PocketScene(DepthModel):
             maps.append(DepthMap(drawing.depth[0].numpy()))
             progress("depth", done, len(requests))
         return maps
+
+    def check(self, request: DepthRequest) -> None:
+        """See that every instance is one shape of the pocket world.
+
+        Raises:
+            LayoutError: A label or a prompt names no pocket shape, several, or each another one.
+        """
+        depth_layout(request.layout)

@@ -13,7 +13,7 @@ import pytest
 
 from threedis_core.errors import LayoutError
 from threedis_core.formats.coco import read_coco
-from threedis_core.formats.coco_mig import class_noun, read_coco_mig
+from threedis_core.formats.coco_mig import read_coco_mig
 from threedis_core.values.layout import Box
 
 COCO: dict[str, Any] = {
@@ -165,12 +165,11 @@ def test_mig_layouts_come_one_by_one(tmp_path: Path) -> None:
         next(layouts)
 
 
-@pytest.mark.parametrize(
-    ("phrase", "noun"),
-    [("a black apple", "apple"), ("an oven", "oven"), ("a red", "red"), ("white", "white")],
-)
-def test_the_noun_is_the_phrase_without_article_and_colour(phrase: str, noun: str) -> None:
-    assert class_noun(phrase) == noun
+def test_a_mig_label_has_none_of_the_phrases_colours(tmp_path: Path) -> None:
+    phrases = ["a cyan cone", "an oven", "two dark-red cups", "an orange", "white"]
+    text = "a street:\n" + "".join(f"  {one}: [[0, 0, 1, 1]]\n" for one in phrases)
+    (layout,) = read_coco_mig(mig_file(tmp_path, text))
+    assert [one.label for one in layout.instances] == ["cone", "oven", "cups", "orange", "white"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from threedis_core.errors import LayoutError
-from threedis_core.values.layout import Box, Instance, Layout
+from threedis_core.values.layout import Box, Layout
 from threedis_core.values.masks.mask import Mask
 from threedis_core.values.problems import shown
 
@@ -68,12 +68,6 @@ def test_values_are_frozen_equal_and_hashable() -> None:
     assert hash(one) == hash(other)
     with pytest.raises(ValueError, match="frozen"):
         one.prompt = "other"  # type: ignore[misc]
-
-
-def test_the_noun_is_the_label_or_else_the_prompt() -> None:
-    box = Box.from_xyxy((0, 0, 1, 1))
-    assert Instance(prompt="a red cube", label="cube", box=box).noun == "cube"
-    assert Instance(prompt="a red cube", box=box).noun == "a red cube"
 
 
 def test_a_layout_may_have_no_instances() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from threedis_core.errors import DepthError, InputError, OptionError
-from threedis_core.plugin.failures import closing_named, failures_named
+from threedis_core.errors import DepthError
+from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress
 from threedis_core.plugin.result_checks import checked_depth
@@ -65,14 +65,6 @@ def _generate(
 ) -> DepthMap:
     """One depth map, rounded to the 16 bits of its file."""
     who = f"depth model '{planned.name}'"
-    try:
-        with closing_named(planned.model, who, warnings.append), failures_named(who):
-            (depth,) = checked_depth(planned.model.generate([request], progress), [request])
-            return depth.rounded()
-    except InputError as error:
-        if planned.chosen:
-            raise
-        raise OptionError(
-            "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
-            f"The default, '{planned.name}', cannot draw it: {error}"
-        ) from error
+    with closing_named(planned.model, who, warnings.append), planned.failures_named():
+        (depth,) = checked_depth(planned.model.generate([request], progress), [request])
+        return depth.rounded()
