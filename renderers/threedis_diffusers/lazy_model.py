@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 
 from threedis_core.errors import RenderError
+from threedis_diffusers.own_thread import in_own_thread
 from threedis_diffusers.quiet import quiet
 
 Model = TypeVar("Model")
@@ -51,23 +52,25 @@ class LazyModel(ABC, Generic[Model]):
     def load(self) -> Model:
         """Load the model, once; the backend's work does so itself.
 
+        One model of the process is loaded at a time, and other threads notice nothing of it.
+
         Raises:
             OptionError: An option that this machine or model cannot serve.
             WeightsError: The model is missing, unreadable or of another kind.
         """
         if self._loaded is None:
-            loader = self._find_once()
-            self._loader = None  # after a failure the files may be others
-            with quiet():
+            with in_own_thread(), quiet():
+                loader = self._find_once()
+                self._loader = None  # after a failure the files may be others
                 self._loaded = loader()
         return self._loaded
 
     def _find_once(self) -> Callable[[], Model]:
         """What loads the model, looked for if nobody did so yet."""
-        if self._loader is None:
-            with quiet():  # importing a pipeline logs what it would like to have installed
+        with in_own_thread(), quiet():  # importing a pipeline logs what it would like to have
+            if self._loader is None:
                 self._loader = self.find()
-        return self._loader
+            return self._loader
 
     @contextmanager
     def in_use(self) -> Iterator[Model]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_part
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import DiffusersOptions, LoRA
+from threedis_diffusers.own_thread import in_own_thread
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.readable import readable
 
@@ -111,14 +113,16 @@ def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) 
     Raises:
         WeightsError: A file does not fit the model.
     """
+    if not loras:
+        return
+    import_module("peft")  # so that what it does to torch stays in this thread, too
     names = [f"lora_{index}" for index in range(len(loras))]
     for name, lora, found in zip(names, loras, files, strict=True):
-        with readable(ModelSource(lora.path)), quiet():
+        with readable(ModelSource(lora.path)), quiet(), in_own_thread():
             pipeline.load_lora_weights(
                 found.folder, weight_name=found.file, adapter_name=name, use_safetensors=True
             )
-    if loras:
-        pipeline.set_adapters(names, [lora.weight for lora in loras])
+    pipeline.set_adapters(names, [lora.weight for lora in loras])
 
 
 def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -9,24 +10,49 @@ from typing import Any
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back diffusers' and transformers' progress bars and log lines below errors."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+    """Hold back diffusers' and transformers' progress bars and log lines below errors.
 
-    with ExitStack() as stack:
-        for library in (diffusers_logging, transformers_logging):
-            stack.enter_context(_quiet_library(library))
-        yield
-
-
-@contextmanager
-def _quiet_library(logging: Any) -> Iterator[None]:
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    Their settings are the process's: the first thread inside changes them, the last one out puts
+    them back.
+    """
+    _silence.enter()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+        _silence.leave()
+
+
+class _Silence:
+    """How many are inside, and what to put back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._undo = ExitStack()
+
+    def enter(self) -> None:
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
+
+        with self._lock:
+            if self._inside == 0:
+                _hush(diffusers_logging, self._undo)
+                _hush(transformers_logging, self._undo)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._undo.close()
+
+
+_silence = _Silence()
+
+
+def _hush(logging: Any, undo: ExitStack) -> None:
+    undo.callback(logging.set_verbosity, logging.get_verbosity())
+    if logging.is_progress_bar_enabled():
+        undo.callback(logging.enable_progress_bar)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -17,7 +17,7 @@ HOMES = {
     "threedis_pocket": ROOT / "plugins" / "threedis-pocket",
 }
 FLOORS = (
-    {"errors", "version", "suggest"},
+    {"errors", "version", "suggest", "alone"},
     {"files"},
     {"values"},
     {"formats", "attention", "drawing", "plugin"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
+from threedis_core.alone import warnings_ignored
 from threedis_core.errors import DepthError
 from threedis_core.files.limits import MAX_PIXELS
 from threedis_core.files.pictures import check_file, is_transparent, open_picture
@@ -59,8 +59,7 @@ def read_array(path: Path) -> NDArray[np.float32]:
     check_file(path, DepthError)
     name = printable(path)
     try:
-        with warnings.catch_warnings():  # of a header whose numbers overflow: it is refused below
-            warnings.simplefilter("ignore")
+        with warnings_ignored():  # of a header whose numbers overflow: it is refused below
             loaded: object = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as reason:  # numpy's header reader raises almost anything on a damaged file
         raise DepthError(

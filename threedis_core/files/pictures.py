@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from threedis_core.alone import warnings_ignored
 from threedis_core.errors import InputError
 from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE, check_size
 from threedis_core.files.printable import printable
@@ -44,11 +44,9 @@ def open_picture(
     path, name = Path(path), printable(path)
     check_file(path, error)
     try:
-        with warnings.catch_warnings():
-            # Our own limit below is lower than the one that Pillow warns at. What it has to say
-            # about a picture's notes (EXIF) matters to nobody who reads its pixels.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)
+        # Our own limit below is lower than the one that Pillow warns at. What it has to say
+        # about a picture's notes (EXIF) matters to nobody who reads its pixels.
+        with warnings_ignored(Image.DecompressionBombWarning, UserWarning):
             picture = Image.open(path, formats=formats)
     except UnidentifiedImageError:
         raise error(
@@ -72,8 +70,7 @@ def open_picture(
 
 def upright(picture: Image.Image) -> Image.Image:
     """The picture as the camera was held; as it is where its notes (EXIF) cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+    with warnings_ignored(UserWarning):
         try:
             return ImageOps.exif_transpose(picture)
         except Exception:  # Pillow's reader raises almost anything, SyntaxError too

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 import pluggy
 
+from threedis_core.alone import loading_alone
 from threedis_core.errors import PluginError, UnknownPluginError
 from threedis_core.plugin import hookspecs
 from threedis_core.plugin.failures import (
@@ -275,6 +276,7 @@ def _load_class(registration: Registration, interface: type[BackendT]) -> type[B
     with (
         failures_named(what, "cannot be imported", PluginError),
         waiting_named(f"{what} ({module_name}) to be imported", BACKEND_PATIENCE),
+        loading_alone(),  # model libraries do not stand being imported by two threads at once
     ):
         found: object = getattr(importlib.import_module(module_name), class_name)
     if not (isinstance(found, type) and issubclass(found, interface)):
