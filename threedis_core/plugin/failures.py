@@ -14,6 +14,7 @@ from typing import Protocol
 
 from threedis_core.errors import RenderError, ThreeDISError
 from threedis_core.files.printable import printable
+from threedis_core.plugin.progress import Watched, silent
 
 LONGEST_REASON = 2000
 
@@ -32,7 +33,10 @@ class Closable(Protocol):
 
 @contextmanager
 def failures_named(
-    who: str, how: str = "failed", kind: type[ThreeDISError] = RenderError
+    who: str,
+    how: str = "failed",
+    kind: type[ThreeDISError] = RenderError,
+    progress: Watched | None = None,
 ) -> Generator[None]:
     """Name ``who`` in what fails inside; errors that are not ours become a ``kind``.
 
@@ -42,17 +46,23 @@ def failures_named(
         who: Whose code runs inside: "renderer 'sd15'".
         how: What to say of it when it raises.
         kind: The error to raise; another one of ours passes as it is.
+        progress: What the code inside is given to call; if that has raised something, the same
+            comes out, whatever became of it inside.
     Raises:
         ThreeDISError: Something failed.
     """
+    told = progress or Watched(silent)
     try:
         yield
-    except kind as error:
-        raise kind(f"{who} {how}: {error}") from error
-    except (ThreeDISError, KeyboardInterrupt):
-        raise
     except BaseException as error:
+        if told.raised is not None:
+            raise told.raised from None
+        if isinstance(error, kind):
+            raise kind(f"{who} {how}: {error}") from error
+        if isinstance(error, ThreeDISError | KeyboardInterrupt):
+            raise
         raise kind(f"{who} {how}: {reason_of(error)}") from error
+    told.check()
 
 
 @contextmanager

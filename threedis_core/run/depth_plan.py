@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threedis_core.errors import InputError, OptionError, UnknownPluginError
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
+from threedis_core.plugin.progress import Watched, silent
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.plugin.request_checks import check_seed, check_size
@@ -46,13 +47,17 @@ class PlannedDepthModel:
             self.model.check(DepthRequest(layout, seed, *self.size))
 
     @contextmanager
-    def failures_named(self) -> Generator[None]:
-        """Name the model in what it raises; one that nobody asked for asks for another map."""
+    def failures_named(self, progress: Watched | None = None) -> Generator[None]:
+        """Name the model in what it raises; one that nobody asked for asks for another map.
+
+        What ``progress`` has raised comes out as it is.
+        """
+        told = progress or Watched(silent)
         try:
-            with failures_named(f"depth model '{self.name}'"):
+            with failures_named(f"depth model '{self.name}'", progress=told):
                 yield
         except InputError as error:
-            if self.chosen:
+            if self.chosen or error is told.raised:
                 raise
             raise OptionError(
                 "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "

@@ -7,17 +7,17 @@ from datetime import datetime
 from typing import Unpack
 
 from threedis_core.plugin.discovery import load_plugins
-from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.options import validate_options
-from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.progress import Progress, Watched, silent
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import RunConfig, RunSettings
 from threedis_core.run.folder import RunFolder
+from threedis_core.run.lending import ClosedAfterUse, Lender
 from threedis_core.run.plan import RunPlan, plan_run
 from threedis_core.run.record.files import write_inputs, write_picture, write_record
 from threedis_core.run.record.provenance import run_record
 from threedis_core.run.record.timing import timed
-from threedis_core.run.result import Run, RunImage
+from threedis_core.run.result import Previews, Run, RunImage
 from threedis_core.run.stages.depth import make_depth
 from threedis_core.run.stages.pictures import render_pictures
 from threedis_core.run.stages.regions import make_regions
@@ -67,31 +67,44 @@ def render_config(
     return carry_out(plan_run(config, registry or load_plugins(), layout, depth), progress)
 
 
-def carry_out(plan: RunPlan, progress: Progress = silent) -> Run:
+def carry_out(
+    plan: RunPlan,
+    progress: Progress = silent,
+    lender: Lender | None = None,
+    previews: Previews | None = None,
+) -> Run:
     """Make the depth map, the regions and the pictures that ``plan`` says.
 
+    Args:
+        plan: What to do.
+        progress: Told about every step; what it raises ends the run and comes out as it is.
+        lender: Where the backends come from; None: from the plan, and each is closed after use.
+        previews: Who looks at pictures in the making, if anybody does.
     Raises:
         InputError: A backend refuses the layout, or another run took the folder meanwhile.
         WeightsError: A model is missing or unreadable.
         RenderError: A backend failed while it was working, or a file cannot be written.
     """
     config, started = plan.config, datetime.now().astimezone()
+    lender, watched = lender or ClosedAfterUse(), Watched(progress)
     seconds: dict[str, float] = {}
     told: list[str] = list(plan.warnings)
     images: list[RunImage] = []
     with RunFolder.claimed(config.out) as folder:
         with timed(seconds, "depth"):
             made = make_depth(
-                plan.depth, plan.layout, config.depth_seed, config.depth_cache, progress
+                plan.depth, plan.layout, config.depth_seed, config.depth_cache, watched, lender
             )
         told += made.warnings
         with timed(seconds, "regions"):
             name = config.region_refiner.name
-            regions = make_regions(plan.refiner, name, plan.layout, made.depth, told.append)
+            regions = make_regions(plan.refiner, name, plan.layout, made.depth, told.append, lender)
         for planned in plan.renderers:
-            closing = closing_named(planned.backend, f"renderer '{planned.name}'", told.append)
-            with timed(seconds, planned.name), closing:
-                for image in render_pictures(plan, planned, made.depth, regions, progress):
+            lent = lender.lent(planned.backend, f"renderer '{planned.name}'", told.append)
+            with timed(seconds, planned.name), lent as backend:
+                for image in render_pictures(
+                    plan, planned, made.depth, regions, watched, backend, previews
+                ):
                     if not images:  # nothing earlier: a run that cannot start can be tried again
                         write_inputs(folder, plan.layout, made.depth, regions)
                     images.append(replace(image, file=write_picture(folder, image)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,34 @@ class RunImage:
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...]
     file: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """How a picture in the making looks by now.
+
+    Args:
+        renderer: The renderer's name.
+        seed: The picture's seed.
+        image: RGB, smaller than the picture.
+    """
+
+    renderer: str
+    seed: int
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class Previews:
+    """Who looks at pictures in the making.
+
+    Args:
+        show: Called with each preview, in the thread that renders; what it raises ends the run.
+        every: Steps from preview to preview.
+    """
+
+    show: Callable[[Preview], None]
+    every: int = 5
 
 
 @dataclass(frozen=True, eq=False)

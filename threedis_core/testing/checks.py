@@ -6,12 +6,13 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from pydantic import ValidationError
 
 from threedis_core.plugin.interfaces import BackendOptions
+from threedis_core.plugin.progress import Progress
 
 HEAVY = frozenset({"torch", "diffusers", "transformers"})
 
@@ -32,6 +33,38 @@ def check_unknown_option_is_refused(options: type[BackendOptions]) -> None:
         if any(problem["type"] == "extra_forbidden" for problem in error.errors()):
             return
     raise AssertionError(f"{options.__name__} takes an option it does not know; forbid extras")
+
+
+class StoppedError(Exception):
+    """What a progress raises to end the work."""
+
+
+def check_it_ends_where_progress_raises(work: Callable[[Progress], object]) -> None:
+    """Fail unless ``work`` lets out what its progress raises, and does no step after that.
+
+    This is how a run is cancelled.
+    """
+    calls: list[int] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        calls.append(done)
+        raise StoppedError
+
+    try:
+        work(stop)
+    except StoppedError:
+        if len(calls) == 1:
+            return
+        raise AssertionError(
+            f"it took {len(calls) - 1} more steps after progress had raised"
+        ) from None
+    except Exception as error:
+        raise AssertionError(f"progress raised StoppedError, but {error!r} came out") from error
+    raise AssertionError(
+        "it went on to the end although progress had raised"
+        if calls
+        else "it never called progress, so that nobody can end it; call it after every step"
+    )
 
 
 @contextmanager

@@ -10,7 +10,11 @@ import pytest
 
 from threedis_core.errors import InputError
 from threedis_core.plugin.interfaces import DepthModel, DepthRequest
-from threedis_core.testing.checks import check_discovery_is_light, check_unknown_option_is_refused
+from threedis_core.testing.checks import (
+    check_discovery_is_light,
+    check_it_ends_where_progress_raises,
+    check_unknown_option_is_refused,
+)
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
@@ -90,6 +94,21 @@ class DepthModelConformance:
         first = model.generate([self.request()])[0]
         model.close()
         assert np.array_equal(first.values, model.generate([self.request()])[0].values)
+
+    def test_it_ends_at_the_step_at_which_progress_raises(self) -> None:
+        check_it_ends_where_progress_raises(
+            lambda progress: self.make_model().generate([self.request()], progress)
+        )
+
+    def test_an_exception_in_progress_leaves_no_trace(self) -> None:
+        model, request = self.make_model(), self.request()
+        expected = self.make_model().generate([request])[0]
+        check_it_ends_where_progress_raises(
+            lambda progress: model.generate([self.request(3, seed=9)], progress)
+        )
+        assert np.array_equal(expected.values, model.generate([request])[0].values), (
+            "after an exception the model makes another map"
+        )
 
     def test_an_unknown_option_is_refused(self) -> None:
         check_unknown_option_is_refused(type(self.make_model()).Options)

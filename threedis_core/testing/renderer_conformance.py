@@ -25,6 +25,7 @@ from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import Capabilities, RenderBackend, RenderRequest
 from threedis_core.testing.checks import (
     check_discovery_is_light,
+    check_it_ends_where_progress_raises,
     check_nothing_is_loaded,
     check_unknown_option_is_refused,
 )
@@ -155,6 +156,11 @@ class RendererConformance:
             "after an exception the backend renders another picture"
         )
 
+    def test_it_ends_at_the_step_at_which_progress_raises(self) -> None:
+        check_it_ends_where_progress_raises(
+            lambda progress: self.make_backend().render([self.request()], progress)
+        )
+
     def test_two_interleaved_renders_do_not_disturb_each_other(self) -> None:
         outer_request, inner_request = self.request(instances=2, seed=1), self.request(3, seed=2)
         outer, inner = self.make_backend(), self.make_backend()
@@ -193,8 +199,10 @@ class RendererConformance:
 
         self.make_backend().render([self.request()], note)
         assert rendering, "progress was never called with the stage 'render'"
-        assert rendering == sorted(rendering), "progress went backwards"
-        assert rendering[-1][0] == rendering[-1][1], "progress stopped before the end"
+        total = rendering[0][1]
+        assert rendering == [(done, total) for done in range(1, total + 1)], (
+            f"progress said {rendering}; expected every step of {total}, one after another"
+        )
 
     def test_provenance_can_be_written_as_json(self) -> None:
         result = self.make_backend().render([self.request()])[0]

@@ -115,6 +115,22 @@ class ForgetsOnClose(FussyDepthModel):
         return super().generate(moved, progress)
 
 
+class NoProgress(FussyDepthModel):
+    def generate(self, requests, progress=silent) -> list[DepthMap]:
+        return super().generate(requests)
+
+
+class SpoiltByAnException(FussyDepthModel):
+    offset = 0
+
+    def generate(self, requests, progress=silent) -> list[DepthMap]:
+        moved = [DepthRequest(r.layout, r.seed + self.offset, r.width, r.height) for r in requests]
+        self.offset = 1
+        maps = super().generate(moved, progress)
+        self.offset = 0
+        return maps
+
+
 class LooseOptions(FakeDepthModelOptions):
     model_config = {"extra": "allow"}  # noqa: RUF012
 
@@ -139,6 +155,8 @@ BROKEN = [
     (FirstForAll, "test_a_map_of_a_batch_is_the_one_it_gives_alone"),
     (WritesIntoLayout, "test_requests_are_left_as_they_were"),
     (ForgetsOnClose, "test_closing_and_generating_again_gives_the_same_map"),
+    (NoProgress, "test_it_ends_at_the_step_at_which_progress_raises"),
+    (SpoiltByAnException, "test_an_exception_in_progress_leaves_no_trace"),
     (AnyOption, "test_an_unknown_option_is_refused"),
     (TakesAll, "test_a_layout_that_does_not_fit_is_refused"),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -216,6 +217,39 @@ class StopsShort(HookedFake):
         return super().render(requests)
 
 
+class GoesOnAfterAll(HookedFake):
+    """Holds what progress raises for a fault of the progress."""
+
+    def render(self, requests, progress=silent) -> list[RenderResult]:
+        def told(stage: str, done: int, total: int) -> None:
+            with suppress(Exception):
+                progress(stage, done, total)
+
+        return super().render(requests, told)
+
+
+class RenamesWhatProgressRaises(HookedFake):
+    def render(self, requests, progress=silent) -> list[RenderResult]:
+        try:
+            return super().render(requests, progress)
+        except Exception as error:
+            raise ValueError("the scheduler failed") from error
+
+
+class StopsLate(HookedFake):
+    def render(self, requests, progress=silent) -> list[RenderResult]:
+        with suppress(Exception):
+            progress("render", 1, 2)
+        progress("render", 2, 2)
+        return super().render(requests)
+
+
+class SkipsSteps(HookedFake):
+    def render(self, requests, progress=silent) -> list[RenderResult]:
+        progress("render", 5, 5)
+        return super().render(requests)
+
+
 class AlwaysHooked(HookedFake):
     """Changes the picture even when there is nothing to control."""
 
@@ -288,6 +322,11 @@ BROKEN = [
     (SpoiltByAnException, "test_an_exception_in_the_middle_leaves_no_trace"),
     (SharesAState, "test_two_interleaved_renders_do_not_disturb_each_other"),
     (NoProgress, "test_two_interleaved_renders_do_not_disturb_each_other"),
+    (NoProgress, "test_it_ends_at_the_step_at_which_progress_raises"),
+    (GoesOnAfterAll, "test_it_ends_at_the_step_at_which_progress_raises"),
+    (RenamesWhatProgressRaises, "test_it_ends_at_the_step_at_which_progress_raises"),
+    (StopsLate, "test_it_ends_at_the_step_at_which_progress_raises"),
+    (SkipsSteps, "test_progress_counts_up_to_the_end"),
     (AlwaysHooked, "test_zero_instances_give_the_base_models_picture"),
     (AlwaysHooked, "test_all_controls_off_give_the_base_models_picture"),
     (NeverHooked, "test_the_controls_have_an_effect"),

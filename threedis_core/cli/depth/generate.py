@@ -30,8 +30,10 @@ def generate_command(
     out: output.Out = None,
 ) -> None:
     """Make a depth map from a layout; bright is near. Size: the layout's, or 512 x 512."""
+    from threedis_core.plugin.progress import Watched
     from threedis_core.run.config import RunConfig
     from threedis_core.run.depth_plan import plan_depth
+    from threedis_core.run.lending import ClosedAfterUse
     from threedis_core.run.stages.depth import make_depth
 
     out = output.output_file(out, layout)
@@ -51,7 +53,8 @@ def generate_command(
     read = config.read_layout()
     with progress_bars() as progress, streams.plugins_print_to_stderr():
         planned = plan_depth(config, read, state_of(context).registry)
-        made = make_depth(planned, read, seed, depth_cache is not False, progress)
+        watched, cached = Watched(progress), depth_cache is not False
+        made = make_depth(planned, read, seed, cached, watched, ClosedAfterUse())
     for warning in made.warnings:
         streams.warn(warning)
     output.write_depth(made.depth, out)

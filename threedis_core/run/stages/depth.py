@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from threedis_core.errors import DepthError
-from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.interfaces import DepthRequest
-from threedis_core.plugin.progress import Progress
+from threedis_core.plugin.progress import Watched
 from threedis_core.plugin.result_checks import checked_depth
 from threedis_core.run.depth_plan import PlannedDepthModel
+from threedis_core.run.lending import Lender
 from threedis_core.run.record.versions import versions_with
 from threedis_core.run.result import StageDepth
 from threedis_core.run.stages.depth_cache import DepthCache, depth_key
@@ -20,7 +20,8 @@ def make_depth(
     layout: Layout,
     seed: int,
     use_cache: bool,
-    progress: Progress,
+    progress: Watched,
+    lender: Lender,
 ) -> StageDepth:
     """The depth map of ``layout``: as given, found in the cache, or made now and kept there.
 
@@ -33,6 +34,7 @@ def make_depth(
         seed: The model's seed.
         use_cache: Look into the cache, and keep new maps in it.
         progress: Told about every step.
+        lender: Where the model comes from.
     Raises:
         InputError: The model cannot serve the layout.
         WeightsError: The model is missing or unreadable.
@@ -51,7 +53,7 @@ def make_depth(
                 return StageDepth(found, cached=True)
         except DepthError as error:
             warnings.append(f"a depth map in the cache cannot be used and is made again ({error})")
-    made = _generate(source, request, progress, warnings)
+    made = _generate(source, request, progress, lender, warnings)
     if cache is not None:
         try:
             cache.store(key, made)
@@ -61,10 +63,15 @@ def make_depth(
 
 
 def _generate(
-    planned: PlannedDepthModel, request: DepthRequest, progress: Progress, warnings: list[str]
+    planned: PlannedDepthModel,
+    request: DepthRequest,
+    progress: Watched,
+    lender: Lender,
+    warnings: list[str],
 ) -> DepthMap:
     """One depth map, rounded to the 16 bits of its file."""
     who = f"depth model '{planned.name}'"
-    with closing_named(planned.model, who, warnings.append), planned.failures_named():
-        (depth,) = checked_depth(planned.model.generate([request], progress), [request])
+    lent = lender.lent(planned.model, who, warnings.append)
+    with lent as model, planned.failures_named(progress):
+        (depth,) = checked_depth(model.generate([request], progress), [request])
         return depth.rounded()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from PIL import Image
 
 from threedis_core.plugin.failures import failures_named
-from threedis_core.plugin.interfaces import RenderRequest
-from threedis_core.plugin.progress import Progress, named
+from threedis_core.plugin.interfaces import RenderBackend, RenderRequest
+from threedis_core.plugin.progress import NamedPreviews, Progress, Watched, named
 from threedis_core.plugin.result_checks import checked_results
 from threedis_core.run.plan import PlannedRenderer, RunPlan
 from threedis_core.run.record.provenance import picture_provenance
-from threedis_core.run.result import RunImage
+from threedis_core.run.result import Preview, Previews, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.regions import Regions
 
@@ -20,10 +22,20 @@ def render_pictures(
     planned: PlannedRenderer,
     depth: DepthMap,
     regions: Regions,
-    progress: Progress,
+    progress: Watched,
+    backend: RenderBackend,
+    previews: Previews | None = None,
 ) -> Iterator[RunImage]:
     """Render all seeds of one renderer, in batches; it says itself whether it can serve them.
 
+    Args:
+        plan: What the run does.
+        planned: The renderer's part of it.
+        depth: The depth map.
+        regions: The instances' regions.
+        progress: Told about every step.
+        backend: The renderer itself, or an equal one.
+        previews: Who looks at pictures in the making, if anybody does.
     Raises:
         InputError: The renderer refuses a request.
         WeightsError: Its model is missing or unreadable.
@@ -35,10 +47,24 @@ def render_pictures(
             RenderRequest(plan.layout, depth, regions, seed, *planned.size)
             for seed in seeds[start : start + most]
         ]
-        with failures_named(f"renderer '{planned.name}'"):
-            made = planned.backend.render(requests, named(progress, planned.name))
+        told = _told(progress, planned.name, requests, previews)
+        with failures_named(f"renderer '{planned.name}'", progress=progress):
+            made = backend.render(requests, told)
             results = checked_results(made, requests)
         for request, result in zip(requests, results, strict=True):
             provenance = picture_provenance(plan, planned, request, result)
             warnings = tuple(result.warnings)
             yield RunImage(planned.name, request.seed, result.image, provenance, warnings)
+
+
+def _told(
+    progress: Watched, name: str, requests: Sequence[RenderRequest], previews: Previews | None
+) -> Progress:
+    """What a renderer is to tell how far it is, and to show previews if somebody looks at them."""
+    if previews is None:
+        return named(progress, name)
+
+    def show(index: int, picture: Image.Image) -> None:
+        progress.call(previews.show, Preview(name, requests[index].seed, picture))
+
+    return NamedPreviews(progress, name, previews.every, show)
