@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from threedis_core.plugin.registry import PluginRegistry
     from threedis_core.plugin.request_checks import check_request
     from threedis_core.run.config import Choice, RunConfig
-    from threedis_core.run.loop import render, render_config
-    from threedis_core.run.result import Run, RunImage
+    from threedis_core.run.engine.engine import Engine
+    from threedis_core.run.engine.shelf import KeptModel
+    from threedis_core.run.render import render, render_config
+    from threedis_core.run.result import Preview, Previews, Run, RunImage
     from threedis_core.values.depth import DepthMap
     from threedis_core.values.layout import Box, Instance, Layout
     from threedis_core.values.regions import Regions
@@ -69,9 +71,11 @@ _MODULES = {
     "DepthMap": "values.depth",
     "DepthModel": "plugin.interfaces",
     "DepthRequest": "plugin.interfaces",
+    "Engine": "run.engine.engine",
     "InputError": "errors",
     "Inspection": "plugin.inspection",
     "Instance": "values.layout",
+    "KeptModel": "run.engine.shelf",
     "Layout": "values.layout",
     "LayoutError": "errors",
     "MemoryNeed": "plugin.inspection",
@@ -80,6 +84,8 @@ _MODULES = {
     "OptionError": "errors",
     "PluginError": "errors",
     "PluginRegistry": "plugin.registry",
+    "Preview": "run.result",
+    "Previews": "run.result",
     "Progress": "plugin.progress",
     "RegionRefiner": "plugin.interfaces",
     "Regions": "values.regions",
@@ -101,8 +107,8 @@ _MODULES = {
     "read_coco": "formats.coco",
     "read_coco_mig": "formats.coco_mig",
     "read_layout": "formats.layout_files",
-    "render": "run.loop",
-    "render_config": "run.loop",
+    "render": "run.render",
+    "render_config": "run.render",
     "silent": "plugin.progress",
 }
 
@@ -120,9 +126,11 @@ __all__ = [
     "DepthMap",
     "DepthModel",
     "DepthRequest",
+    "Engine",
     "InputError",
     "Inspection",
     "Instance",
+    "KeptModel",
     "Layout",
     "LayoutError",
     "MemoryNeed",
@@ -131,6 +139,8 @@ __all__ = [
     "OptionError",
     "PluginError",
     "PluginRegistry",
+    "Preview",
+    "Previews",
     "Progress",
     "RegionRefiner",
     "Regions",

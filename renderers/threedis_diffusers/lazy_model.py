@@ -13,6 +13,7 @@ import torch
 from threedis_core.errors import RenderError
 from threedis_diffusers.own_thread import in_own_thread
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.weight_bytes import weight_bytes
 
 Model = TypeVar("Model")
 
@@ -85,6 +86,10 @@ class LazyModel(ABC, Generic[Model]):
             yield self.load()
         finally:
             self._lock.release()
+
+    def memory(self) -> int:
+        """Bytes of the model's weights, wherever they are; 0 if it is not loaded."""
+        return weight_bytes(self._loaded)
 
     def close(self) -> None:
         """Free the model, and forget what was found."""

@@ -43,6 +43,13 @@ class Backend(ABC):
     def close(self) -> None:
         """Free what it has loaded. Working again loads it again."""
 
+    def memory(self) -> int | None:
+        """Bytes of the weights that it holds now, 0 if it has loaded nothing; None: not known.
+
+        An engine with a limit of memory keeps no backend that does not say.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Capabilities:

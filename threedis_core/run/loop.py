@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Unpack
 
-from threedis_core.plugin.discovery import load_plugins
-from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.progress import Progress, Watched, silent
-from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.run.config import RunConfig, RunSettings
 from threedis_core.run.folder import RunFolder
 from threedis_core.run.lending import ClosedAfterUse, Lender
-from threedis_core.run.plan import RunPlan, plan_run
+from threedis_core.run.plan import RunPlan
 from threedis_core.run.record.files import write_inputs, write_picture, write_record
 from threedis_core.run.record.provenance import run_record
 from threedis_core.run.record.timing import timed
@@ -21,50 +16,6 @@ from threedis_core.run.result import Previews, Run, RunImage
 from threedis_core.run.stages.depth import make_depth
 from threedis_core.run.stages.pictures import render_pictures
 from threedis_core.run.stages.regions import make_regions
-from threedis_core.values.depth import DepthMap
-from threedis_core.values.layout import Layout
-
-
-def render(
-    layout: Layout,
-    *,
-    depth: DepthMap | None = None,
-    registry: PluginRegistry | None = None,
-    progress: Progress = silent,
-    **settings: Unpack[RunSettings],
-) -> Run:
-    """Render a layout with one or more renderers and seeds, all from one depth map.
-
-    Args:
-        layout: What is where.
-        depth: Its depth map; None: ``depth_model`` makes one.
-        registry: The plugins to use; None: the installed ones.
-        progress: Told about every step.
-        **settings: The fields of ``RunConfig``: ``renderers`` (names, or names with their options),
-            ``seeds``, ``out``, ``width`` and ``height``, ``depth_model``, ``depth_seed``,
-            ``depth_cache``, ``region_refiner``, ``batch_size``.
-    Raises:
-        InputError: Something is wrong with what was asked, before any model is loaded.
-        WeightsError: A model is missing or unreadable.
-        RenderError: A backend failed while it was working.
-    """
-    config = validate_options(RunConfig, settings, "render")
-    return carry_out(plan_run(config, registry or load_plugins(), layout, depth), progress)
-
-
-def render_config(
-    config: RunConfig,
-    *,
-    layout: Layout | None = None,
-    depth: DepthMap | None = None,
-    registry: PluginRegistry | None = None,
-    progress: Progress = silent,
-) -> Run:
-    """Do what ``config`` says; read the layout and the depth map that it names if none is given.
-
-    Arguments and errors are those of ``render``.
-    """
-    return carry_out(plan_run(config, registry or load_plugins(), layout, depth), progress)
 
 
 def carry_out(

@@ -1,0 +1,1 @@
+"""Models that stay loaded between runs, and runs that others wait for."""

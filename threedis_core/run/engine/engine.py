@@ -1,0 +1,124 @@
+"""The engine: it keeps models loaded, and gives each to one caller at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Self, Unpack
+
+from threedis_core.errors import OptionError
+from threedis_core.plugin.discovery import load_plugins
+from threedis_core.plugin.options import validate_options
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.config import RunConfig, RunSettings
+from threedis_core.run.engine.shelf import KeptModel, Shelf
+from threedis_core.run.engine.stop import Stop
+from threedis_core.run.lending import BackendT
+from threedis_core.run.loop import carry_out
+from threedis_core.run.plan import RunPlan, plan_run
+from threedis_core.run.result import Previews, Run
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+
+
+class Engine:
+    """Renders, and keeps the models that it has loaded for the next time.
+
+    Any number of threads may call it. Each model is loaded once and works for one caller at a
+    time; others who want the same one wait, and have their turns in the order they came. Different
+    models work at the same time. Backends are the same if their class and all their options are.
+
+    Args:
+        memory_limit: Bytes that all models together may hold while they are not at work; the least
+            recently used leave first. None: no limit; 0: none is kept. A model whose backend does
+            not say how much it holds is kept only without a limit.
+        registry: The plugins to use; None: the installed ones.
+    """
+
+    def __init__(
+        self, *, memory_limit: int | None = None, registry: PluginRegistry | None = None
+    ) -> None:
+        if memory_limit is not None and memory_limit < 0:
+            raise OptionError(f"memory_limit is {memory_limit}; expected bytes, 0 or more, or None")
+        self.registry = registry or load_plugins()
+        self._shelf = Shelf(memory_limit)
+
+    def render(
+        self,
+        layout: Layout,
+        *,
+        depth: DepthMap | None = None,
+        progress: Progress = silent,
+        previews: Previews | None = None,
+        **settings: Unpack[RunSettings],
+    ) -> Run:
+        """Render a layout, as ``threedis_core.render`` does; arguments and errors are the same.
+
+        Args:
+            layout: What is where.
+            depth: Its depth map; None: ``depth_model`` makes one.
+            progress: Told about every step; what it raises ends the run and comes out as it is.
+            previews: Who looks at pictures in the making, if anybody does.
+            **settings: The fields of ``RunConfig``.
+        """
+        config = validate_options(RunConfig, settings, "render")
+        return self.render_config(
+            config, layout=layout, depth=depth, progress=progress, previews=previews
+        )
+
+    def render_config(
+        self,
+        config: RunConfig,
+        *,
+        layout: Layout | None = None,
+        depth: DepthMap | None = None,
+        progress: Progress = silent,
+        previews: Previews | None = None,
+    ) -> Run:
+        """Do what ``config`` says, as ``threedis_core.render_config`` does."""
+        plan = plan_run(config, self.registry, layout, depth)
+        return self.carry_out(plan, progress, previews)
+
+    def carry_out(
+        self, plan: RunPlan, progress: Progress = silent, previews: Previews | None = None
+    ) -> Run:
+        """Do what was planned; see ``run.loop.carry_out``."""
+        return carry_out(plan, progress, _Turns(self._shelf, Stop()), previews)
+
+    @property
+    def models(self) -> tuple[KeptModel, ...]:
+        """What is loaded now, the least recently used first."""
+        return self._shelf.models()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all models that are loaded now, as far as their backends say."""
+        return sum(model.bytes or 0 for model in self.models)
+
+    def close(self) -> None:
+        """Wait for the runs that are at work, and free everything; the engine is of no use then."""
+        self._shelf.close(_nobody)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Turns:
+    """Lends from a shelf for one run, as long as that is not to end."""
+
+    def __init__(self, shelf: Shelf, stop: Stop) -> None:
+        self._shelf, self._stop = shelf, stop
+
+    @contextmanager
+    def lent(self, backend: BackendT, who: str, warn: Callable[[str], None]) -> Generator[BackendT]:
+        """Wait for a turn with a backend equal to ``backend``."""
+        with self._shelf.lent(backend, who, warn, self._stop) as lent:
+            yield lent
+
+
+def _nobody(warning: str) -> None:
+    """Nobody listens any more."""

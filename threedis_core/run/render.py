@@ -1,0 +1,78 @@
+"""One run in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Unpack
+
+from threedis_core.errors import OptionError
+from threedis_core.plugin.options import validate_options
+from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.config import RunConfig, RunSettings
+from threedis_core.run.engine.engine import Engine
+from threedis_core.run.result import Run
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+
+
+def render(
+    layout: Layout,
+    *,
+    depth: DepthMap | None = None,
+    registry: PluginRegistry | None = None,
+    progress: Progress = silent,
+    engine: Engine | None = None,
+    **settings: Unpack[RunSettings],
+) -> Run:
+    """Render a layout with one or more renderers and seeds, all from one depth map.
+
+    Args:
+        layout: What is where.
+        depth: Its depth map; None: ``depth_model`` makes one.
+        registry: The plugins to use; None: the installed ones.
+        progress: Told about every step; what it raises ends the run and comes out as it is.
+        engine: Keeps the models for the next call; None: each is freed as soon as it has done its
+            part.
+        **settings: The fields of ``RunConfig``: ``renderers`` (names, or names with their options),
+            ``seeds``, ``out``, ``width`` and ``height``, ``depth_model``, ``depth_seed``,
+            ``depth_cache``, ``region_refiner``, ``batch_size``.
+    Raises:
+        InputError: Something is wrong with what was asked, before any model is loaded.
+        WeightsError: A model is missing or unreadable.
+        RenderError: A backend failed while it was working.
+    """
+    config = validate_options(RunConfig, settings, "render")
+    return render_config(
+        config, layout=layout, depth=depth, registry=registry, progress=progress, engine=engine
+    )
+
+
+def render_config(
+    config: RunConfig,
+    *,
+    layout: Layout | None = None,
+    depth: DepthMap | None = None,
+    registry: PluginRegistry | None = None,
+    progress: Progress = silent,
+    engine: Engine | None = None,
+) -> Run:
+    """Do what ``config`` says; read the layout and the depth map that it names if none is given.
+
+    Arguments and errors are those of ``render``.
+    """
+    with _engine(engine, registry) as chosen:
+        return chosen.render_config(config, layout=layout, depth=depth, progress=progress)
+
+
+@contextmanager
+def _engine(engine: Engine | None, registry: PluginRegistry | None) -> Generator[Engine]:
+    """The engine that was given, or one for this call alone."""
+    if engine is None:
+        with Engine(memory_limit=0, registry=registry) as own:
+            yield own
+        return
+    if registry is not None:
+        raise OptionError("an engine and a registry were both given; give the engine its registry")
+    yield engine
