@@ -13,7 +13,7 @@ from PIL import Image
 from threedis_core.errors import OptionError
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import RenderBackend
-from threedis_core.run.loop import render
+from threedis_core.run.render import render
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.schedule import ControlSchedule
