@@ -15,8 +15,8 @@ from threedis_core.errors import OptionError
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import RunConfig
-from threedis_core.run.render import render_config
 from threedis_core.run.plan import RunPlan, plan_run
+from threedis_core.run.render import render_config
 from threedis_core.testing import sample_depth, sample_layout
 from threedis_diffusers.backend import DiffusersRenderer
 

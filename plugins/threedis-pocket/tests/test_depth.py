@@ -15,8 +15,8 @@ from threedis_core.errors import LayoutError, OptionError
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.run.config import RunConfig
-from threedis_core.run.render import render
 from threedis_core.run.plan import plan_run
+from threedis_core.run.render import render
 from threedis_core.testing import DepthModelConformance
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.layout import Box, Instance, Layout
