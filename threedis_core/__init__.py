@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from threedis_core.plugin.request_checks import check_request
     from threedis_core.run.config import Choice, RunConfig
     from threedis_core.run.engine.engine import Engine
+    from threedis_core.run.engine.job import Job, JobProgress
     from threedis_core.run.engine.shelf import KeptModel
     from threedis_core.run.render import render, render_config
     from threedis_core.run.result import Preview, Previews, Run, RunImage
@@ -75,6 +76,8 @@ _MODULES = {
     "InputError": "errors",
     "Inspection": "plugin.inspection",
     "Instance": "values.layout",
+    "Job": "run.engine.job",
+    "JobProgress": "run.engine.job",
     "KeptModel": "run.engine.shelf",
     "Layout": "values.layout",
     "LayoutError": "errors",
@@ -130,6 +133,8 @@ __all__ = [
     "InputError",
     "Inspection",
     "Instance",
+    "Job",
+    "JobProgress",
     "KeptModel",
     "Layout",
     "LayoutError",

@@ -10,7 +10,7 @@ import threedis_core.testing
 
 PUBLIC = """
     BackendOptions Box Cancelled Capabilities Choice ControlSchedule DataError DeadlineExceeded
-    DepthError DepthEstimator Engine KeptModel Preview Previews
+    DepthError DepthEstimator Engine Job JobProgress KeptModel Preview Previews
     DepthMap DepthModel DepthRequest InputError Inspection Instance Layout LayoutError
     MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry Progress
     RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run RunConfig

@@ -72,10 +72,11 @@ class Previews:
 
     Args:
         show: Called with each preview, in the thread that renders; what it raises ends the run.
+            None: a job keeps them, for somebody to look at.
         every: Steps from preview to preview.
     """
 
-    show: Callable[[Preview], None]
+    show: Callable[[Preview], None] | None = None
     every: int = 5
 
 

@@ -18,7 +18,7 @@ from threedis_core.plugin.interfaces import (
     RenderRequest,
     RenderResult,
 )
-from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.progress import PreviewingProgress, Progress, silent
 from threedis_core.plugin.request_checks import check_request
 from threedis_core.testing.samples import sample_depth
 from threedis_core.values.depth import DepthMap
@@ -55,12 +55,21 @@ class FakeRenderer(RenderBackend):
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent
     ) -> list[RenderResult]:
-        """Draw every request; a step only reports progress."""
+        """Draw every request; a step only reports progress, and shows the depth if it is asked."""
         for request in requests:
             check_request(request, self.capabilities, "fake")
         for step in range(self.options.steps):
             progress("render", step + 1, self.options.steps)
+            if isinstance(progress, PreviewingProgress):
+                self._preview(requests, step + 1, progress)
         return [RenderResult(self._draw(request), {"fake": True}) for request in requests]
+
+    def _preview(
+        self, requests: Sequence[RenderRequest], done: int, progress: PreviewingProgress
+    ) -> None:
+        if done % progress.previews_every == 0:
+            for index, request in enumerate(requests):
+                progress.preview(index, request.depth.to_image().convert("RGB"))
 
     def _draw(self, request: RenderRequest) -> Image.Image:
         random = np.random.default_rng(request.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Lock, Thread
 from typing import Self, Unpack
 
 from threedis_core.errors import OptionError
@@ -12,6 +13,7 @@ from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import RunConfig, RunSettings
+from threedis_core.run.engine.job import Job
 from threedis_core.run.engine.shelf import KeptModel, Shelf
 from threedis_core.run.engine.stop import Stop
 from threedis_core.run.lending import BackendT
@@ -43,6 +45,9 @@ class Engine:
             raise OptionError(f"memory_limit is {memory_limit}; expected bytes, 0 or more, or None")
         self.registry = registry or load_plugins()
         self._shelf = Shelf(memory_limit)
+        self._lock = Lock()
+        self._jobs: dict[Job, Thread] = {}
+        self._closed = False
 
     def render(
         self,
@@ -86,6 +91,54 @@ class Engine:
         """Do what was planned; see ``run.loop.carry_out``."""
         return carry_out(plan, progress, _Turns(self._shelf, Stop()), previews)
 
+    def submit(
+        self,
+        layout: Layout,
+        *,
+        depth: DepthMap | None = None,
+        progress: Progress = silent,
+        previews: Previews | None = None,
+        deadline: float | None = None,
+        **settings: Unpack[RunSettings],
+    ) -> Job:
+        """Check what is asked now, and render it in a thread of its own.
+
+        Args:
+            layout: What is where.
+            depth: Its depth map; None: ``depth_model`` makes one.
+            progress: Told about every step, in the job's thread.
+            previews: Whether pictures in the making are shown, how often, and to whom.
+            deadline: Seconds from now until which it must be done; None: it has all the time.
+            **settings: The fields of ``RunConfig``.
+        Raises:
+            InputError: Something is wrong with what was asked.
+            WeightsError: A model is missing.
+        """
+        if deadline is not None and not deadline > 0:
+            raise OptionError(f"deadline is {deadline}; expected seconds, more than 0, or None")
+        config = validate_options(RunConfig, settings, "submit")
+        plan = plan_run(config, self.registry, layout, depth)
+        stop = Stop(deadline, self._shelf.wake)
+        job, turns = Job(stop, progress, previews), _Turns(self._shelf, stop)
+
+        def work() -> None:
+            job.carry_out(lambda told, shown: carry_out(plan, told, turns, shown))
+            with self._lock:
+                del self._jobs[job]
+
+        with self._lock:
+            if self._closed:
+                raise OptionError("the engine is closed; make another one")
+            self._jobs[job] = Thread(target=work, name="threedis job")
+            self._jobs[job].start()
+        return job
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs that have not ended, in the order they were submitted."""
+        with self._lock:
+            return tuple(self._jobs)
+
     @property
     def models(self) -> tuple[KeptModel, ...]:
         """What is loaded now, the least recently used first."""
@@ -97,8 +150,21 @@ class Engine:
         return sum(model.bytes or 0 for model in self.models)
 
     def close(self) -> None:
-        """Wait for the runs that are at work, and free everything; the engine is of no use then."""
+        """Cancel all jobs, wait for what is at work, and free everything.
+
+        Nothing can be rendered with the engine afterwards.
+
+        Raises:
+            RenderError: It was called by what the engine is at work for: it would wait for itself.
+        """
+        with self._lock:
+            self._closed = True
+            threads = dict(self._jobs)
+        for job in threads:
+            job.cancel()
         self._shelf.close(_nobody)
+        for thread in threads.values():
+            thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +182,7 @@ class _Turns:
     @contextmanager
     def lent(self, backend: BackendT, who: str, warn: Callable[[str], None]) -> Generator[BackendT]:
         """Wait for a turn with a backend equal to ``backend``."""
+        self._stop.check()
         with self._shelf.lent(backend, who, warn, self._stop) as lent:
             yield lent
 

@@ -166,8 +166,8 @@ class Shelf:
         try:
             while kept.thread is not None or kept.waiting[0] is not ticket:
                 stop.check()
-                self._changed.wait(stop.remaining)
                 self._check_open()
+                self._changed.wait(stop.remaining)
         finally:
             kept.waiting.remove(ticket)
             self._changed.notify_all()

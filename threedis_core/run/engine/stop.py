@@ -13,23 +13,21 @@ class Stop:
 
     Args:
         deadline: Seconds from now until which the run must be done; None: it has all the time.
+        asked: Called when somebody asks.
     """
 
-    def __init__(self, deadline: float | None = None) -> None:
+    def __init__(
+        self, deadline: float | None = None, asked: Callable[[], None] = lambda: None
+    ) -> None:
         self._seconds = deadline
         self._end = None if deadline is None else monotonic() + deadline
         self._asked = False
-        self._listeners: list[Callable[[], None]] = []
+        self._tell = asked
 
     def ask(self) -> None:
         """Let the run end at its next step."""
         self._asked = True
-        for listener in tuple(self._listeners):
-            listener()
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called when the run is asked to end."""
-        self._listeners.append(listener)
+        self._tell()
 
     @property
     def remaining(self) -> float | None:

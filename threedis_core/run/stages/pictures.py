@@ -61,10 +61,10 @@ def _told(
     progress: Watched, name: str, requests: Sequence[RenderRequest], previews: Previews | None
 ) -> Progress:
     """What a renderer is to tell how far it is, and to show previews if somebody looks at them."""
-    if previews is None:
+    if previews is None or (on_preview := previews.show) is None:
         return named(progress, name)
 
     def show(index: int, picture: Image.Image) -> None:
-        progress.call(previews.show, Preview(name, requests[index].seed, picture))
+        progress.call(on_preview, Preview(name, requests[index].seed, picture))
 
     return NamedPreviews(progress, name, previews.every, show)

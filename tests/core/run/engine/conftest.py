@@ -25,6 +25,20 @@ class LoadingOptions(FakeRendererOptions):
     breaks: bool = False
 
 
+class Steps:
+    """A progress that calls ``Loading.on_step`` first."""
+
+    def __init__(self, progress, size: int) -> None:
+        self._progress, self._size = progress, size
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        Loading.on_step(self._size)
+        self._progress(stage, done, total)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._progress, name)
+
+
 class Model:
     """What is loaded; it can be referred to weakly."""
 
@@ -51,11 +65,7 @@ class Loading(FakeRenderer):
             if self.options.breaks:
                 raise RenderError("it broke")
 
-            def told(stage: str, done: int, total: int) -> None:
-                Loading.on_step(self.options.size)
-                progress(stage, done, total)
-
-            return super().render(requests, told)
+            return super().render(requests, Steps(progress, self.options.size))
         finally:
             self.at_work.release()
 
