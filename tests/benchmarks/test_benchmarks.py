@@ -107,3 +107,13 @@ def test_the_renderers_whose_pictures_are_compared_exist(
     assert {registered_name(name) for name in compared} <= presets
     for name, options in compared.items():
         registry.renderer(registered_name(name), options).check()
+
+
+def test_a_kept_model_is_measured_against_a_bare_call_and_a_cancel_in_steps(run: Run) -> None:
+    (row,) = run(
+        *("bench_engine", "--model", "pocket-sd15", "--instances", "0"),
+        *("--steps", "8", "--repeats", "1", "--cancels", "1"),
+    )
+    assert (row["model"], row["instances"]) == ("pocket-sd15", 0)
+    assert row["ratio"] == row["render_s"] / row["bare_s"]
+    assert row["cancel_steps"] > 0
