@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
+from PIL import Image
 
 from threedis_core.alone import warnings_ignored
 from threedis_core.errors import DepthError
@@ -15,8 +16,16 @@ from threedis_core.files.limits import MAX_PIXELS
 from threedis_core.files.pictures import check_file, is_transparent, open_picture
 from threedis_core.files.printable import printable
 
-# A JPEG's grey has small differences between its channels; a colour map has large ones.
+# A JPEG's or a scanner's grey has small differences between its channels, which cancel out where a
+# block of pixels is averaged; a colour map has large ones everywhere, a photo at least somewhere.
+BLOCKS = 64
+"""Blocks along the longer side that a picture's colours are averaged in."""
 GREY_TOLERANCE = 8.0
+"""Most that the channels of all blocks may differ on average, of 255."""
+COLOURED = 24
+"""A block whose channels differ by more has a colour."""
+COLOURED_SHARE = 0.005
+"""Most of the blocks that may have one."""
 MOST_BYTES = 8
 """Of one float: wider ones take more memory than a depth map is worth."""
 
@@ -90,14 +99,19 @@ def _divided(levels: NDArray[Any], greatest: int) -> NDArray[np.float32]:
 
 
 def _check_grey(picture: Image.Image, path: Path) -> None:
-    red, green, blue = (picture if picture.mode == "RGB" else picture.convert("RGB")).split()
-    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
-    least = ImageChops.darker(ImageChops.darker(red, green), blue)
-    counts = ImageChops.difference(most, least).histogram()
-    spread = sum(level * count for level, count in enumerate(counts)) / sum(counts)
-    if spread > GREY_TOLERANCE:
-        raise DepthError(
-            f"{printable(path)}: a coloured picture (its channels differ by {spread:.0f} on "
-            "average); expected grey, where white is near: save the depth itself, without a "
-            "colour map"
-        )
+    if not _is_coloured(picture if picture.mode == "RGB" else picture.convert("RGB")):
+        return
+    name = printable(path)
+    raise DepthError(
+        f"{name}: a coloured picture; expected a grey one, where white is near. If it is a photo, "
+        f"make its depth map with: threedis depth estimate {quote(name)}; if it is depth, save it "
+        "without a colour map"
+    )
+
+
+def _is_coloured(picture: Image.Image) -> bool:
+    """True if an RGB picture has colours, all over or in some place, that no noise explains."""
+    small = np.asarray(picture.reduce(max(1, max(picture.size) // BLOCKS)))
+    spread = small.max(axis=2) - small.min(axis=2)
+    share = float((spread > COLOURED).mean())
+    return float(spread.mean()) > GREY_TOLERANCE or share > COLOURED_SHARE

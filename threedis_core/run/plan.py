@@ -102,7 +102,7 @@ def plan_run(
         with failures_named(f"renderer '{name}'"):
             able[name] = checked_capabilities(chosen.backend.capabilities)
     depth_size, sizes = planned_sizes(config, layout, depth, able)
-    warnings = without_effect(layout, able, sizes, depth_size)
+    warnings = without_effect(layout, able, sizes, depth_size, depth)
     limits.check_size(*depth_size, OptionError, "a depth map of")
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from threedis_core import (
     DepthError,
@@ -115,6 +116,27 @@ def test_what_has_no_effect_is_a_warning(extras) -> None:
     run = render(layout, depth=DEPTH, renderers=["narrow"], width=128, height=64, registry=extras)
     assert any("no negative prompt" in line for line in run.warnings)
     assert any("stretched by 2.00" in line for line in run.warnings)
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"), [([[0.5] * 4] * 4, True), ([[0.5, 0.51]] * 4, False)]
+)
+def test_a_depth_map_without_any_depth_is_a_warning(registry, values, warned) -> None:
+    depth = DepthMap(np.array(values))
+    run = render(LAYOUT, depth=depth, renderers=["fake"], registry=registry)
+    assert any("the same depth everywhere (0.5)" in line for line in run.warnings) == warned
+
+
+def test_a_photo_given_as_depth_is_refused_before_anything_renders(extras, calls, tmp_path) -> None:
+    photo = tmp_path / "photo.jpg"
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[20:40, 20:40] = (30, 120, 220)
+    Image.fromarray(pixels).save(photo)
+    config = RunConfig(depth=photo, renderers={"recording": {}}, out=tmp_path / "run")
+    with pytest.raises(DepthError, match=f"threedis depth estimate {photo}"):
+        render_config(config, layout=LAYOUT, registry=extras)
+    assert calls == []
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_config_reads_its_files(registry, tmp_path) -> None:

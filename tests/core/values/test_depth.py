@@ -291,3 +291,79 @@ def test_a_header_whose_numbers_overflow_is_refused_without_a_word_of_numpys(
     with pytest.raises(DepthError):
         DepthMap.load(file)
     assert not recwarn.list
+
+
+def grey_scene(side: int) -> np.ndarray:
+    """A floor that comes nearer and a ball on it, shape (side, side, 3), uint8."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    depth = 0.1 + 0.5 * y + 0.3 * ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.05)
+    return np.repeat((depth * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("side", [32, 128, 200, 512])
+@pytest.mark.parametrize(
+    ("noise", "options"),
+    [
+        (0, {"format": "PNG"}),
+        (0, {"format": "JPEG", "quality": 5}),
+        (0, {"format": "WEBP", "quality": 10}),
+        (2, {"format": "PNG"}),
+        (2, {"format": "JPEG", "quality": 90, "subsampling": 0}),
+        (8, {"format": "JPEG", "quality": 20}),
+    ],
+)
+def test_grey_with_a_little_colour_noise_is_depth(
+    tmp_path: Path, side: int, noise: float, options: dict
+) -> None:
+    scene = grey_scene(side)
+    speckled = scene + np.random.default_rng(side).normal(0, noise, scene.shape)
+    file = tmp_path / f"depth.{options['format'].lower()}"
+    Image.fromarray(speckled.clip(0, 255).astype(np.uint8)).save(file, **options)
+    near = scene[..., 0] / 255
+    assert np.abs(DepthMap.load(file).values - near).mean() < 0.05
+
+
+def test_a_grey_rgb_picture_of_8_or_16_bits_is_depth(tmp_path: Path) -> None:
+    scene = grey_scene(64)
+    Image.fromarray(scene).save(tmp_path / "rgb.png")
+    wide = scene[..., 0].astype(np.uint16) * 257
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    Image.fromarray(wide).save(tmp_path / "wide.tiff")
+    for name in ("rgb.png", "wide.png", "wide.tiff"):
+        assert np.allclose(DepthMap.load(tmp_path / name).values, scene[..., 0] / 255, atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [64, 128, 500])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_with_one_coloured_thing_is_no_depth(
+    tmp_path: Path, side: int, suffix: str
+) -> None:
+    room = grey_scene(side)
+    room[side // 2 : side // 2 + side // 10, : side // 10] = (200, 40, 40)
+    file = tmp_path / f"my photo.{suffix}"
+    Image.fromarray(room).save(file)
+    with pytest.raises(DepthError, match="a coloured picture; expected a grey one") as caught:
+        DepthMap.load(file)
+    assert f"threedis depth estimate '{file}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        [(68, 1, 84), (33, 145, 140), (253, 231, 37)],  # as viridis
+        [(0, 0, 128), (0, 255, 255), (255, 255, 0), (128, 0, 0)],  # as jet
+        [(0, 0, 0), (81, 81, 113), (166, 198, 198), (255, 255, 255)],  # as bone: nearly grey
+        [(0, 34, 78), (124, 123, 120), (254, 232, 56)],  # as cividis
+    ],
+)
+def test_depth_in_the_colours_of_a_map_is_refused(
+    tmp_path: Path, colours: list[tuple[int, int, int]]
+) -> None:
+    near = grey_scene(128)[..., 0] / 255
+    at = np.linspace(0, 1, len(colours))
+    mapped = np.stack(
+        [np.interp(near, at, channel) for channel in zip(*colours, strict=True)], axis=-1
+    )
+    file = picture(tmp_path, mapped.astype(np.uint8))
+    with pytest.raises(DepthError, match="save it without a colour map"):
+        DepthMap.load(file)
