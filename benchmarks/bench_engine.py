@@ -6,6 +6,7 @@ The engine has rendered once before, so that its model is loaded; the stock pipe
 of the model, driven directly. They take turns, after one turn that does not count; a figure is the
 median. Without instances nothing is hooked in, and both compute the same. "render" is all of
 ``Engine.render``: checks, regions, picture, provenance; nothing is written. The depth map is given.
+"previews" is the same with a preview every five steps, against the same without.
 
 "cancel" is the time from ``Job.cancel`` until the model is idle again, in steps of the same job,
 the longest of several. On a CPU the processor time of one thread is measured, except for that.
@@ -25,14 +26,17 @@ from bench_hook import make_renderer, pocket_presets, stock_picture
 from rows import print_rows
 from turns import take_turns
 
-from threedis_core import Cancelled, Engine
+from threedis_core import Cancelled, Engine, Preview, Previews
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing.samples import sample_request
 
-HEADER = f"{'model':<13} {'N':>2} {'bare call':>11} {'render':>9} {'ratio':>6} {'cancel':>12}"
+HEADER = (
+    f"{'model':<13} {'N':>2} {'bare call':>11} {'render':>9} {'ratio':>6} {'previews':>9}"
+    f" {'cancel':>12}"
+)
 ROW = (
     "{model:<13} {instances:2d} {bare_s:9.3f} s {render_s:7.3f} s {ratio:6.2f}"
-    " {cancel_steps:6.2f} steps"
+    " {previews_ratio:9.2f} {cancel_steps:6.2f} steps"
 )
 
 
@@ -70,7 +74,9 @@ def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 settings = what_is_asked(model, request, arguments.steps)
                 kept = partial(engine.render, **settings)
                 device = torch.device(facts["device"])
-                times = take_turns({"bare": bare, "kept": kept}, arguments.repeats, device)
+                shown = partial(engine.render, **settings, previews=Previews(nobody))
+                sides = {"bare": bare, "kept": kept, "shown": shown}
+                times = take_turns(sides, arguments.repeats, device)
                 cancels = [cancelled(engine, settings, n) for n in range(arguments.cancels)]
             yield {
                 "model": model,
@@ -78,9 +84,14 @@ def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "bare_s": times["bare"],
                 "render_s": times["kept"],
                 "ratio": times["kept"] / times["bare"],
+                "previews_ratio": times["shown"] / times["kept"],
                 "cancel_steps": max(cancels),
             }
         renderer.close()
+
+
+def nobody(preview: Preview) -> None:
+    """Look at no preview."""
 
 
 def what_is_asked(model: str, request: RenderRequest, steps: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from threedis_core.plugin.interfaces import (
     RenderResult,
     silent,
 )
+from threedis_core.plugin.progress import PreviewingProgress
 from threedis_core.plugin.request_checks import check_request
 from threedis_core.values.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn
@@ -31,6 +32,7 @@ from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.loras import require_peft
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.previews import Previewer
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.steps import OnStep, StepCounter
 
@@ -107,6 +109,10 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         with self.in_use() as loaded:
             for batch, members in batches:
                 on_step = StepCounter(progress, done, batch.steps, total)
+                if self.options.offload == "none" and isinstance(progress, PreviewingProgress):
+                    # An offloaded model would be moved away and back for each preview.
+                    previewer = Previewer(loaded.pipeline, progress, members, batch.size)
+                    on_step.look = previewer.look
                 made = self._render_batch(loaded, batch, on_step)
                 results.update(zip(members, made, strict=True))
                 done += batch.steps

@@ -34,6 +34,8 @@ def step_callback(
     ) -> dict[str, Any]:
         switch((index + 1) // order)
         on_step(index + 1, pipeline.num_timesteps)
+        if isinstance(on_step, StepCounter) and on_step.look is not None:
+            on_step.look(index, tensors["latents"], on_step.just_done)
         return {}
 
     return step_end
@@ -49,6 +51,8 @@ class StepCounter:
         steps: Steps of this batch.
         total: Steps of all batches.
         stage: What the work is called.
+        look: Shown the latents after each time step: its index, the latents, and how many steps of
+            the batch are done with it, 0 if none is. None: nobody looks.
     """
 
     progress: Progress
@@ -56,11 +60,14 @@ class StepCounter:
     steps: int
     total: int
     stage: str = "render"
+    look: Callable[[int, Any, int], None] | None = None
+    just_done: int = field(default=0, init=False)
     _told: int = field(default=0, init=False)
 
     def __call__(self, done: int, of: int) -> None:
         """Note that ``done`` of ``of`` time steps are done."""
         now = done * self.steps // of
-        if now > self._told:
+        self.just_done = now if now > self._told else 0
+        if self.just_done:
             self._told = now
             self.progress(self.stage, self.before + now, self.total)

@@ -117,3 +117,4 @@ def test_a_kept_model_is_measured_against_a_bare_call_and_a_cancel_in_steps(run:
     assert (row["model"], row["instances"]) == ("pocket-sd15", 0)
     assert row["ratio"] == row["render_s"] / row["bare_s"]
     assert row["cancel_steps"] > 0
+    assert row["previews_ratio"] > 0
