@@ -112,10 +112,11 @@ class FluxOptions(DiffusersOptions):
     texts_steps: int | None = Field(
         default=None,
         ge=0,
-        # Its first name said nothing; configs and records of runs may still have it.
-        validation_alias=AliasChoices("texts_steps", "hard_steps"),
+        # U-Nets call it control_steps; its first name, which configs may still have, said nothing.
+        validation_alias=AliasChoices("texts_steps", "control_steps", "hard_steps"),
         description="For how many steps of 20, from the first, the instances' texts are there; "
-        "then they are dropped, every control goes off, and the plain model goes on. Null: all.",
+        "then they are dropped, every control goes off, and the plain model goes on. 0: never; "
+        "null: all. control_steps is another name for it.",
     )
     attention: Lowering = Field(
         default="auto",

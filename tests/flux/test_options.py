@@ -108,6 +108,7 @@ def test_the_former_name_of_texts_steps_is_understood_and_not_shown() -> None:
     old = options(hard_steps=10)
     assert old == options(texts_steps=10)
     assert old.model_dump()["texts_steps"] == 10
+    assert options(control_steps=10) == old, "as U-Nets call it"
     assert "hard_steps" not in old.model_dump()
     with pytest.raises(OptionError) as caught:
         options(hard_step=10)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -49,9 +51,61 @@ OptionSettings = Annotated[
 ]
 Width = Annotated[int | None, typer.Option(min=1, help="Picture width in pixels.")]
 Height = Annotated[int | None, typer.Option(min=1, help="Picture height in pixels.")]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="Picture size in pixels, as 768x512, or one side: 512."),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help="Denoising steps of every renderer. Default: each one's own."),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(min=0, help="Guidance scale of every renderer. Default: each one's own."),
+]
+NegativePrompt = Annotated[
+    str | None,
+    typer.Option(
+        "--negative",
+        metavar="TEXT",
+        help="What the pictures should not show. Default: what the layout says.",
+    ),
+]
+
+
+class Hook(StrEnum):
+    """Whether the instances' regions follow their own prompts."""
+
+    ON = "on"
+    OFF = "off"
+    BOTH = "both"
+
+
+HookSwitch = Annotated[
+    Hook | None,
+    typer.Option(
+        "--hook",
+        help="Let each region follow its own prompt; off: the base model alone; both: a picture of "
+        "either kind. Default: on.",
+    ),
+]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Run settings (YAML), or the run.json of an earlier run.")
 ]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """The (width, height) that ``--size`` says: "768x512", or "512" for a square.
+
+    Raises:
+        OptionError: It says something else.
+    """
+    sides = re.fullmatch(r"(\d{1,9})(?:[xX×](\d{1,9}))?", text.strip())
+    if sides is None:
+        raise OptionError(
+            f"--size {text:.60}: expected width x height in pixels, such as 768x512, or one side"
+        )
+    return int(sides[1]), int(sides[2] or sides[1])
 
 
 def parse_seeds(texts: Iterable[str]) -> tuple[int, ...]:

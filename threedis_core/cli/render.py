@@ -13,6 +13,7 @@ import typer
 from threedis_core.cli import arguments, streams
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
+from threedis_core.errors import OptionError
 
 if TYPE_CHECKING:
     from threedis_core.plugin.registry import PluginRegistry
@@ -24,11 +25,13 @@ EXAMPLES = """Examples:
 
 threedis render scene.yaml --depth depth.png --renderer sd15
 
-threedis render scene.yaml --seed 0 --seed 1 --set steps=30
+threedis render scene.yaml --seed 0 --seed 1 --steps 30 --size 768x512
+
+threedis render scene.yaml --hook both
 
 threedis render scene.yaml --renderer sd15 --set sd15.model=my/sd15
 
-threedis render scene.yaml --renderer sd15 --renderer sd15@off --set sd15@off.control_steps=0
+threedis render scene.yaml --renderer sd15 --renderer sd15@raw --set sd15@raw.alpha=0
 
 threedis render --config runs/my-run/run.json --out runs/again"""
 
@@ -51,6 +54,11 @@ def render_command(
     renderers: arguments.RendererNames = None,
     seeds: arguments.Seeds = None,
     settings: arguments.OptionSettings = None,
+    steps: arguments.Steps = None,
+    guidance: arguments.Guidance = None,
+    negative_prompt: arguments.NegativePrompt = None,
+    control: arguments.HookSwitch = None,
+    size: arguments.Size = None,
     width: arguments.Width = None,
     height: arguments.Height = None,
     image_id: arguments.ImageId = None,
@@ -59,7 +67,8 @@ def render_command(
     ] = None,
     config: arguments.ConfigFile = None,
     out: Annotated[
-        Path | None, typer.Option(help="New folder. Default: runs/<timestamp>-<prompt>.")
+        str | None,
+        typer.Option(metavar="PATH", help="New folder. Default: runs/<timestamp>-<prompt>."),
     ] = None,
     as_json: arguments.AsJson = False,
 ) -> None:
@@ -76,6 +85,10 @@ def render_command(
     flags = {name: value for name, value in given.items() if name in RunConfig.model_fields}
     if seeds:
         flags["seeds"] = arguments.parse_seeds(seeds)
+    if size is not None:
+        if width is not None or height is not None:
+            raise OptionError("--size and --width or --height were both given; give --size alone")
+        flags["width"], flags["height"] = arguments.parse_size(size)
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     read = asked.read_layout()

@@ -63,6 +63,8 @@ class Capabilities:
         max_instances: Most instances one layout may have; None means no limit.
         masks: True if an instance's mask, not only its box, is followed.
         negative_prompt: True if a negative prompt has an effect.
+        steps: True if a request may say how many steps there are.
+        guidance: True if a request may say the guidance scale.
         controls: Names of the controls a ``ControlSchedule`` may switch.
     """
 
@@ -73,6 +75,8 @@ class Capabilities:
     max_instances: int | None = None
     masks: bool = True
     negative_prompt: bool = True
+    steps: bool = True
+    guidance: bool = True
     controls: frozenset[str] = frozenset()
 
 

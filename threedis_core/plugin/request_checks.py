@@ -30,10 +30,7 @@ def check_request(request: RenderRequest, capabilities: Capabilities, renderer: 
             f"{len(request.layout.instances)} instances; expected one region per instance: "
             "make them with Regions.from_layout(layout, width, height)"
         )
-    if request.steps is not None and request.steps < 1:
-        raise OptionError(f"steps is {request.steps}; expected at least 1")
-    if request.guidance is not None and not 0 <= request.guidance < float("inf"):
-        raise OptionError(f"guidance is {request.guidance}; expected a finite number >= 0")
+    check_settings(request.steps, request.guidance, capabilities, renderer)
     _check_controls(request, capabilities, renderer)
 
 
@@ -65,6 +62,37 @@ def check_instance_count(count: int, capabilities: Capabilities, renderer: str) 
         raise LayoutError(
             f"the layout has {count} instances, but renderer '{renderer}' takes at most {limit}; "
             "remove some or choose another renderer"
+        )
+
+
+def check_settings(
+    steps: int | None, guidance: float | None, capabilities: Capabilities, renderer: str
+) -> None:
+    """Refuse steps and a guidance scale that are out of range, or that the backend does not have.
+
+    Raises:
+        OptionError: One of them does not fit.
+    """
+    if steps is not None and not capabilities.steps:
+        raise OptionError(f"renderer '{renderer}' has no steps to choose; leave steps out")
+    if steps is not None and steps < 1:
+        raise OptionError(f"steps is {steps}; expected at least 1")
+    if guidance is not None and not capabilities.guidance:
+        raise OptionError(f"renderer '{renderer}' has no guidance scale; leave guidance out")
+    if guidance is not None and not 0 <= guidance < float("inf"):
+        raise OptionError(f"guidance is {guidance}; expected a finite number >= 0")
+
+
+def check_negative_prompt(text: str | None, capabilities: Capabilities, renderer: str) -> None:
+    """Refuse a negative prompt that was asked for and would have no effect.
+
+    Raises:
+        OptionError: The backend has none.
+    """
+    if text and not capabilities.negative_prompt:
+        raise OptionError(
+            f"renderer '{renderer}' has no negative prompt; leave it out, and say in the prompt "
+            "what you want to see"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, Literal, TypedDict, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -18,12 +18,19 @@ from threedis_core.plugin.registrations import NAME
 from threedis_core.run.record.portable_paths import at_home
 from threedis_core.suggest import did_you_mean
 from threedis_core.values.depth import DepthMap
-from threedis_core.values.layout import Layout
+from threedis_core.values.layout import Layout, Text
 
+DEFAULT_DEPTH_MODEL = "pocket-depth"
 LABEL_SIGN = "@"
 RUN_SIGN = "threedis_run"
 """The key that tells a run.json from a config that a person wrote."""
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Control = Literal["on", "none", "both"]
+"""Whether the instances' controls are on: as each renderer's options say, not at all, or a picture
+of either kind."""
+MAX_STEPS = 1000
+OF_EVERY_RENDERER = ("steps", "guidance")
+"""Fields that say for all renderers what each one's option of the same name says for it."""
 
 
 def registered_name(name: str) -> str:
@@ -97,6 +104,29 @@ class RunConfig(BaseModel):
         ),
     )
     height: Side | None = Field(default=None, description="Picture height in pixels.")
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_STEPS,
+        description="Denoising steps of every renderer; null: each one's own option.",
+    )
+    guidance: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Guidance scale of every renderer; null: each one's own option.",
+    )
+    negative_prompt: Text | None = Field(
+        default=None,
+        description="What the pictures should not show, instead of what the layout says.",
+    )
+    control: Control = Field(
+        default="on",
+        description=(
+            "Whether the instances' regions follow their own prompts: on; none, the base model on "
+            "the global prompt alone; or both, a picture of either kind."
+        ),
+    )
     batch_size: int = Field(
         default=4, ge=1, description="Most pictures a renderer works on at once."
     )
@@ -133,6 +163,13 @@ class RunConfig(BaseModel):
                 )
         return value
 
+    @field_validator("control", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # what YAML makes of on and off
+            return "on" if value else "none"
+        return "none" if value == "off" else value
+
     @field_validator("out", mode="before")
     @classmethod
     def _out_is_a_name(cls, value: Any) -> Any:
@@ -147,6 +184,23 @@ class RunConfig(BaseModel):
             raise ValueError("the same seed is there twice; the two pictures would be the same")
         return seeds
 
+    @model_validator(mode="after")
+    def _one_value_for_a_renderer(self) -> RunConfig:
+        for name, options in self.renderers.items():
+            for field in OF_EVERY_RENDERER:
+                value = getattr(self, field)
+                if value is not None and field in options:
+                    raise ValueError(
+                        f"{field} is {value} for every renderer, and {options[field]!r:.40} among "
+                        f"the options of '{name:.80}'; give one of the two"
+                    )
+        return self
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """The kinds of pictures to make: "on", "none", or one after the other."""
+        return ("on", "none") if self.control == "both" else (self.control,)
+
     @classmethod
     def load(cls, path: str | Path) -> RunConfig:
         """Read a YAML or JSON config, or the ``run.json`` of an earlier run to repeat it.
@@ -156,6 +210,10 @@ class RunConfig(BaseModel):
         """
         path = Path(path)
         document: Any = read_document(path, OptionError)
+        if isinstance(document, Mapping) and {"prompt", "instances"} <= document.keys():
+            raise OptionError(
+                f"{path} is a layout; expected run settings: give a layout without --config"
+            )
         if isinstance(document, Mapping) and RUN_SIGN in document:
             document = at_home(cast("Mapping[str, Any]", document).get("config"), path.parent)
         if not isinstance(document, Mapping):
@@ -192,8 +250,8 @@ class RunConfig(BaseModel):
     def overridden(self, flags: Mapping[str, Any]) -> RunConfig:
         """Replace fields by those of ``flags`` that are not None.
 
-        A renderer that the config has options for keeps them; ``depth`` and ``depth_model``
-        replace each other.
+        A renderer that the config has options for keeps them, except those that ``steps`` and
+        ``guidance`` replace; ``depth`` and ``depth_model`` replace each other.
 
         Raises:
             OptionError: A value that does not fit.
@@ -205,27 +263,39 @@ class RunConfig(BaseModel):
             document |= {"depth": None, "depth_model": None}
         if asked.layout is not None:
             document["image_id"] = None
+        if "depth_seed" in given and (asked.depth or document["depth"]) is not None:
+            where = "" if asked.depth else " in the config: name a --depth-model to make a new one"
+            raise OptionError(
+                "--depth-seed is the seed of a depth model, but a depth map is given" + where
+            )
         document |= asked.model_dump(include=set(given))
         if "renderers" in given:
             document["renderers"] = {name: self.renderers.get(name, {}) for name in asked.renderers}
+        replaced = given.keys() & set(OF_EVERY_RENDERER)
+        for name, options in document["renderers"].items():
+            kept = {option: value for option, value in options.items() if option not in replaced}
+            document["renderers"][name] = kept
         return RunConfig.model_validate(document)
 
     def with_settings(self, settings: Iterable[str]) -> RunConfig:
         """Apply ``option=value`` to every renderer, ``name.option=value`` to one backend.
 
-        ``name`` is a chosen renderer (with its label, if it has one), the depth model or the
-        region refiner; values are YAML. Whether a backend knows the option is for ``plan_run``
-        to say, which makes the backends.
+        ``name`` is a chosen renderer (with its label, if it has one), the depth model, which may
+        be the default one, or the region refiner; values are YAML. Whether a backend knows the
+        option is for ``plan_run`` to say, which makes the backends.
 
         Raises:
             OptionError: A setting without "=", a name that was not chosen, a value that is no YAML.
         """
         document = self.model_dump()
+        parsed = [parse_setting(setting) for setting in settings]
         by_name = dict(document["renderers"])
+        by_default = document["depth_model"] is None and document["depth"] is None
+        if by_default and any(name == DEFAULT_DEPTH_MODEL for name, _, _ in parsed):
+            document["depth_model"] = {"name": DEFAULT_DEPTH_MODEL, "options": {}}
         for key in ("depth_model", "region_refiner"):
             if document[key] is not None:
                 by_name.setdefault(document[key]["name"], document[key]["options"])
-        parsed = [parse_setting(setting) for setting in settings]
         # Those for all come first, so that one renderer's own value wins in any order.
         for name, option, value in sorted(parsed, key=lambda setting: setting[0] is not None):
             if name is not None and name not in by_name:
@@ -238,7 +308,7 @@ class RunConfig(BaseModel):
             targets = [by_name[name]] if name is not None else document["renderers"].values()
             for options in targets:
                 options[option] = value
-        return RunConfig.model_validate(document)
+        return validate_options(RunConfig, document, "--set")
 
 
 class RunSettings(TypedDict, total=False):
@@ -252,6 +322,10 @@ class RunSettings(TypedDict, total=False):
     seeds: Sequence[int]
     width: int | None
     height: int | None
+    steps: int | None
+    guidance: float | None
+    negative_prompt: str | None
+    control: Control
     batch_size: int
     out: str | Path | None
 

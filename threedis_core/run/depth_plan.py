@@ -13,11 +13,10 @@ from threedis_core.plugin.progress import Watched, silent
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.plugin.request_checks import check_seed, check_size
-from threedis_core.run.config import Choice, RunConfig
+from threedis_core.run.config import DEFAULT_DEPTH_MODEL, Choice, RunConfig
 from threedis_core.run.sizes import Size, asked_size
 from threedis_core.values.layout import Layout
 
-DEFAULT_DEPTH_MODEL = "pocket-depth"
 DEFAULT_DEPTH_SIZE = (512, 512)
 ANY_SIZE = Capabilities(size_multiple=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from threedis_core.plugin.interfaces import Capabilities
+from threedis_core.run.config import RunConfig
 from threedis_core.run.sizes import Size
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
@@ -15,6 +16,7 @@ FLAT = 1 / 255
 
 
 def without_effect(
+    config: RunConfig,
     layout: Layout,
     able: Mapping[str, Capabilities],
     sizes: Mapping[str, Size],
@@ -24,6 +26,7 @@ def without_effect(
     """What of a run has no effect or an odd one, in a line each.
 
     Args:
+        config: What is asked.
         layout: What is where.
         able: What each renderer can do.
         sizes: The size (width, height) of each renderer's pictures.
@@ -38,6 +41,10 @@ def without_effect(
             found.append(f"renderer '{name}' does not follow masks; it uses the boxes")
         if layout.negative_prompt and not able[name].negative_prompt:
             found.append(f"renderer '{name}' has no negative prompt; the layout's has no effect")
+        if config.control != "on" and not able[name].controls:
+            found.append(
+                f"renderer '{name}' has no controls; control={config.control} changes nothing"
+            )
         stretch = (size[0] / size[1]) / (depth_size[0] / depth_size[1])
         if abs(stretch - 1) > ASPECT_TOLERANCE:
             found.append(

@@ -11,7 +11,13 @@ from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, RegionRefiner, RenderBackend
 from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.plugin.request_checks import check_instance_count, check_seed, check_size
+from threedis_core.plugin.request_checks import (
+    check_instance_count,
+    check_negative_prompt,
+    check_seed,
+    check_settings,
+    check_size,
+)
 from threedis_core.plugin.result_checks import checked_capabilities
 from threedis_core.run.config import RunConfig, registered_name
 from threedis_core.run.depth_plan import PlannedDepthModel, plan_depth_model
@@ -44,7 +50,7 @@ class RunPlan:
 
     Args:
         config: What was asked, the default renderer named.
-        layout: What is where.
+        layout: What is where, with the negative prompt that was asked for.
         depth: The depth map, or what makes it.
         refiner: What makes the regions.
         renderers: In the order asked for.
@@ -86,11 +92,16 @@ def plan_run(
     config = with_default_renderer(config, registry)
     if config.out is not None:
         check_run_folder(config.out)
-    layout = layout or config.read_layout()
+    layout = _with_negative_prompt(layout or config.read_layout(), config.negative_prompt)
     if depth is None and config.depth is not None:
         depth = config.read_depth()
     if depth is not None and config.depth_model is not None:
         raise OptionError("a depth map and a depth model were both given; give one of them")
+    if depth is not None and config.depth_seed:
+        raise OptionError(
+            f"depth_seed is {config.depth_seed}, the seed of a depth model, but a depth map is "
+            "given; leave one of them out"
+        )
     refiner_name, options = config.region_refiner.name, config.region_refiner.options
     refiner = registry.choose(RegionRefiner, refiner_name, options)
     renderers = {
@@ -102,13 +113,15 @@ def plan_run(
         with failures_named(f"renderer '{name}'"):
             able[name] = checked_capabilities(chosen.backend.capabilities)
     depth_size, sizes = planned_sizes(config, layout, depth, able)
-    warnings = without_effect(layout, able, sizes, depth_size, depth)
+    warnings = without_effect(config, layout, able, sizes, depth_size, depth)
     limits.check_size(*depth_size, OptionError, "a depth map of")
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)
     for name, size in sizes.items():
         check_size(*size, able[name], name)
         check_instance_count(len(layout.instances), able[name], name)
+        check_settings(config.steps, config.guidance, able[name], name)
+        check_negative_prompt(config.negative_prompt, able[name], name)
     source = depth or plan_depth_model(config.depth_model, depth_size, registry)
     if isinstance(source, PlannedDepthModel):
         source.check(layout, config.depth_seed)
@@ -149,6 +162,10 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
             f"name one with --renderer. Installed: {', '.join(known) or 'none'}"
         )
     return config.model_copy(update={"renderers": {DEFAULT_RENDERER: {}}})
+
+
+def _with_negative_prompt(layout: Layout, asked: str | None) -> Layout:
+    return layout if asked is None else layout.model_copy(update={"negative_prompt": asked})
 
 
 def _check_types(config: object, layout: object, depth: object) -> None:

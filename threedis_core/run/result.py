@@ -41,6 +41,7 @@ class RunImage:
         provenance: How it came to be, JSON-ready.
         warnings: One line each.
         file: Where it was written; None if nothing was.
+        control: "on" if the instances' controls were as the options say, "none" if all were off.
     """
 
     renderer: str
@@ -49,6 +50,7 @@ class RunImage:
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...]
     file: Path | None = None
+    control: str = "on"
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,7 @@ class FakeRenderer(RenderBackend):
             default_size=(64, 64),
             default_steps=self.options.steps,
             default_guidance=1.0,
+            guidance=False,
             max_instances=self.options.max_instances,
             controls=frozenset({CONTROL}),
         )
@@ -58,8 +59,9 @@ class FakeRenderer(RenderBackend):
         """Draw every request; a step only reports progress, and shows the depth if it is asked."""
         for request in requests:
             check_request(request, self.capabilities, "fake")
-        for step in range(self.options.steps):
-            progress("render", step + 1, self.options.steps)
+        steps = max((request.steps or self.options.steps for request in requests), default=0)
+        for step in range(steps):
+            progress("render", step + 1, steps)
             if isinstance(progress, PreviewingProgress):
                 self._preview(requests, step + 1, progress)
         return [RenderResult(self._draw(request), {"fake": True}) for request in requests]

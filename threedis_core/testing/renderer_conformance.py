@@ -204,6 +204,23 @@ class RendererConformance:
             f"progress said {rendering}; expected every step of {total}, one after another"
         )
 
+    def test_a_request_that_says_its_steps_gets_so_many(self) -> None:
+        backend = self.make_backend()
+        if not backend.capabilities.steps:
+            pytest.skip("the backend has no steps to choose")
+        totals: list[int] = []
+
+        def note(stage: str, done: int, total: int) -> None:
+            if stage == "render":
+                totals.append(total)
+
+        for steps in (1, 2):
+            backend.render([self.request(steps=steps)], note)
+        assert set(totals) == {1, 2}, (
+            f"with 1 and with 2 steps progress said {totals}; if there are none to choose, say "
+            "Capabilities(steps=False)"
+        )
+
     def test_provenance_can_be_written_as_json(self) -> None:
         result = self.make_backend().render([self.request()])[0]
         json.dumps(dict(result.provenance))

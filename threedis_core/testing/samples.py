@@ -50,6 +50,7 @@ def sample_request(
     seed: int = 0,
     size: tuple[int, int] = (64, 64),
     control: ControlSchedule | None = None,
+    steps: int | None = None,
 ) -> RenderRequest:
     """A request for a sample layout at ``size`` (width, height)."""
     width, height = size
@@ -61,5 +62,6 @@ def sample_request(
         seed=seed,
         width=width,
         height=height,
+        steps=steps,
         control=control,
     )

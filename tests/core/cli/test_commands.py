@@ -60,6 +60,39 @@ def test_render_prints_exactly_one_json_document(threedis) -> None:
     assert {**stored, "folder": "run"} == document
 
 
+def test_what_every_renderer_knows_has_flags_of_its_own(threedis) -> None:
+    first = ("render", "scene.yaml", "--depth", "depth.png", "--renderer", "fake", "--json")
+    flags = ("--steps", "4", "--negative", "fog", "--size", "72x64", "--hook", "both")
+    code, out, _ = threedis(*first, *flags, "--out", "run")
+    document = json.loads(out)
+    assert code == 0
+    assert document["config"]["control"] == "both"
+    assert [image["size"] for image in document["images"]] == [[72, 64]] * 2
+    assert Layout.load("run/layout.json").negative_prompt == "fog"
+    _, out, _ = threedis(*first, "--size", "72", "--hook", "off")
+    assert json.loads(out)["images"][0]["file"] == "fake-seed0-off.png"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--size", "big"), "--size big: expected width x height in pixels, such as 768x512"),
+        (("--size", "64x"), "--size 64x: expected"),
+        (("--size", "64", "--width", "64"), "were both given; give --size alone"),
+        (("--guidance", "2"), "renderer 'fake' has no guidance scale"),
+        (("--steps", "2", "--set", "steps=3"), "steps is 2 for every renderer, and 3 among"),
+        (("--depth-seed", "0"), "--depth-seed is the seed of a depth model, but a depth map"),
+        (("--out", ""), "out is '': expected the name of a folder"),
+        (("--config", "scene.yaml"), "scene.yaml is a layout; expected run settings"),
+    ],
+)
+def test_flags_that_say_nothing_or_two_things_are_refused(threedis, flags, message) -> None:
+    line = threedis.fails(
+        "render", "scene.yaml", "--depth", "depth.png", "--renderer", "fake", *flags
+    )
+    assert message in line
+
+
 def test_render_repeats_an_earlier_run(threedis) -> None:
     first = ("render", "scene.yaml", "--depth-model", "fake-depth", "--renderer", "fake")
     threedis(*first, "--set", "tint=0.8", "--seed", "3", "--out", "one")

@@ -64,6 +64,16 @@ class Narrow(FakeRenderer):
         )
 
 
+class Stepless(FakeRenderer):
+    """Draws at once, and has nothing to control."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            size_multiple=8, default_size=(64, 64), steps=False, negative_prompt=False
+        )
+
+
 class Broken(FakeRenderer):
     def __init__(self, options) -> None:
         raise KeyError("device")
@@ -137,6 +147,7 @@ class Extras:
             Careless,
             Forgetful,
             Narrow,
+            Stepless,
             Broken,
             Repeating,
             Filed,

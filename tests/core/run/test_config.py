@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from threedis_core.errors import OptionError
+from threedis_core.plugin.options import validate_options
 from threedis_core.run.config import Choice, RunConfig
 
 
@@ -184,3 +185,52 @@ def test_a_config_survives_yaml(tmp_path) -> None:
 def test_a_config_without_a_layout_says_so() -> None:
     with pytest.raises(OptionError, match="no layout: give a layout file"):
         RunConfig().read_layout()
+
+
+def test_steps_and_guidance_of_a_run_stand_beside_no_option_of_that_name() -> None:
+    with pytest.raises(OptionError, match=r"steps is 5 for every renderer, and 1 .* of 'a'; give"):
+        validate_options(RunConfig, {"steps": 5, "renderers": {"a": {"steps": 1}}}, "render")
+    asked = RunConfig(renderers={"a": {}, "b": {}}, guidance=2.0)
+    with pytest.raises(OptionError, match=r"--set: guidance is 2\.0 for every renderer, and 3"):
+        asked.with_settings(["b.guidance=3"])
+
+
+def test_steps_as_a_flag_replace_those_of_the_file() -> None:
+    config = RunConfig(renderers={"a": {"steps": 1, "tint": 0}, "b": {}}).overridden({"steps": 9})
+    assert (config.steps, config.renderers) == (9, {"a": {"tint": 0}, "b": {}})
+
+
+@pytest.mark.parametrize(
+    ("text", "control"),
+    [("none", "none"), ("off", "none"), ("'off'", "none"), ("on", "on"), ("both", "both")],
+)
+def test_the_control_is_a_word_or_what_yaml_makes_of_it(tmp_path, text, control) -> None:
+    assert load(tmp_path, f"control: {text}").control == control
+
+
+def test_another_control_is_refused(tmp_path) -> None:
+    with pytest.raises(OptionError, match="control is None: input should be 'on', 'none' or 'both"):
+        load(tmp_path, "control: null")
+
+
+def test_a_layout_is_no_config(tmp_path) -> None:
+    with pytest.raises(OptionError, match=r"run\.yaml is a layout; .* without --config"):
+        load(tmp_path, "{prompt: a, instances: []}")
+
+
+def test_a_seed_of_the_depth_model_beside_a_depth_map_is_refused() -> None:
+    with pytest.raises(OptionError, match="--depth-seed is the seed of a depth model, but a depth"):
+        RunConfig().overridden({"depth": "d.png", "depth_seed": 0})
+    repeated = RunConfig(depth=Path("run/depth.png"))
+    with pytest.raises(OptionError, match="given in the config: name a --depth-model to make"):
+        repeated.overridden({"depth_seed": 5})
+    again = repeated.overridden({"depth_seed": 5, "depth_model": "planes"})
+    assert (again.depth, again.depth_seed) == (None, 5)
+
+
+def test_the_default_depth_model_has_settings_though_nobody_named_it() -> None:
+    config = RunConfig(renderers={"a": {}}).with_settings(["pocket-depth.steps=2"])
+    assert config.depth_model == Choice(name="pocket-depth", options={"steps": 2})
+    assert RunConfig(renderers={"a": {}}).with_settings(["steps=2"]).depth_model is None
+    with pytest.raises(OptionError, match="'pocket-depth' is not chosen"):
+        RunConfig(depth=Path("d.png")).with_settings(["pocket-depth.steps=2"])

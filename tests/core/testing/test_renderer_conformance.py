@@ -267,6 +267,11 @@ class NeverHooked(HookedFake):
         return super().render(off, progress)
 
 
+class AlwaysItsOwnSteps(HookedFake):
+    def render(self, requests, progress=silent) -> list[RenderResult]:
+        return super().render([with_changes(one, steps=None) for one in requests], progress)
+
+
 class BadProvenance(HookedFake):
     def render(self, requests, progress=silent) -> list[RenderResult]:
         results = super().render(requests, progress)
@@ -332,6 +337,7 @@ BROKEN = [
     (NeverHooked, "test_the_controls_have_an_effect"),
     (NoProgress, "test_progress_counts_up_to_the_end"),
     (StopsShort, "test_progress_counts_up_to_the_end"),
+    (AlwaysItsOwnSteps, "test_a_request_that_says_its_steps_gets_so_many"),
     (BadProvenance, "test_provenance_can_be_written_as_json"),
     (AnyOption, "test_an_unknown_option_is_refused"),
     (TakesAnything, "test_a_size_that_does_not_fit_is_refused_before_loading"),

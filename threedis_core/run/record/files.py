@@ -38,8 +38,13 @@ def write_picture(folder: RunFolder, image: RunImage) -> Path | None:
         RenderError: It cannot be written.
     """
     texts = {PROVENANCE: json.dumps(image.provenance)}
-    name = f"{image.renderer}-seed{image.seed}.png"
+    name = picture_name(image.renderer, image.seed, image.control)
     return folder.write(name, partial(write_png, image=image.image, texts=texts))
+
+
+def picture_name(renderer: str, seed: int, control: str) -> str:
+    """The name of a picture's file: "sd15-seed0.png", without its controls "sd15-seed0-off.png"."""
+    return f"{renderer}-seed{seed}{'' if control == 'on' else '-off'}.png"
 
 
 def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:

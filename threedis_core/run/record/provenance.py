@@ -19,7 +19,10 @@ from threedis_core.run.result import RunImage, StageDepth
 from threedis_core.values.depth import DepthMap
 
 RUN_FORMAT = 2
-OF_THE_RUN = ("threedis_picture", "plugin", "options", "layout", "versions", "depth_checksum")
+OF_THE_RUN = (
+    *("threedis_picture", "plugin", "options", "steps", "guidance"),
+    *("layout", "versions", "depth_checksum"),
+)
 """Facts of a picture that ``run.json`` tells once for all its pictures."""
 
 
@@ -41,6 +44,9 @@ def picture_provenance(
         "renderer": planned.name,
         "seed": request.seed,
         "size": [request.width, request.height],
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "control": "on" if request.control is None else "none",
         "backend": _told(plan, result.provenance),
         "layout": request.layout.to_dict(),
         "depth_checksum": request.depth.checksum(),

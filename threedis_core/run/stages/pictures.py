@@ -10,11 +10,13 @@ from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import RenderBackend, RenderRequest
 from threedis_core.plugin.progress import NamedPreviews, Progress, Watched, named
 from threedis_core.plugin.result_checks import checked_results
+from threedis_core.run.config import Control, RunConfig
 from threedis_core.run.plan import PlannedRenderer, RunPlan
 from threedis_core.run.record.provenance import picture_provenance
 from threedis_core.run.result import Preview, Previews, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.regions import Regions
+from threedis_core.values.schedule import ControlSchedule
 
 
 def render_pictures(
@@ -41,12 +43,8 @@ def render_pictures(
         WeightsError: Its model is missing or unreadable.
         RenderError: It failed, or returned what is no picture of the request's size.
     """
-    seeds, most = plan.config.seeds, plan.config.batch_size
-    for start in range(0, len(seeds), most):
-        requests = [
-            RenderRequest(plan.layout, depth, regions, seed, *planned.size)
-            for seed in seeds[start : start + most]
-        ]
+    for control, seeds in batches(plan.config):
+        requests = [_request(plan, planned, depth, regions, seed, control) for seed in seeds]
         told = _told(progress, planned.name, requests, previews)
         with failures_named(f"renderer '{planned.name}'", progress=progress):
             made = backend.render(requests, told)
@@ -54,7 +52,37 @@ def render_pictures(
         for request, result in zip(requests, results, strict=True):
             provenance = picture_provenance(plan, planned, request, result)
             warnings = tuple(result.warnings)
-            yield RunImage(planned.name, request.seed, result.image, provenance, warnings)
+            yield RunImage(
+                planned.name, request.seed, result.image, provenance, warnings, control=control
+            )
+
+
+def batches(config: RunConfig) -> Iterator[tuple[Control, tuple[int, ...]]]:
+    """What a renderer works on at once: a control, and the seeds of its pictures."""
+    most = config.batch_size
+    for control in config.controls:
+        for start in range(0, len(config.seeds), most):
+            yield control, config.seeds[start : start + most]
+
+
+def _request(
+    plan: RunPlan,
+    planned: PlannedRenderer,
+    depth: DepthMap,
+    regions: Regions,
+    seed: int,
+    control: Control,
+) -> RenderRequest:
+    return RenderRequest(
+        plan.layout,
+        depth,
+        regions,
+        seed,
+        *planned.size,
+        steps=plan.config.steps,
+        guidance=plan.config.guidance,
+        control=None if control == "on" else ControlSchedule(),
+    )
 
 
 def _told(
