@@ -183,6 +183,8 @@ class DepthModel(Backend):
     """Turn layouts into depth maps. Making one is cheap: it loads nothing."""
 
     kind = "depth model"
+    usual_tries: ClassVar[int] = 1
+    """How many maps a run makes to use the best one, if nobody says how many."""
 
     @abstractmethod
     def generate(

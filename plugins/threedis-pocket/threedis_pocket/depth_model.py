@@ -23,6 +23,8 @@ from threedis_ldm3d.options import (
 )
 from threedis_pocket.depth_texts import depth_layout
 
+TRIES = 1
+"""How many maps a run makes, to use the best; see ``threedis bench presence``."""
 MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
 
 
@@ -65,6 +67,7 @@ class PocketDepth(LDM3D):
 
     Options: ClassVar[type[LDM3DOptions]] = PocketDepthOptions
     name: ClassVar[str] = "pocket-depth"
+    usual_tries: ClassVar[int] = TRIES
 
     def generate(
         self, requests: Sequence[DepthRequest], progress: Progress = silent
