@@ -36,6 +36,7 @@ from threedis_pocket.training.diffusion import (
 from threedis_pocket.training.export import EXPORTS, export
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.recipes import RECIPES, run_recipe
+from threedis_pocket.training.sets import LatentSet
 from threedis_pocket.training.text import OpenClipTask, T5Task
 from threedis_train.engine import Task
 
@@ -123,30 +124,31 @@ def test_t5_writes_any_text_and_survives_saving(tmp_path: Path) -> None:
     assert type(T5_TOKENIZER).from_pretrained(tmp_path)(text).input_ids == ids
 
 
-def tasks(data: Pictures, folder: Path) -> dict[str, Task]:
-    latents = encode_latents(build_vae().eval(), data, folder)
+def tasks(data: Pictures) -> dict[str, Task]:
+    latents = encode_latents(build_vae().eval(), data)
     flux_vae = build_flux_vae().eval()
-    flux_latents = encode_latents(flux_vae, data, folder)
-    depth = encode_depth(flux_vae, data, folder)
+    flux_latents = encode_latents(flux_vae, data)
+    depth = encode_depth(flux_vae, data)
     sd21, sdxl = build_sd21_unet(), build_sdxl_unet()
     short = penultimate(open_clip())
     two = (clip(), open_clip(), TOKENIZER)
     t5 = build_t5(len(T5_TOKENIZER), 0, 1)
-    flux = ((clip(), TOKENIZER), (t5, T5_TOKENIZER), data.scenes, flux_latents, depth)
+    flux = ((clip(), TOKENIZER), (t5, T5_TOKENIZER), [LatentSet(data, flux_latents, depth)])
+    sets = [LatentSet(data, latents)]
     return {
         "openclip": OpenClipTask(open_clip(), TOKENIZER),
         "t5": T5Task(t5, T5_TOKENIZER),
-        "sd21": DiffusionTask(sd21, build_controlnet(sd21), short, TOKENIZER, data, latents),
-        "sdxl": SDXLTask(sdxl, build_controlnet(sdxl), *two, data, latents),
+        "sd21": DiffusionTask(sd21, build_controlnet(sd21), short, TOKENIZER, sets),
+        "sdxl": SDXLTask(sdxl, build_controlnet(sdxl), *two, sets),
         "flux": FlowTask(build_flux_transformer(), *flux),
         "flux-guided": GuidedTask(build_flux_transformer(), build_flux_transformer(), *flux),
     }
 
 
 def test_every_task_has_gradients_for_what_it_trains_and_for_nothing_else(
-    data: Pictures, tmp_path: Path
+    data: Pictures,
 ) -> None:
-    for name, task in tasks(data, tmp_path).items():
+    for name, task in tasks(data).items():
         loss = task(**task.batch(2, torch.Generator().manual_seed(1)))
         loss.backward()
         assert torch.isfinite(loss), name
@@ -157,10 +159,8 @@ def test_every_task_has_gradients_for_what_it_trains_and_for_nothing_else(
         assert len(reached) >= 0.95 * len(trained), name
 
 
-def test_a_student_that_is_its_teacher_is_right_at_guidance_one(
-    data: Pictures, tmp_path: Path
-) -> None:
-    task = tasks(data, tmp_path)["flux-guided"]
+def test_a_student_that_is_its_teacher_is_right_at_guidance_one(data: Pictures) -> None:
+    task = tasks(data)["flux-guided"]
     task.transformer.load_state_dict(task.teacher.state_dict())
     batch = task.batch(2, torch.Generator().manual_seed(1))
     one = task.eval()(**{**batch, "guidance": torch.ones(2)})
@@ -168,9 +168,9 @@ def test_a_student_that_is_its_teacher_is_right_at_guidance_one(
     assert task(**batch) > one
 
 
-def test_depth_is_encoded_apart_from_the_picture(data: Pictures, tmp_path: Path) -> None:
+def test_depth_is_encoded_apart_from_the_picture(data: Pictures) -> None:
     vae = build_flux_vae().eval()
-    latents, depth = (encode(vae, data, tmp_path) for encode in (encode_latents, encode_depth))
+    latents, depth = (encode(vae, data) for encode in (encode_latents, encode_depth))
     assert latents.shape == depth.shape == (4, 4, 32, 32)
     assert not np.array_equal(latents, depth)
 

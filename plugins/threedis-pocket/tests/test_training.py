@@ -66,25 +66,25 @@ def test_latents_are_made_anew_for_another_autoencoder(tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = pictures(tmp_path, "validation", 8)
     one, other = build_vae().eval(), build_vae().eval()
-    first = encode_latents(one, data, tmp_path)
-    assert not np.array_equal(first, encode_latents(other, data, tmp_path))
-    assert np.array_equal(first, encode_latents(one, data, tmp_path))
-    assert len(list(tmp_path.glob("latents-*.npy"))) == 2
+    first = encode_latents(one, data)
+    assert not np.array_equal(first, encode_latents(other, data))
+    assert np.array_equal(first, encode_latents(one, data))
+    assert len(list(tmp_path.glob("*/latents-*.npy"))) == 2
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"\x93NUMPY garbage", b"many"])
 def test_damaged_latents_and_ledgers_are_made_again(tmp_path: Path, spoilt: bytes) -> None:
     torch.manual_seed(0)
     data, vae = pictures(tmp_path, "validation", 8), build_vae().eval()
-    rgb, latents = np.array(data.rgb), np.array(encode_latents(vae, data, tmp_path))
+    rgb, latents = np.array(data.rgb), np.array(encode_latents(vae, data))
     for name in ("rgb.npy", "drawn.txt"):
         del data
         (tmp_path / "validation-8" / name).write_bytes(spoilt)
         data = pictures(tmp_path, "validation", 8)
         assert np.array_equal(data.rgb, rgb)
         assert data.depth.any()
-    next(tmp_path.glob("latents-*.npy")).write_bytes(spoilt)
-    assert np.array_equal(encode_latents(vae, data, tmp_path), latents)
+    next(tmp_path.glob("*/latents-*.npy")).write_bytes(spoilt)
+    assert np.array_equal(encode_latents(vae, data), latents)
 
 
 def test_pickles_in_the_place_of_arrays_and_trained_parts_are_never_run(tmp_path: Path) -> None:
@@ -95,11 +95,11 @@ def test_pickles_in_the_place_of_arrays_and_trained_parts_are_never_run(tmp_path
             return Path.touch, (mark,)
 
     data, vae = pictures(tmp_path, "validation", 8), build_vae().eval()
-    encode_latents(vae, data, tmp_path)
+    encode_latents(vae, data)
     objects = np.array([Harm()], dtype=object)
-    for file in (next(tmp_path.glob("latents-*.npy")), tmp_path / "validation-8" / "depth.npy"):
+    for file in (next(tmp_path.glob("*/latents-*.npy")), tmp_path / "validation-8" / "depth.npy"):
         np.save(file, objects, allow_pickle=True)
-    assert encode_latents(vae, pictures(tmp_path, "validation", 8), tmp_path).shape[0] == 8
+    assert encode_latents(vae, pictures(tmp_path, "validation", 8)).shape[0] == 8
     vae.save_pretrained(tmp_path / "vae" / "model")
     weights = next((tmp_path / "vae" / "model").glob("*.safetensors"))
     torch.save({"weight": Harm()}, weights.with_suffix(".bin"))

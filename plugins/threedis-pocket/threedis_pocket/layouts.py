@@ -10,6 +10,7 @@ from threedis_core.errors import LayoutError
 from threedis_core.values.layout import Box, Instance, Layout
 from threedis_pocket.scenes import Split, join_phrases, phrase, sample_scenes
 from threedis_pocket.shapes import SHAPES
+from threedis_pocket.wild import sample_wild, wild_size
 from threedis_pocket.world import COLOURS, Scenes
 
 TEST_OVERLAP = 0.15  # so that every box is mostly visible: no picture can pass otherwise
@@ -35,6 +36,19 @@ def sample_layouts(split: Split, count: int, start: int = 0) -> list[Layout]:
     """Layouts of a split, with two to five objects each; shapes repeat, colours do not."""
     scenes = sample_scenes(split, count, start, least=2, overlap=TEST_OVERLAP)
     return [scene_layout(scenes, index) for index in range(count)]
+
+
+def wild_layouts(split: Split, count: int) -> list[Layout]:
+    """Layouts as people draw them: one to eight objects, no labels, each with its own size."""
+    scenes = sample_wild(split, count)
+    layouts = []
+    for index in range(count):
+        layout = scene_layout(scenes, index)
+        height, width = wild_size(index)
+        bare = tuple(one.model_copy(update={"label": None}) for one in layout.instances)
+        size = {"width": width, "height": height}
+        layouts.append(layout.model_copy(update={"instances": bare, **size}))
+    return layouts
 
 
 def _named(text: str, names: tuple[str, ...]) -> int | None:

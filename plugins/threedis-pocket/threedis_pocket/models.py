@@ -196,18 +196,19 @@ def _build_unet(**family: Any) -> UNet2DConditionModel:
 
 
 @torch.no_grad()
-def start_from(model: nn.Module, donor: nn.Module) -> None:
+def start_from(model: nn.Module, donor: nn.Module, fresh: bool = True) -> None:
     """Copy the weights that ``donor`` has in common with ``model``, in place.
 
     A 1x1 convolution becomes the linear layer it equals. Transformer layers that the donor does
     not have begin as the identity: their output layers are zero. Weights of another size (a text
-    of another width) keep their random start.
+    of another width) keep their random start. A model that is trained already (``fresh`` is False)
+    keeps the layers that the donor does not have.
     """
     given = donor.state_dict()
     for name, value in model.state_dict().items():
         if name in given and given[name].numel() == value.numel():
             value.copy_(given[name].view_as(value))
-        elif name not in given and name.endswith(_OUTPUTS):
+        elif fresh and name not in given and name.endswith(_OUTPUTS):
             value.zero_()
 
 

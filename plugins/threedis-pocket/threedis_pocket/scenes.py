@@ -37,7 +37,7 @@ def _candidates(kind: Tensor, tries: int, rng: torch.Generator) -> Tensor:
     return torch.stack([left, (foot - tall).clamp_min(0.02), left + wide, foot], -1)
 
 
-def _covered(one: Tensor, other: Tensor) -> Tensor:
+def overlap_of(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over the smaller area of (B, T, 1, 4) and (B, 1, K, 4) boxes."""
     size = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
     both = size.clamp_min(0).prod(-1)
@@ -52,7 +52,7 @@ def _place(shapes: Tensor, overlap: float, rng: torch.Generator) -> tuple[Tensor
     rows = torch.arange(batch)
     for slot in range(slots):
         tries = _candidates(shapes[:, slot].clamp_min(0), 48, rng)
-        clash = _covered(tries[:, :, None], boxes[:, None, :slot])
+        clash = overlap_of(tries[:, :, None], boxes[:, None, :slot])
         clash = torch.where((placed[:, None, :slot] >= 0), clash, 0.0)
         free = (clash <= overlap).all(-1)
         boxes[:, slot] = tries[rows, free.int().argmax(1)]

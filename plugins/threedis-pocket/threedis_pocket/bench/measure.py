@@ -11,10 +11,14 @@ from scipy import stats
 
 from threedis_core.values.layout import Box, Layout
 from threedis_pocket.bench.detector import Detector, classify_pixels
+from threedis_pocket.bench.shapes import VISIBLE, shape_at, visible_shares
 from threedis_pocket.layouts import colour_index, layout_scene
+from threedis_pocket.shapes import SHAPES
 from threedis_pocket.world import COLOURS, draw
 
-METRICS = ("colour", "colour_iou", "iou", "image")
+NEAR = 0.3
+"""A detection with this IoU is about where the instance should be."""
+METRICS = ("colour", "colour_iou", "shape", "iou", "image")
 GROUPS = ("all", "shared", "unshared")
 
 
@@ -28,12 +32,17 @@ class Judgement:
         colour: True if the prompt's colour is the most frequent one on the instance's pixels.
         iou: Intersection over union of the layout's box and the best detection of the prompt's
             colour; 0 if the colour is wrong.
+        shape: True if the prompt's shape explains the picture best of all shapes; None where others
+            hide too much of the instance to tell.
+        there: True if its colour is right, or anything at all was found about where it should be.
     """
 
     picture: int
     shared: bool
     colour: bool
     iou: float
+    shape: bool | None = None
+    there: bool = True
 
     @property
     def right(self) -> bool:
@@ -53,18 +62,27 @@ def judge(
         number: The picture's number, kept in the judgements.
     """
     scene = layout_scene(layout)
-    seen = draw(scene, *picture.shape[:2], supersample=1).ids[0].numpy()
+    height, width = picture.shape[:2]
+    seen = draw(scene, height, width, supersample=1).ids[0].numpy()
+    shares = visible_shares(scene, height, width)
     classes = classify_pixels(picture)
     found = detector.detect(picture)
     times = Counter(scene.shapes[0].tolist())
     judged = []
     for slot, instance in enumerate(layout.instances):
         colour = colour_index(layout, slot)
+        kind = int(scene.shapes[0, slot])
         pixels = Counter(classes[seen == slot].tolist())
         right = bool(pixels) and pixels.most_common(1)[0][0] == colour
         boxes = [Box.from_xyxy(d.box) for d in found if right and d.colour == COLOURS[colour or 0]]
-        iou = max((instance.box.iou(box) for box in boxes), default=0.0)
-        judged.append(Judgement(number, times[int(scene.shapes[0, slot])] > 1, right, iou))
+        best = max(boxes, key=instance.box.iou, default=instance.box)
+        iou = instance.box.iou(best) if boxes else 0.0
+        shape = None
+        if shares[slot] >= VISIBLE:
+            places = [instance.box.xyxy, *([best.xyxy] if iou >= NEAR else [])]
+            shape = right and shape_at(picture, scene, slot, places) == SHAPES[kind]
+        there = right or any(instance.box.iou(Box.from_xyxy(d.box)) >= NEAR for d in found)
+        judged.append(Judgement(number, times[kind] > 1, right, iou, shape, there))
     return judged
 
 
@@ -106,6 +124,7 @@ def summarise(judged: Sequence[Judgement]) -> dict[str, dict[str, Figure]]:
             pictures[one.picture] = pictures.get(one.picture, True) and one.right
         table["colour"][group] = share_figure([j.colour for j in chosen])
         table["colour_iou"][group] = share_figure([j.right for j in chosen])
+        table["shape"][group] = share_figure([j.shape for j in chosen if j.shape is not None])
         table["iou"][group] = mean_figure([j.iou for j in chosen])
         table["image"][group] = share_figure(list(pictures.values()))
     return table

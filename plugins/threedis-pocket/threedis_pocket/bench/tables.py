@@ -13,6 +13,7 @@ from threedis_pocket.bench.measure import GROUPS
 _TITLES = {
     "colour": "colour",
     "colour_iou": "colour + IoU ≥ 0.5",
+    "shape": "shape",
     "iou": "mean IoU",
     "image": "whole image",
 }
@@ -36,13 +37,18 @@ def print_table(figures: Mapping[str, Any]) -> None:
     ]
     rows.append(("exact pictures", "-", figures["ceiling"]))
     table = Table("preset", "hook", "instances", *_TITLES.values())
+    told = list[str]()
     for name, switch, summary in rows:
         for group in GROUPS:
             cells = [cell(summary[metric][group]) for metric in _TITLES]
+            if group == "all" and "unsaid" in summary:
+                told.append(f"{name}: missing, and no warning says so: {cell(summary['unsaid'])}")
             table.add_row(*((name, switch) if group == "all" else ("", "")), group, *cells)
         table.add_section()
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
     console.print(table)
+    for line in told:
+        console.print(line)
     console.print("value (95 % interval, n)", style="dim")

@@ -14,6 +14,7 @@ from numpy.lib.format import open_memmap
 from threedis_core.files.atomic import write_atomically
 from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.scenes import CHUNK, Split, sample_scenes
+from threedis_pocket.wild import SIZES, sample_wild
 from threedis_pocket.world import Scenes, draw
 
 SIZE = 128
@@ -21,17 +22,25 @@ SIZE = 128
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Scenes with their pictures.
+    """Scenes with their pictures, all of one size.
 
     Args:
         scenes: C scenes.
-        rgb: (C, 128, 128, 3) uint8.
-        depth: (C, 128, 128) uint8, 255 = nearest.
+        rgb: (C, H, W, 3) uint8.
+        depth: (C, H, W) uint8, 255 = nearest.
+        folder: Where they are kept, and what is made of them.
     """
 
     scenes: Scenes
     rgb: np.ndarray
     depth: np.ndarray
+    folder: Path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = self.depth.shape[1:]
+        return height, width
 
 
 def pictures(folder: Path, split: Split, count: int, progress: Progress = silent) -> Pictures:
@@ -39,23 +48,40 @@ def pictures(folder: Path, split: Split, count: int, progress: Progress = silent
 
     Drawing goes on where it was killed: ``drawn.txt`` counts the finished pictures.
     """
-    folder = folder / f"{split}-{count}"
+    scenes = sample_scenes(split, count)
+    return _pictures(folder / f"{split}-{count}", scenes, (SIZE, SIZE), progress)
+
+
+def wild_pictures(
+    folder: Path, split: Split, count: int, progress: Progress = silent
+) -> list[Pictures]:
+    """The same of the first ``count`` wild scenes, one set for each of their sizes."""
+    scenes = sample_wild(split, count)
+    sets = []
+    for first, (height, width) in enumerate(SIZES):
+        some = scenes[slice(first, None, len(SIZES))]
+        name = f"wild-{split}-{count}-{width}x{height}"
+        sets.append(_pictures(folder / name, some, (height, width), progress))
+    return sets
+
+
+def _pictures(folder: Path, scenes: Scenes, size: tuple[int, int], progress: Progress) -> Pictures:
     folder.mkdir(parents=True, exist_ok=True)
     ledger = folder / "drawn.txt"
-    shape = (count, SIZE, SIZE)
+    count, shape = len(scenes), (len(scenes), *size)
     done = _drawn(ledger, count)
     rgb, done = _array(folder / "rgb.npy", (*shape, 3), done)
     depth, done = _array(folder / "depth.npy", shape, done)
     for start in range(done, count, CHUNK):
         stop = min(start + CHUNK, count)
-        drawing = draw(sample_scenes(split, stop - start, start))
+        drawing = draw(scenes[slice(start, stop)], *size)
         rgb[start:stop] = (drawing.rgb * 255).round().byte().permute(0, 2, 3, 1).numpy()
         depth[start:stop] = (drawing.depth * 255).round().byte().numpy()
         rgb.flush()
         depth.flush()
         write_atomically(ledger, str(stop).encode())
         progress("draw", stop, count)
-    return Pictures(sample_scenes(split, count), rgb, depth)
+    return Pictures(scenes, rgb, depth, folder)
 
 
 def _drawn(ledger: Path, count: int) -> int:

@@ -1,13 +1,14 @@
 """Training of the pocket FLUX: flow matching on packed latents, depth and captions.
 
-Shapes: B pictures of 256 = 16x16 image tokens with P = 16 channels, T text tokens of width D.
+Shapes: B pictures of S image tokens (16x16 at 128 pixels) with P = 16 channels, T text tokens of
+width D.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import FluxControlPipeline, FluxTransformer2DModel
 from torch import Tensor
@@ -19,12 +20,12 @@ from transformers import (
 )
 
 from threedis_pocket.training.diffusion import caption
+from threedis_pocket.training.sets import LatentSet, loss_weights, pick
 from threedis_pocket.training.text import pad_to
-from threedis_pocket.world import Scenes
 from threedis_train.engine import Task
 
 KEPT_TOKENS = (32, 32, 40, 48, 64)
-"""Text tokens the transformer sees; the longest caption has 28."""
+"""Text tokens the transformer sees; the longest caption of five objects has 28, of eight 43."""
 WRITTEN_TOKENS = (0, 0, 128, 512)
 """Tokens T5 sees of which those are kept (at least as many): FLUX cuts after encoding."""
 SHIFT = 1.65  # e**0.5: the scheduler's shift at 256 image tokens
@@ -54,30 +55,35 @@ class FlowTask(Task):
         transformer: FluxTransformer2DModel,
         clip: tuple[CLIPTextModel, CLIPTokenizer],
         t5: tuple[T5EncoderModel, PreTrainedTokenizerBase],
-        scenes: Scenes,
-        latents: np.ndarray,
-        depth: np.ndarray,
+        sets: Sequence[LatentSet],
+        wild: bool = False,
     ) -> None:
         super().__init__()
         self.transformer = transformer
         self.clip, self.t5 = (m.eval().requires_grad_(False) for m in (clip[0], t5[0]))
         self.tokenizer, self.t5_tokenizer = clip[1], t5[1]
-        self.scenes, self.latents, self.depth = scenes, latents, depth
+        self.sets, self.wild = sets, wild
 
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
-        picks = torch.randint(len(self.latents), (size,), generator=rng).tolist()
-        latents, depth = (
-            pack(torch.from_numpy(np.stack([array[i] for i in picks])).float())
-            for array in (self.latents, self.depth)
-        )
-        captions = [caption(self.scenes, i, rng) for i in picks]
-        kept = _pick(KEPT_TOKENS, rng)
+        picked = pick(self.sets, size, rng)
+        assert picked.data.depth_latents is not None
+        latents = picked.read(picked.data.latents)
+        depth = picked.read(picked.data.depth_latents)
+        if self.wild:  # learned depth maps are not exact
+            dice = torch.rand(size, 1, 1, 1, generator=rng)
+            depth = depth + torch.randn(depth.shape, generator=rng) * 0.1 * (dice < 1 / 3)
+        weights = loss_weights(picked) if self.wild else torch.ones(size, 1, *latents.shape[2:])
+        captions = [caption(picked.scenes, i, rng) for i in picked.numbers]
+        longest = max(len(ids) for ids in self.t5_tokenizer(captions).input_ids)
+        kept = max(_pick(KEPT_TOKENS, rng), longest)
         written = max(kept, _pick(WRITTEN_TOKENS, rng))
         low, high = self.guidance
         return {
-            "latents": latents,
-            "depth": depth,
-            "noise": torch.randn(latents.shape, generator=rng),
+            "latents": pack(latents),
+            "depth": pack(depth),
+            "noise": pack(torch.randn(latents.shape, generator=rng)),
+            "weights": pack(weights).mean(2, keepdim=True),
+            "grid": torch.tensor(latents.shape[2:]) // 2,
             "sigmas": _sigmas(size, rng),
             "guidance": low + (high - low) * torch.rand(size, generator=rng),
             "kept": torch.tensor(kept),
@@ -92,7 +98,7 @@ class FlowTask(Task):
 
     def forward(self, clip_ids: Tensor, t5_ids: Tensor, kept: Tensor, **batch: Tensor) -> Tensor:
         text = self.encode(clip_ids, t5_ids, kept)
-        return (predict(self.transformer, text, batch) - velocity(batch)).square().mean()
+        return _loss(predict(self.transformer, text, batch), velocity(batch), batch)
 
     @torch.no_grad()
     def encode(self, clip_ids: Tensor, t5_ids: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,8 +116,8 @@ class GuidedTask(FlowTask):
 
     guidance: ClassVar[tuple[float, float]] = (1.0, 4.0)
 
-    def __init__(self, teacher: FluxTransformer2DModel, *parts: Any) -> None:
-        super().__init__(*parts)
+    def __init__(self, teacher: FluxTransformer2DModel, *parts: Any, wild: bool = False) -> None:
+        super().__init__(*parts, wild=wild)
         self.teacher = teacher.eval().requires_grad_(False)
 
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
@@ -133,20 +139,24 @@ class GuidedTask(FlowTask):
             told = predict(self.teacher, text, batch)
             untold = predict(self.teacher, self.encode(empty_clip_ids, empty_t5_ids, kept), batch)
             target = untold + batch["guidance"][:, None, None] * (told - untold)
-        return (predict(self.transformer, text, batch) - target).square().mean()
+        return _loss(predict(self.transformer, text, batch), target, batch)
+
+
+def _loss(found: Tensor, target: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    return ((found - target).square() * batch["weights"]).mean()
 
 
 def velocity(batch: dict[str, Tensor]) -> Tensor:
-    """What flow matching predicts, (B, 256, P)."""
+    """What flow matching predicts, (B, S, P)."""
     return batch["noise"] - batch["latents"]
 
 
 def predict(
     transformer: FluxTransformer2DModel, text: tuple[Tensor, Tensor], batch: dict[str, Tensor]
 ) -> Tensor:
-    """The transformer's prediction (B, 256, P) at the batch's mixture of latents and noise."""
+    """The transformer's prediction (B, S, P) at the batch's mixture of latents and noise."""
     states, pooled = text
-    side = int(batch["latents"].shape[1] ** 0.5)
+    height, width = batch["grid"].tolist()
     mixture = batch["latents"] + batch["sigmas"][:, None, None] * velocity(batch)
     return transformer(
         hidden_states=torch.cat([mixture, batch["depth"]], 2),
@@ -154,7 +164,7 @@ def predict(
         pooled_projections=pooled,
         timestep=batch["sigmas"],
         guidance=batch["guidance"],
-        img_ids=image_ids(side, side).to(states.device),
+        img_ids=image_ids(height, width).to(states.device),
         txt_ids=torch.zeros(states.shape[1], 3, device=states.device),
     ).sample
 
