@@ -22,7 +22,6 @@ FLOORS = (
     {"values"},
     {"formats", "attention", "drawing", "plugin"},
     {"refiners", "machine"},
-    {"presence"},
     {"run"},
     {"doctor", "testing"},
     {"cli"},

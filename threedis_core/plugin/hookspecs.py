@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
-from threedis_core.plugin.registrations import TrainedOn
-
 if TYPE_CHECKING:
     import typer
 
@@ -27,18 +25,10 @@ class Register(Protocol):
 
 
 class RegisterPreset(Protocol):
-    """Register ``name`` as ``backend`` (a registered name) with ``options`` already set.
-
-    ``trained_on`` says what its model has seen.
-    """
+    """Register ``name`` as ``backend`` (a registered name) with ``options`` already set."""
 
     def __call__(
-        self,
-        name: str,
-        backend: str,
-        options: Mapping[str, Any],
-        summary: str = "",
-        trained_on: TrainedOn | None = None,
+        self, name: str, backend: str, options: Mapping[str, Any], summary: str = ""
     ) -> None: ...
 
 

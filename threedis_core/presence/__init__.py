@@ -1,1 +1,0 @@
-"""Whether what a layout asks for is in its depth map, by depth alone."""

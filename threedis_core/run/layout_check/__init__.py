@@ -1,1 +1,0 @@
-"""What a layout meets in the models that are to draw it."""
