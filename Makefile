@@ -11,7 +11,7 @@ AUX_PIP := $(AUX)/bin/python -m pip install --quiet --disable-pip-version-check 
 AUX_FINDS := $(AUX)/bin/python -m pip index versions
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
 
-.PHONY: demo test fuzz test-controlnet-aux check lint types docs clean help
+.PHONY: demo test fuzz test-controlnet-aux test-container check lint types docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,6 +30,9 @@ test-controlnet-aux: $(AUX)/.developed  ## run the detectors of controlnet-aux, 
 	@if test -e $<; then \
 		$(AUX)/bin/python -m pytest --confcutdir=tests/controlnet_aux tests/controlnet_aux; \
 	fi
+
+test-container: $(VENV)/.developed  ## carry out the steps of the Dockerfile in an environment of their own
+	THREEDIS_TEST_CONTAINER=1 $(BIN)/python -m pytest tests/container
 
 check: lint types docs  ## what CI checks beside the tests
 

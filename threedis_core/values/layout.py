@@ -166,12 +166,13 @@ class Layout(LayoutValue):
         return self
 
     @classmethod
-    def from_dict(cls, data: Any, folder: str | Path = ".") -> Layout:
+    def from_dict(cls, data: Any, folder: str | Path | None = ".") -> Layout:
         """Make a layout from plain data, as a file holds it.
 
         Args:
             data: A mapping with the fields of a layout.
-            folder: Where relative paths of mask pictures start.
+            folder: Where relative paths of mask pictures start; None: a mask that is a path is
+                refused, so that data of strangers reads no files.
         Raises:
             LayoutError: The data is no layout, or a mask cannot be read.
         """
@@ -179,7 +180,7 @@ class Layout(LayoutValue):
             kind = type(data).__name__
             raise LayoutError(f"got a {kind}; expected a mapping with prompt and instances")
         try:
-            return cls.model_validate(data, context=MaskFiles(Path(folder)))
+            return cls.model_validate(data, context=MaskFiles(folder))
         except ValidationError as error:
             raise LayoutError(one_line(error, cls, data)) from None
 

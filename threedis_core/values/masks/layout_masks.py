@@ -48,11 +48,11 @@ class MaskFiles:
     """Reads the mask pictures that one layout names.
 
     Args:
-        folder: Where relative paths start.
+        folder: Where relative paths start; None: no file is read.
     """
 
-    def __init__(self, folder: Path = Path()) -> None:
-        self._folder = folder
+    def __init__(self, folder: str | Path | None = ".") -> None:
+        self._folder = None if folder is None else Path(folder)
         self._total = MaskTotal()
         self._failed = False
 
@@ -64,6 +64,8 @@ class MaskFiles:
         """
         if self._failed:
             return None
+        if self._folder is None:
+            raise LayoutError("it is the name of a file; expected the mask itself, as run lengths")
         self._failed = True
         mask = Mask.load(self._folder / path)
         self._total.add(mask)
