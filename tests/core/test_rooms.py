@@ -22,6 +22,7 @@ FLOORS = (
     {"values"},
     {"formats", "attention", "drawing", "plugin"},
     {"refiners", "machine"},
+    {"presence"},
     {"run"},
     {"doctor", "testing"},
     {"cli"},

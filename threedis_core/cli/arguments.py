@@ -29,6 +29,15 @@ DepthCached = Annotated[
         help="Use a depth map that was made before, and keep new ones. Default: yes.",
     ),
 ]
+DepthTries = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="How many depth maps to make; the one with most instances in place is used. "
+        "Default: as many as the depth model wants, mostly 1.",
+    ),
+]
 RendererNames = Annotated[
     list[str] | None,
     typer.Option(

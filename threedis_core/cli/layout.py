@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from threedis_core.cli import streams
-from threedis_core.cli.arguments import ImageId, LayoutFile
+from threedis_core.cli.arguments import Height, ImageId, LayoutFile, RendererNames, Width
+from threedis_core.cli.state import state_of
 
 DEFAULT_SIDE = 512
 
@@ -23,16 +24,34 @@ def layout_app() -> typer.Typer:
 
 
 def check_command(
+    context: typer.Context,
     file: LayoutFile,
     image_id: ImageId = None,
+    renderers: RendererNames = None,
+    depth_model: Annotated[
+        str | None, typer.Option(help="Depth model that is to draw it; see 'threedis plugins'.")
+    ] = None,
+    width: Width = None,
+    height: Height = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the layout as one JSON document.")
     ] = False,
 ) -> None:
-    """Say whether a layout file is right, and if not, what is wrong with it."""
+    """Say whether a layout file is right, and if not, what is wrong with it.
+
+    With --renderer or --depth-model also what is likely to fail: what they were not trained on.
+    """
     from threedis_core.formats.layout_files import read_layout
 
     layout = read_layout(file, image_id)
+    if renderers or depth_model:
+        from threedis_core.run.config import RunConfig
+        from threedis_core.run.layout_check.models import check_for_models
+
+        asked = {"renderers": renderers or None, "depth_model": depth_model}
+        config = RunConfig().overridden({**asked, "width": width, "height": height})
+        for note in check_for_models(config, layout, state_of(context).registry):
+            streams.warn(f"likely to fail: {note}")
     if as_json:
         typer.echo(json.dumps(layout.to_dict(), indent=2))
         return

@@ -46,6 +46,7 @@ def render_command(
         str | None, typer.Option(help="Model that makes the depth map; see 'threedis plugins'.")
     ] = None,
     depth_seed: Annotated[int | None, typer.Option(help="Seed of the depth model.")] = None,
+    depth_tries: arguments.DepthTries = None,
     depth_cache: arguments.DepthCached = None,
     region_refiner: Annotated[
         str | None,

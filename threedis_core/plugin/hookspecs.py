@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
+from threedis_core.plugin.registrations import TrainedOn
+
 if TYPE_CHECKING:
     import typer
 
@@ -25,10 +27,18 @@ class Register(Protocol):
 
 
 class RegisterPreset(Protocol):
-    """Register ``name`` as ``backend`` (a registered name) with ``options`` already set."""
+    """Register ``name`` as ``backend`` (a registered name) with ``options`` already set.
+
+    ``trained_on`` says what its model has seen.
+    """
 
     def __call__(
-        self, name: str, backend: str, options: Mapping[str, Any], summary: str = ""
+        self,
+        name: str,
+        backend: str,
+        options: Mapping[str, Any],
+        summary: str = "",
+        trained_on: TrainedOn | None = None,
     ) -> None: ...
 
 

@@ -18,6 +18,7 @@ from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.progress import Progress as Progress
 from threedis_core.plugin.progress import silent as silent
 from threedis_core.plugin.registrations import Kind
+from threedis_core.plugin.registrations import TrainedOn as TrainedOn
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
@@ -36,6 +37,8 @@ class Backend(ABC):
     kind: ClassVar[Kind]
     """Which interface it implements."""
     Options: ClassVar[type[BackendOptions]]
+    trained_on: ClassVar[TrainedOn] = TrainedOn()
+    """What its default model has seen; a preset may say something else of its own."""
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
@@ -183,6 +186,8 @@ class DepthModel(Backend):
     """Turn layouts into depth maps. Making one is cheap: it loads nothing."""
 
     kind = "depth model"
+    usual_tries: ClassVar[int] = 1
+    """How many maps a run makes to use the best one, if nobody says how many."""
 
     @abstractmethod
     def generate(

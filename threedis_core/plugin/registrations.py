@@ -30,6 +30,23 @@ class PluginSource:
 
 
 @dataclass(frozen=True)
+class TrainedOn:
+    """What a model has seen in its training; beyond it, it is likely to fail. None: not known.
+
+    Args:
+        smallest_box: The least side of a box, as a share of the picture's.
+        most_instances: In one picture.
+        most_overlap: The share of the smaller of two boxes that the other covers.
+        sides: The least and the greatest side of a picture, in pixels.
+    """
+
+    smallest_box: float | None = None
+    most_instances: int | None = None
+    most_overlap: float | None = None
+    sides: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Registration:
     """A class, by the name it is chosen with.
 
@@ -50,13 +67,17 @@ class Registration:
 
 @dataclass(frozen=True)
 class Preset:
-    """A name for a registered backend with options already set."""
+    """A name for a registered backend with options already set.
+
+    ``trained_on`` is what its model has seen; None: what the backend says of itself.
+    """
 
     name: str
     backend: str
     options: Mapping[str, Any]
     summary: str
     source: PluginSource
+    trained_on: TrainedOn | None = None
 
 
 @dataclass(frozen=True)
@@ -102,21 +123,30 @@ class Staging:
         self._stage(Registration(kind, name, target, str(summary), self.source))
 
     def register_preset(
-        self, name: str, backend: str, options: Mapping[str, Any], summary: str = ""
+        self,
+        name: str,
+        backend: str,
+        options: Mapping[str, Any],
+        summary: str = "",
+        trained_on: TrainedOn | None = None,
     ) -> None:
         """Stage a preset; not if its name is taken, or the name of its backend was.
 
         Raises:
-            PluginError: A bad name, or options that are no mapping.
+            PluginError: A bad name, options that are no mapping, or ``trained_on`` of another type.
         """
         _check_name(name)
         if not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise PluginError(f"preset '{name}' has options {options!r}; expected a mapping")
+        if not isinstance(trained_on, TrainedOn | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PluginError(
+                f"preset '{name}' has trained_on {trained_on!r}; expected a TrainedOn"
+            )
         if backend in self.lost:  # what has that name is not what the options were meant for
             self.lost[name] = f"its preset '{name}' is left out with it: {self.lost[backend]}"
             return
         chosen = deepcopy(dict(options))
-        self._stage(Preset(name, str(backend), chosen, str(summary), self.source))
+        self._stage(Preset(name, str(backend), chosen, str(summary), self.source, trained_on))
 
     def _stage(self, entry: Registration | Preset) -> None:
         other = self.entries.get(entry.name) or self.taken.get(entry.name)

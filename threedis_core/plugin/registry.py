@@ -31,6 +31,7 @@ from threedis_core.plugin.registrations import (
     Preset,
     Registration,
     Staging,
+    TrainedOn,
     iterate_presets,
 )
 from threedis_core.suggest import did_you_mean
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         RenderBackend,
     )
 
+NOTHING_KNOWN = TrainedOn()
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 BackendT = TypeVar("BackendT", bound="Backend")
@@ -57,11 +59,13 @@ class Chosen(Generic[BackendT]):
         name: The name, a preset's or its own.
         backend: The backend, which has loaded nothing yet.
         sources: The plugins that have a part in it: a preset's, and the backend's own.
+        trained_on: What its model has seen.
     """
 
     name: str
     backend: BackendT
     sources: tuple[PluginSource, ...]
+    trained_on: TrainedOn = NOTHING_KNOWN
 
 
 class PluginRegistry:
@@ -252,7 +256,9 @@ class PluginRegistry:
         # Checking the options and making it run the plugin's code.
         with failures_named(f"{who} of {registration.source}", "cannot be made", PluginError):
             valid = validate_options(backend_class.Options, {**preset_options, **options}, who)
-            return Chosen(name, backend_class(valid), sources)
+            backend = backend_class(valid)
+        own = entry.trained_on if isinstance(entry, Preset) else None
+        return Chosen(name, backend, sources, own or backend.trained_on)
 
     def _unknown(self, kind: Kind, name: str) -> str:
         known = self.names(kind)

@@ -24,6 +24,7 @@ DEFAULT_DEPTH_MODEL = "pocket-depth"
 LABEL_SIGN = "@"
 RUN_SIGN = "threedis_run"
 """The key that tells a run.json from a config that a person wrote."""
+MAX_TRIES = 64
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Control = Literal["on", "none", "both"]
 """Whether the instances' controls are on: as each renderer's options say, not at all, or a picture
@@ -78,6 +79,13 @@ class RunConfig(BaseModel):
         default=None, description="Model that makes the depth map; see 'threedis plugins'."
     )
     depth_seed: int = Field(default=0, description="Seed of the depth model.")
+    depth_tries: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TRIES,
+        description="How many depth maps to make; the one with most instances in place is used. "
+        "Default: as many as the depth model wants, mostly 1.",
+    )
     depth_cache: bool = Field(
         default=True,
         description="Use a depth map that was made before from the same, and keep new ones.",
@@ -316,6 +324,7 @@ class RunSettings(TypedDict, total=False):
 
     depth_model: str | Choice | None
     depth_seed: int
+    depth_tries: int | None
     depth_cache: bool
     region_refiner: str | Choice
     renderers: str | Sequence[str] | Mapping[str, Mapping[str, Any]]

@@ -34,6 +34,8 @@ class PlannedDepthModel:
     sources: tuple[PluginSource, ...]
     size: Size
     chosen: bool = True
+    tries: int = 1
+    """How many maps to make; the best one is used."""
 
     def check(self, layout: Layout, seed: int) -> None:
         """See that the model can draw ``layout``; loads nothing.
@@ -65,7 +67,7 @@ class PlannedDepthModel:
 
 
 def plan_depth_model(
-    choice: Choice | None, size: Size, registry: PluginRegistry
+    choice: Choice | None, size: Size, registry: PluginRegistry, tries: int | None = None
 ) -> PlannedDepthModel:
     """Make the depth model of a run; loads no weights.
 
@@ -73,6 +75,7 @@ def plan_depth_model(
         choice: The one asked for; None: the default.
         size: (width, height) of the map that it will make.
         registry: The plugins.
+        tries: How many maps to make; None: as many as the model wants.
     Raises:
         InputError: There is no default; a name or an option that does not fit.
         PluginError: The model's class cannot be used.
@@ -87,7 +90,10 @@ def plan_depth_model(
             "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
             f"The default is not installed: {error}"
         ) from error
-    return PlannedDepthModel(name, chosen.backend, chosen.sources, size, choice is not None)
+    model = chosen.backend
+    asked = choice is not None
+    tries = tries or model.usual_tries
+    return PlannedDepthModel(name, model, chosen.sources, size, asked, tries)
 
 
 def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> PlannedDepthModel:
@@ -103,6 +109,6 @@ def plan_depth(config: RunConfig, layout: Layout, registry: PluginRegistry) -> P
     check_seed(config.depth_seed)
     size = asked_size(config, layout) or DEFAULT_DEPTH_SIZE
     check_size(*size, ANY_SIZE, "depth")
-    planned = plan_depth_model(config.depth_model, size, registry)
+    planned = plan_depth_model(config.depth_model, size, registry, config.depth_tries)
     planned.check(layout, config.depth_seed)
     return planned

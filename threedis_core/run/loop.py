@@ -63,4 +63,13 @@ def carry_out(
         warnings = tuple(dict.fromkeys(told))  # a renderer may say the same with every picture
         record = run_record(plan, made, images, seconds, warnings, started)
         write_record(folder, record)
-    return Run(plan.layout, made.depth, regions, tuple(images), warnings, record, config.out)
+    return Run(
+        plan.layout,
+        made.depth,
+        regions,
+        tuple(images),
+        warnings,
+        record,
+        config.out,
+        made.presence,
+    )

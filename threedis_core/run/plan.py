@@ -122,7 +122,7 @@ def plan_run(
         check_instance_count(len(layout.instances), able[name], name)
         check_settings(config.steps, config.guidance, able[name], name)
         check_negative_prompt(config.negative_prompt, able[name], name)
-    source = depth or plan_depth_model(config.depth_model, depth_size, registry)
+    source = depth or plan_depth_model(config.depth_model, depth_size, registry, config.depth_tries)
     if isinstance(source, PlannedDepthModel):
         source.check(layout, config.depth_seed)
     for name, chosen in renderers.items():

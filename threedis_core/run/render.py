@@ -37,7 +37,7 @@ def render(
             part.
         **settings: The fields of ``RunConfig``: ``renderers`` (names, or names with their options),
             ``seeds``, ``out``, ``width`` and ``height``, ``depth_model``, ``depth_seed``,
-            ``depth_cache``, ``region_refiner``, ``batch_size``.
+            ``depth_tries``, ``depth_cache``, ``region_refiner``, ``batch_size``.
     Raises:
         InputError: Something is wrong with what was asked, before any model is loaded.
         WeightsError: A model is missing or unreadable.

@@ -13,6 +13,24 @@ from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
 
+Presence = tuple[float | None, ...]
+"""For each instance how much of it is in its box, 0 to 1; None: it cannot be told."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthTry:
+    """One of the depth maps that were made for a run.
+
+    Args:
+        seed: The depth model's seed.
+        depth: The map, rounded to the 16 bits of its file.
+        presence: What is where the layout wants it.
+    """
+
+    seed: int
+    depth: DepthMap
+    presence: Presence
+
 
 @dataclass(frozen=True, eq=False)
 class StageDepth:
@@ -23,11 +41,17 @@ class StageDepth:
         cached: True if it was found in the cache, False if it was made now; None: neither, it was
             given.
         warnings: One line each.
+        presence: What is where the layout wants it; see ``presence_scores``.
+        tries: All the maps that were made, in order of their seeds; none if it was given.
+        seed: The seed of ``depth`` among these; None if it was given.
     """
 
     depth: DepthMap
     cached: bool | None = None
     warnings: tuple[str, ...] = ()
+    presence: Presence = ()
+    tries: tuple[DepthTry, ...] = ()
+    seed: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +118,8 @@ class Run:
         warnings: One line each, those of the pictures included.
         record: What ``run.json`` holds.
         folder: The run's folder; None if nothing was written.
+        presence: For each instance how much of it stands out in its box of the depth map, 0 to 1;
+            None where it cannot be told. What is missing is among the warnings.
     """
 
     layout: Layout
@@ -103,3 +129,4 @@ class Run:
     warnings: tuple[str, ...]
     record: Mapping[str, Any]
     folder: Path | None = None
+    presence: Presence = ()

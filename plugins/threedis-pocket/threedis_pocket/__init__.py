@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from threedis_core.plugin.hookspecs import Register, RegisterPreset, hookimpl
+from threedis_core.plugin.registrations import TrainedOn
 
 if TYPE_CHECKING:
     import typer
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+TRAINED_ON = TrainedOn(smallest_box=0.19, most_instances=5, most_overlap=0.3, sides=(128, 128))
+"""What the shipped models have seen; see ``scenes.py``."""
 
 _UNETS = {
     "sd15": "the pocket world's SD1.5: 128 px, about a second a picture on a CPU",
@@ -54,9 +58,10 @@ def threedis_register_presets(register: RegisterPreset) -> None:
     for name, text in _UNETS.items():
         model = WEIGHTS / f"pocket-{name}"
         options = {"model": str(model), "vae": str(WEIGHTS / "pocket-sd15" / "vae")}
-        register(f"pocket-{name}", name, {**options, **_UNET_OPTIONS}, text)
+        register(f"pocket-{name}", name, {**options, **_UNET_OPTIONS}, text, TRAINED_ON)
     flux = {"model": str(WEIGHTS / "pocket-flux"), **_FLUX_OPTIONS}
-    register("pocket-flux", "flux", flux, "the pocket world's FLUX: 128 px, 16x16 image tokens")
+    summary = "the pocket world's FLUX: 128 px, 16x16 image tokens"
+    register("pocket-flux", "flux", flux, summary, TRAINED_ON)
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress, silent
+from threedis_core.plugin.registrations import TrainedOn
 from threedis_core.values.depth import DepthMap
 from threedis_diffusers.options import GUIDANCE, SCHEDULER, Dtype
 from threedis_ldm3d.depth_model import LDM3D
@@ -21,8 +22,11 @@ from threedis_ldm3d.options import (
     STRETCH,
     LDM3DOptions,
 )
+from threedis_pocket import TRAINED_ON
 from threedis_pocket.depth_texts import depth_layout
 
+TRIES = 1
+"""How many maps a run makes, to use the best; see ``threedis bench presence``."""
 MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
 
 
@@ -65,6 +69,8 @@ class PocketDepth(LDM3D):
 
     Options: ClassVar[type[LDM3DOptions]] = PocketDepthOptions
     name: ClassVar[str] = "pocket-depth"
+    usual_tries: ClassVar[int] = TRIES
+    trained_on: ClassVar[TrainedOn] = replace(TRAINED_ON, sides=None)  # it works at its own size
 
     def generate(
         self, requests: Sequence[DepthRequest], progress: Progress = silent

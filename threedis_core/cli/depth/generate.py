@@ -26,6 +26,7 @@ def generate_command(
     width: arguments.Width = None,
     height: arguments.Height = None,
     image_id: arguments.ImageId = None,
+    depth_tries: arguments.DepthTries = None,
     depth_cache: arguments.DepthCached = None,
     out: output.Out = None,
 ) -> None:
@@ -42,6 +43,7 @@ def generate_command(
         "image_id": image_id,
         "depth_model": model,
         "depth_seed": seed,
+        "depth_tries": depth_tries,
         "width": width,
         "height": height,
     }

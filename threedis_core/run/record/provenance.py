@@ -15,7 +15,7 @@ from threedis_core.plugin.interfaces import RenderRequest, RenderResult
 from threedis_core.run.config import RUN_SIGN
 from threedis_core.run.plan import PlannedRenderer, RunPlan
 from threedis_core.run.record.portable_paths import portable
-from threedis_core.run.result import RunImage, StageDepth
+from threedis_core.run.result import Presence, RunImage, StageDepth
 from threedis_core.values.depth import DepthMap
 
 RUN_FORMAT = 2
@@ -68,7 +68,14 @@ def run_record(
     replay = plan.config.model_dump(
         mode="json",
         exclude_none=True,
-        exclude={"image_id", "out", "depth_model", "depth_seed", "depth_cache"},
+        exclude={
+            "image_id",
+            "out",
+            "depth_model",
+            "depth_seed",
+            "depth_tries",
+            "depth_cache",
+        },
     )
     replay |= {"layout": "layout.json", "depth": "depth.png"}
     return {
@@ -96,13 +103,21 @@ def _depth_facts(plan: RunPlan, made: StageDepth) -> dict[str, Any]:
         "width": depth.width,
         "height": depth.height,
         "checksum": depth.checksum(),
+        "presence": _rounded(made.presence),
     }
     if not isinstance(plan.depth, DepthMap):
         facts["model"] = plan.depth.name
         facts["options"] = _told(plan, plan.depth.model.options.model_dump(mode="json"))
-        facts["seed"] = plan.config.depth_seed
+        facts["seed"] = made.seed
         facts["cached"] = made.cached
+        facts["tries"] = [
+            {"seed": one.seed, "presence": _rounded(one.presence)} for one in made.tries
+        ]
     return facts
+
+
+def _rounded(presence: Presence) -> list[float | None]:
+    return [None if score is None else round(score, 3) for score in presence]
 
 
 def _image_facts(image: RunImage) -> dict[str, Any]:

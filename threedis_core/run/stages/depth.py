@@ -1,18 +1,31 @@
-"""The first stage of a run: one depth map, made by a model or found in the cache."""
+"""The first stage of a run: the best of some depth maps, made by a model or found in the cache."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from threedis_core.errors import DepthError
 from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Watched
+from threedis_core.plugin.request_checks import MAX_SEED
 from threedis_core.plugin.result_checks import checked_depth
+from threedis_core.presence.measure import presence_scores
+from threedis_core.presence.words import MADE, OTHER_MAP, missing_instances, rank
 from threedis_core.run.depth_plan import PlannedDepthModel
 from threedis_core.run.lending import Lender
 from threedis_core.run.record.versions import versions_with
-from threedis_core.run.result import StageDepth
+from threedis_core.run.result import DepthTry, StageDepth
 from threedis_core.run.stages.depth_cache import DepthCache, depth_key
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
+
+STRIDE = 1_000_003
+"""From one try's seed to the next: far enough that neighbouring seeds share no try."""
+
+
+def try_seeds(seed: int, tries: int) -> list[int]:
+    """The seeds of all tries; the first is ``seed`` itself."""
+    return [(seed + STRIDE * number) % (MAX_SEED + 1) for number in range(tries)]
 
 
 def make_depth(
@@ -23,15 +36,16 @@ def make_depth(
     progress: Watched,
     lender: Lender,
 ) -> StageDepth:
-    """The depth map of ``layout``: as given, found in the cache, or made now and kept there.
+    """The depth map of ``layout``: as given, or the best of those found in the cache or made now.
 
     It is rounded to the 16 bits of its file, so that the file makes the same pictures again. A
-    cache that does not work costs time and a warning, nothing else.
+    cache that does not work costs time and a warning, nothing else. What of the layout is not in
+    the map is a warning.
 
     Args:
-        source: The map, or the depth model and the map's size.
+        source: The map, or the depth model, the map's size and how many to make.
         layout: What is where.
-        seed: The model's seed.
+        seed: The model's seed; see ``try_seeds``.
         use_cache: Look into the cache, and keep new maps in it.
         progress: Told about every step.
         lender: Where the model comes from.
@@ -41,37 +55,75 @@ def make_depth(
         RenderError: The model failed.
     """
     if isinstance(source, DepthMap):
-        return StageDepth(source.rounded())
-    request = DepthRequest(layout, seed, *source.size)
-    warnings: list[str] = []
-    cache, key = DepthCache.default() if use_cache else None, ""
-    if cache is not None:
-        versions = versions_with(source.sources)
-        key = depth_key(source.name, source.model.options, request, versions)
+        depth = source.rounded()
+        presence = presence_scores(layout, depth)
+        warnings = missing_instances(layout, presence, OTHER_MAP)
+        return StageDepth(depth, None, warnings, presence)
+    told: list[str] = []
+    seeds = try_seeds(seed, source.tries)
+    requests = [DepthRequest(layout, one, *source.size) for one in seeds]
+    cache = _Cache(source, DepthCache.default() if use_cache else None, told)
+    found = {number: depth for number, one in enumerate(requests) if (depth := cache.load(one))}
+    missing = [number for number in range(len(requests)) if number not in found]
+    if missing:
+        asked = [requests[number] for number in missing]
+        made = _generate(source, asked, progress, lender, told)
+        cache.store(dict(zip(missing, made, strict=True)), requests)
+        found |= dict(zip(missing, made, strict=True))
+    tries = tuple(
+        DepthTry(one, found[number], presence_scores(layout, found[number]))
+        for number, one in enumerate(seeds)
+    )
+    best = max(tries, key=lambda one: rank(one.presence))
+    told += missing_instances(layout, best.presence, MADE)
+    return StageDepth(best.depth, not missing, tuple(told), best.presence, tries, best.seed)
+
+
+class _Cache:
+    """The depth cache, for one depth model; what is wrong with it is told and stops nothing."""
+
+    def __init__(
+        self, planned: PlannedDepthModel, cache: DepthCache | None, told: list[str]
+    ) -> None:
+        self._planned, self._cache, self._told = planned, cache, told
+        self._versions = versions_with(planned.sources) if cache else {}
+
+    def load(self, request: DepthRequest) -> DepthMap | None:
+        if self._cache is None:
+            return None
         try:
-            if found := cache.load(key, source.size):
-                return StageDepth(found, cached=True)
+            return self._cache.load(self._key(request), self._planned.size)
         except DepthError as error:
-            warnings.append(f"a depth map in the cache cannot be used and is made again ({error})")
-    made = _generate(source, request, progress, lender, warnings)
-    if cache is not None:
+            self._told.append(
+                f"a depth map in the cache cannot be used and is made again ({error})"
+            )
+            return None
+
+    def store(self, made: Mapping[int, DepthMap], requests: Sequence[DepthRequest]) -> None:
+        """Keep the maps of these ``requests``, by their numbers."""
+        if self._cache is None:
+            return
         try:
-            cache.store(key, made)
+            for number, depth in made.items():
+                self._cache.store(self._key(requests[number]), depth)
         except DepthError as error:
-            warnings.append(f"the depth map is not kept for the next run ({error})")
-    return StageDepth(made, cached=False, warnings=tuple(warnings))
+            self._told.append(f"the depth map is not kept for the next run ({error})")
+
+    def _key(self, request: DepthRequest) -> str:
+        planned = self._planned
+        return depth_key(planned.name, planned.model.options, request, self._versions)
 
 
 def _generate(
     planned: PlannedDepthModel,
-    request: DepthRequest,
+    requests: Sequence[DepthRequest],
     progress: Watched,
     lender: Lender,
-    warnings: list[str],
-) -> DepthMap:
-    """One depth map, rounded to the 16 bits of its file."""
+    told: list[str],
+) -> list[DepthMap]:
+    """One depth map for each request, rounded to the 16 bits of its file."""
     who = f"depth model '{planned.name}'"
-    lent = lender.lent(planned.model, who, warnings.append)
+    lent = lender.lent(planned.model, who, told.append)
     with lent as model, planned.failures_named(progress):
-        (depth,) = checked_depth(model.generate([request], progress), [request])
-        return depth.rounded()
+        made = checked_depth(model.generate(requests, progress), requests)
+        return [depth.rounded() for depth in made]

@@ -1,0 +1,1 @@
+"""Whether what a layout asks for is in its depth map, by depth alone."""

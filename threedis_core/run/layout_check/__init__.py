@@ -1,0 +1,1 @@
+"""What a layout meets in the models that are to draw it."""
