@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from threedis_core.plugin.discovery import load_plugins
 from threedis_core.presence.measure import SEEN, presence_scores
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
+from threedis_pocket.bench.presence import CHANGES, bench_exact, bench_model, print_presence
 from threedis_pocket.layouts import layout_scene, sample_layouts
 from threedis_pocket.world import draw
 
@@ -65,3 +67,18 @@ def test_few_warnings_are_false_and_what_was_left_out_is_missed(
             gone += 1
     assert false <= 0.01 * count, f"{false} of {count}"
     assert missed >= detected * gone, f"{missed} of {gone}"
+
+
+def test_the_benchmark_measures_warnings_on_exact_and_on_made_maps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    layouts = sample_layouts("validation", 4)
+    exact = bench_exact(layouts)
+    assert set(exact) == set(CHANGES)
+    assert exact["exact"]["false"]["value"] == 0
+    assert exact["exact"]["said"]["value"] == 1
+    made = bench_model(load_plugins(), "pocket-scene", layouts, (1, 2))
+    assert list(made) == ["pocket-scene, 1 try", "pocket-scene, 2 tries", "exact depth"]
+    assert made["pocket-scene, 2 tries"] == made["exact depth"]
+    print_presence(made)
+    assert "unsaid" in capsys.readouterr().out

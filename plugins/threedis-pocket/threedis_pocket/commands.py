@@ -78,6 +78,7 @@ def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     bench.command("pocket-depth")(bench_depth)
     bench.command("pocket-vae")(bench_vae)
     bench.command("regions")(bench_regions)
+    bench.command("presence")(bench_presence)
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
     pocket.command("train")(train)
     pocket.command("depth-base")(depth_base)
@@ -200,6 +201,40 @@ def bench_depth(
         figures = measure(state_of(context).registry, model, layouts, seeds, progress)
     print_depth_table(model, figures)
     _write(json_file, figures)
+
+
+def bench_presence(
+    context: typer.Context,
+    split: Annotated[
+        Drawn, typer.Option(help="wild: as people draw them; test: two to five objects.")
+    ] = Drawn.wild,
+    model: Annotated[str, typer.Option(help="Depth model to measure.")] = "pocket-depth",
+    layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 48,
+    tries: Annotated[int, typer.Option(min=1, max=64, help="Most tries; 1, 2, 4, ...")] = 4,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure the warnings of missing instances on held-out pocket layouts.
+
+    On exact depth, and on changes of it. false: of what is there; said: of what was left out and
+    would be half visible; auc: area under the ROC curve.
+
+    On maps of a depth model, with several tries. warned; found: a silhouette has IoU >= 0.5 with
+    the box; unsaid: not found, and no warning; needless: found, and a warning.
+    """
+    from threedis_pocket.bench.pictures import SPLIT
+    from threedis_pocket.bench.presence import bench_exact, bench_model, print_presence
+    from threedis_pocket.layouts import sample_layouts, wild_layouts
+
+    _check(json_file)
+    sample = wild_layouts if split is Drawn.wild else sample_layouts
+    chosen = sample(SPLIT, layouts)
+    counts = [2**power for power in range(tries.bit_length())]
+    with quiet(), progress_bars() as progress:
+        exact = bench_exact(chosen)
+        made = bench_model(state_of(context).registry, model, chosen, counts, progress)
+    print_presence(exact)
+    print_presence(made)
+    _write(json_file, {"exact": exact, "model": made})
 
 
 def _check(json_file: Path | None) -> None:
