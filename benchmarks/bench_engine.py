@@ -8,8 +8,9 @@ median. Without instances nothing is hooked in, and both compute the same. "rend
 ``Engine.render``: checks, regions, picture, provenance; nothing is written. The depth map is given.
 "previews" is the same with a preview every five steps, against the same without.
 
-"cancel" is the time from ``Job.cancel`` until the model is idle again, in steps of the same job,
-the longest of several. On a CPU the processor time of one thread is measured, except for that.
+"cancel" is the time from the step after which ``Job.cancel`` is called until the model is idle
+again, in steps of the same job: the longest of several jobs, against the longest of their steps. The
+step that is under way goes on to its end. On a CPU processor time is measured.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 from bench_hook import make_renderer, pocket_presets, stock_picture
 from rows import print_rows
-from turns import take_turns
+from turns import now, take_turns
 
 from threedis_core import Cancelled, Engine, Preview, Previews
 from threedis_core.plugin.interfaces import RenderRequest
@@ -77,7 +78,7 @@ def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 shown = partial(engine.render, **settings, previews=Previews(nobody))
                 sides = {"bare": bare, "kept": kept, "shown": shown}
                 times = take_turns(sides, arguments.repeats, device)
-                cancels = [cancelled(engine, settings, n) for n in range(arguments.cancels)]
+                cancels = [cancelled(engine, settings, n, device) for n in range(arguments.cancels)]
             yield {
                 "model": model,
                 "instances": instances,
@@ -104,21 +105,21 @@ def what_is_asked(model: str, request: RenderRequest, steps: int) -> dict[str, A
     }
 
 
-def cancelled(engine: Engine, settings: dict[str, Any], number: int) -> float:
-    """Cancel a job somewhere in its run; the time until its model is idle, in its longest steps."""
+def cancelled(engine: Engine, settings: dict[str, Any], number: int, device: torch.device) -> float:
+    """Cancel a job as one of its steps begins; the time until its model is idle, in its steps."""
     ends: list[float] = []
 
     def note(stage: str, done: int, total: int) -> None:
-        ends.append(time.perf_counter())
+        ends.append(now(device))
 
     job = engine.submit(**settings, progress=note)
     while len(ends) < 3 + number:
         time.sleep(0.0005)
-    asked = time.perf_counter()
+    asked = ends[-1]
     job.cancel()
     while any(model.at_work for model in engine.models):
         time.sleep(0.0005)
-    idle = time.perf_counter()
+    idle = now(device)
     try:
         job.result()
     except Cancelled:

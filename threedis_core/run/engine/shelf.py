@@ -108,7 +108,8 @@ class Shelf:
             _empty(kept, warn)
             raise
         finally:
-            kept.measure()
+            if not kept.bytes:  # it was loaded just now
+                kept.measure()
             self._give_back(kept)
             self._make_room(0, warn)
 
