@@ -9,8 +9,8 @@ median. Without instances nothing is hooked in, and both compute the same. "rend
 "previews" is the same with a preview every five steps, against the same without.
 
 "cancel" is the time from the step after which ``Job.cancel`` is called until the model is idle
-again, in steps of the same job: the longest of several jobs, against the longest of their steps. The
-step that is under way goes on to its end. On a CPU processor time is measured.
+again, in steps of the same job: the longest of several jobs, against the longest of their steps.
+The step that is under way goes on to its end. On a CPU processor time is measured.
 """
 
 from __future__ import annotations
