@@ -114,7 +114,7 @@ def test_the_renderer_of_the_docs_is_listed_and_renders(tmp_path) -> None:
         *("--renderer", "sketch", "--set", "spacing=4", "--out", "run"),
     )
     assert rendered.returncode == 0, rendered.stderr
-    assert rendered.stdout == "run/sketch-seed0.png\n"
+    assert rendered.stdout == "run/sketch-seed0.png\nrun/sheet.png\n"
 
 
 SHELL_SESSION = """

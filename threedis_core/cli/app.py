@@ -18,7 +18,8 @@ from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
 from threedis_core.cli.plugin_commands import add_plugin_commands
 from threedis_core.cli.plugins import plugins_command
-from threedis_core.cli.render import EXAMPLES, render_command
+from threedis_core.cli.run.render import EXAMPLES, render_command
+from threedis_core.cli.run.sheet import sheet_command
 from threedis_core.cli.state import CliState, state_of
 from threedis_core.errors import InputError, ThreeDISError
 from threedis_core.plugin.discovery import load_plugins
@@ -65,6 +66,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
     bench = typer.Typer(no_args_is_help=True, help="Measure renderers; plugins add benchmarks.")
     app.callback()(_root)
     app.command("render", epilog=EXAMPLES)(render_command)
+    app.command("sheet")(sheet_command)
     app.command("plugins")(plugins_command)
     app.command("doctor")(doctor_command)
     app.add_typer(layout_app(), name="layout")

@@ -58,7 +58,8 @@ def place_labels(
         if not lines or plate_width > size[0] or plate_height > size[1]:
             continue
         taken = np.array([label.plate for label in labels.values()]).reshape(-1, 4)
-        plate = _free_place(box, (plate_width, plate_height), size, taken, unit)
+        others = np.array([*rectangles[:index], *rectangles[index + 1 :]]).reshape(-1, 4)
+        plate = _free_place(box, (plate_width, plate_height), size, taken, others, unit)
         labels[index] = Label(lines, font, plate)
     return labels
 
@@ -68,9 +69,13 @@ def _free_place(
     plate: tuple[float, float],
     size: tuple[int, int],
     taken: NDArray[np.float64],
+    others: NDArray[np.float64],
     unit: float,
 ) -> Rectangle:
-    """Where the plate covers the least of the others: inside the box's corners, then around it."""
+    """Where the plate covers the least of the others: inside the box's corners, or else around it.
+
+    ``taken`` are the plates that are there, ``others`` the other boxes, which are worth less.
+    """
     width, height = plate
     gap = LABEL_GAP * unit
     inside = box[2] - box[0] >= width + 2 * gap and box[3] - box[1] >= height + 2 * gap
@@ -93,7 +98,8 @@ def _free_place(
         place = (x0, y0, x0 + width, y0 + height)
         covered = _overlap(place, taken)
         # A place that had to be pushed back into the picture may hide its own box.
-        covered += 0.0 if inside else 0.5 * _overlap(place, np.array([box]))
+        if not inside:
+            covered += 0.5 * _overlap(place, np.array([box])) + 0.2 * _overlap(place, others)
         if covered < least:
             best, least = place, covered
     return best

@@ -1,4 +1,4 @@
-"""Draw a layout: its boxes, and what each of them is."""
+"""Draw a layout: its boxes and masks, and what each of them is."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from threedis_core.drawing.labels import Rectangle, draw_label, place_labels
+from threedis_core.drawing.masks import draw_mask, mask_shape
+from threedis_core.drawing.page import PAPER
 from threedis_core.values.layout import Layout
 from threedis_core.values.palette import Color, instance_color
 
 SMALLEST_SIDE = 512
 LARGEST_SIDE = 2048
+LINE, THIN = 2.5, 1.2  # the lines of boxes and masks, and of boxes around masks
 # Shapes are drawn this many times larger and then averaged, because Pillow draws hard edges.
 SUPERSAMPLING = 2
 MOST_PAINTED = 2**29
 """Pixels that all boxes cover together, as large as they are drawn: some seconds of painting."""
-PAPER: Color = (250, 249, 246)
+MASK_COST = 8
+"""Painting a mask takes so many times as long as painting a box of its size."""
 
 
 def draw_layout(
@@ -27,7 +31,7 @@ def draw_layout(
     scale: float = 1.0,
     colors: Sequence[Color] | None = None,
 ) -> Image.Image:
-    """Draw the boxes of a layout with their prompts.
+    """Draw the boxes of a layout with their prompts, and the masks where instances have them.
 
     Args:
         layout: What to draw.
@@ -43,7 +47,8 @@ def draw_layout(
     """
     palette = colors or [instance_color(index) for index in range(len(layout.instances))]
     areas = [instance.box.area for instance in layout.instances]
-    covered = sum(areas)
+    masks = [mask_shape(instance) for instance in layout.instances]
+    covered = sum(areas) + MASK_COST * sum(mask.area for mask in masks if mask is not None)
     size = _canvas_size(width, height, covered)
     canvas = Image.new("RGB", size, PAPER)
     if background is not None:
@@ -56,7 +61,10 @@ def draw_layout(
     # Large boxes first, so that small ones stay visible.
     order = sorted(range(len(rectangles)), key=lambda index: -areas[index])
     for index in order:
-        _draw_box(canvas, rectangles[index], palette[index], unit)
+        mask = masks[index]
+        _draw_box(canvas, rectangles[index], palette[index], unit, filled=mask is None)
+        if mask is not None:
+            draw_mask(canvas, mask, palette[index], LINE * unit)
     for index, label in place_labels(layout, rectangles, canvas.size, unit).items():
         draw_label(canvas, label, palette[index], unit)
     return canvas.resize(size, Image.Resampling.BOX)
@@ -83,15 +91,15 @@ def _to_pixels(box: Rectangle, size: tuple[int, int]) -> Rectangle:
     return left, top, max(box[2] * width - 1, left + 1), max(box[3] * height - 1, top + 1)
 
 
-def _draw_box(canvas: Image.Image, box: Rectangle, color: Color, unit: float) -> None:
+def _draw_box(canvas: Image.Image, box: Rectangle, color: Color, unit: float, filled: bool) -> None:
     left, top, right, bottom = (round(side) for side in box)
     shape = Image.new("L", (right + 1 - left, bottom + 1 - top), 0)
     extent = min(shape.size)
     ImageDraw.Draw(shape).rounded_rectangle(
         (0, 0, shape.width - 1, shape.height - 1),
         radius=min(5 * unit, extent / 4),
-        fill=38,
-        outline=255,
-        width=max(1, round(min(2.5 * unit, extent / 4))),
+        fill=38 if filled else 0,
+        outline=255 if filled else 170,
+        width=max(1, round(min((LINE if filled else THIN) * unit, extent / 4))),
     )
     canvas.paste(color, (left, top), shape)

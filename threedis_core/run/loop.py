@@ -9,7 +9,12 @@ from threedis_core.plugin.progress import Progress, Watched, silent
 from threedis_core.run.folder import RunFolder
 from threedis_core.run.lending import ClosedAfterUse, Lender
 from threedis_core.run.plan import RunPlan
-from threedis_core.run.record.files import write_inputs, write_picture, write_record
+from threedis_core.run.record.files import (
+    write_inputs,
+    write_picture,
+    write_record,
+    write_sheet,
+)
 from threedis_core.run.record.provenance import run_record
 from threedis_core.run.record.timing import timed
 from threedis_core.run.result import Previews, Run, RunImage
@@ -62,14 +67,16 @@ def carry_out(
                     told += image.warnings
         warnings = tuple(dict.fromkeys(told))  # a renderer may say the same with every picture
         record = run_record(plan, made, images, seconds, warnings, started)
+        run = Run(
+            plan.layout,
+            made.depth,
+            regions,
+            tuple(images),
+            warnings,
+            record,
+            config.out,
+            made.presence,
+        )
+        run = replace(run, sheet=write_sheet(folder, run))
         write_record(folder, record)
-    return Run(
-        plan.layout,
-        made.depth,
-        regions,
-        tuple(images),
-        warnings,
-        record,
-        config.out,
-        made.presence,
-    )
+    return run

@@ -120,6 +120,7 @@ class Run:
         folder: The run's folder; None if nothing was written.
         presence: For each instance how much of it stands out in its box of the depth map, 0 to 1;
             None where it cannot be told. What is missing is among the warnings.
+        sheet: Where the picture is that shows all of it; None if nothing was written.
     """
 
     layout: Layout
@@ -130,3 +131,4 @@ class Run:
     record: Mapping[str, Any]
     folder: Path | None = None
     presence: Presence = ()
+    sheet: Path | None = None

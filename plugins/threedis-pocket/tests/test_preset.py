@@ -111,6 +111,7 @@ def test_a_run_with_the_pocket_models_needs_nothing_but_a_layout(tmp_path: Path)
         "pocket-sd15-seed0.png",
         "regions.png",
         "run.json",
+        "sheet.png",
     ]
     picture = Image.open(tmp_path / "run" / "pocket-sd15-seed0.png")
     assert picture.size == (128, 128)

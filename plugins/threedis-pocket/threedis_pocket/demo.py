@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from threedis_core.drawing.contact_sheet import contact_sheet
 from threedis_core.drawing.layout import draw_layout
 from threedis_core.files.png import write_png
 from threedis_core.plugin.interfaces import RenderBackend
@@ -21,7 +22,6 @@ from threedis_core.values.palette import Color
 from threedis_pocket.bench.detector import Detector
 from threedis_pocket.bench.measure import judge
 from threedis_pocket.bench.pictures import BASE_MODEL, SIZE, make_maps, scene_request
-from threedis_pocket.contact_sheet import contact_sheet
 from threedis_pocket.layouts import colour_index, sample_layouts
 from threedis_pocket.world import COLOURS, PALETTE
 

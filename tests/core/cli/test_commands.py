@@ -37,13 +37,13 @@ def test_render_writes_a_run_and_prints_its_pictures(threedis) -> None:
     )
     assert (code, err) == (0, "")
     names = ["fake-seed1.png", "fake-seed2.png", "pale-seed1.png", "pale-seed2.png"]
-    assert out.split() == [f"run/{name}" for name in names]
+    assert out.split() == [f"run/{name}" for name in [*names, "sheet.png"]]
     assert all((threedis.folder / "run" / name).is_file() for name in names)
 
 
 def test_render_makes_a_folder_named_by_time_and_prompt(threedis) -> None:
     _, out, _ = threedis("render", "scene.yaml", "--depth", "depth.png", "--renderer", "fake")
-    assert re.fullmatch(r"runs/\d{8}-\d{6}-solids-on-a-floor/fake-seed0\.png\n", out)
+    assert re.fullmatch(r"runs/\d{8}-\d{6}-solids-on-a-floor/fake-seed0\.png\n.*sheet\.png\n", out)
 
 
 def test_render_prints_exactly_one_json_document(threedis) -> None:
@@ -144,12 +144,16 @@ def test_a_name_that_two_plugins_want_is_said_when_it_is_used(threedis, plugins)
     plugins.install("zz-claims", CLAIMS)
     common = ("render", "scene.yaml", "--depth", "depth.png", "--renderer")
     code, out, err = threedis(*common, "fake", "--out", "one")
-    assert (code, out) == (0, "one/fake-seed0.png\n")
+    assert (code, out) == (0, "one/fake-seed0.png\none/sheet.png\n")
     assert err == (
         "warning: the name 'fake' of zz-claims 1.0 is already registered by threedis-fakes 1.0, "
         "which keeps it; uninstall one of them\n"
     )
-    assert threedis(*common, "mine", "--out", "two") == (0, "two/mine-seed0.png\n", "")
+    assert threedis(*common, "mine", "--out", "two") == (
+        0,
+        "two/mine-seed0.png\ntwo/sheet.png\n",
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -364,4 +368,4 @@ def test_a_depth_map_of_another_shape_still_renders(threedis) -> None:
     _, out, _ = threedis(
         "render", "scene.yaml", "--depth", "wide.png", "--renderer", "fake", "--out", "run"
     )
-    assert Image.open(out.strip()).size == (88, 48)
+    assert Image.open(out.split()[0]).size == (88, 48)

@@ -173,7 +173,7 @@ def test_a_renderer_that_cannot_be_closed_loses_no_picture(
 ) -> None:
     misbehaving(statement=statement, close="misbehave()")
     code, out, err = threedis(*RENDER)
-    assert (code, out) == (0, "run/bad-seed0.png\n")
+    assert (code, out) == (0, "run/bad-seed0.png\nrun/sheet.png\n")
     assert err == f"warning: renderer 'bad' could not be closed: {reason}\n"
     assert json.loads(Path("run/run.json").read_text())["warnings"] == [err[9:-1]]
 

@@ -136,7 +136,7 @@ def test_what_plugins_print_stays_out_of_json_documents(threedis, plugins, argum
 def test_what_plugins_print_stays_out_of_results_but_a_commands_own(threedis, plugins) -> None:
     plugins.install("noisy", NOISY)
     common = ("render", "scene.yaml", "--depth", "depth.png", "--out", "run", "--renderer")
-    assert threedis(*common, "noisy")[1] == "run/noisy-seed0.png\n"
+    assert threedis(*common, "noisy")[1] == "run/noisy-seed0.png\nrun/sheet.png\n"
     depth = ("depth", "generate", "scene.yaml", "--model", "noisy-depth")
     assert threedis(*depth)[1] == "scene-depth.png\n"
     assert threedis("talk")[1] == "a result\n"
@@ -305,7 +305,7 @@ def test_a_home_of_nobody_is_a_plain_name_and_written_nowhere_else(threedis) -> 
     depth.save("~nosuchuser/depth.png")
     common = ("render", "scene.yaml", "--renderer", "fake", "--depth", "~nosuchuser/depth.png")
     code, out, _ = threedis(*common, "--out", "~nosuchuser/run")
-    assert (code, out) == (0, "~nosuchuser/run/fake-seed0.png\n")
+    assert (code, out) == (0, "~nosuchuser/run/fake-seed0.png\n~nosuchuser/run/sheet.png\n")
 
 
 CHATTY_LIBRARY = """

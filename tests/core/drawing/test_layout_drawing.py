@@ -8,7 +8,10 @@ from PIL import Image, ImageChops
 
 from threedis_core.drawing.layout import PAPER, draw_layout
 from threedis_core.drawing.lettering import Lettering, wrap
-from threedis_core.values.layout import Layout
+from threedis_core.drawing.regions import draw_named_regions
+from threedis_core.values.layout import Box, Instance, Layout
+from threedis_core.values.palette import instance_color
+from threedis_core.values.regions import Regions
 
 
 def layout(*instances: tuple[str, list[float]]) -> Layout:
@@ -104,3 +107,53 @@ def test_a_letter_is_looked_for_in_a_font_once() -> None:
     found = dict(lettering._known)
     assert lettering.readable("a bad cure", "#1")[0] == "a bad cure"
     assert set(lettering._known) == set(found)
+
+
+def masked(pixels: np.ndarray, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Layout:
+    one = Instance(prompt="a disc", box=Box.from_xyxy(box), mask=pixels)
+    return Layout(prompt="p", instances=(one,))
+
+
+def test_a_mask_is_tinted_with_a_line_around_it_and_its_box_is_thin() -> None:
+    pixels = np.zeros((128, 128), dtype=bool)
+    pixels[64:96, 32:96] = True
+    drawn = np.asarray(draw_layout(masked(pixels), 128, 128)).astype(int)
+    paper, colour = np.array(PAPER), np.array(instance_color(0))
+
+    def at(x: int, y: int) -> np.ndarray:
+        return drawn[4 * y, 4 * x]
+
+    assert (at(110, 110) == paper).all(), "inside the box and outside the mask there is nothing"
+    inside = at(64, 88)
+    assert (inside != paper).all()
+    assert (inside != colour).any(), "tinted, not filled"
+    edge = np.abs(drawn[4 * 80, 4 * 95 : 4 * 97] - colour).sum(axis=1)
+    assert edge.min() == 0, "the mask's edge has its line"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (300, 2), (4096, 4096)])
+def test_masks_of_any_size_are_drawn(shape: tuple[int, int]) -> None:
+    full = np.ones(shape, dtype=bool)
+    assert draw_layout(masked(full), 300, 200).size == (512, 341)
+
+
+def test_regions_carry_their_names_and_keep_their_colours() -> None:
+    pixels = np.zeros((64, 64), dtype=bool)
+    pixels[32:, 32:] = True
+    two = (Instance(prompt="a cat", box=Box.from_xyxy((0, 0, 0.5, 0.5))), *masked(pixels).instances)
+    with_names = Layout(prompt="p", instances=two)
+    regions = Regions.from_layout(with_names, 64, 64)
+    drawn = draw_named_regions(regions, with_names)
+    assert drawn.size == (512, 512)
+    plain = np.asarray(regions.to_image().resize((512, 512), Image.Resampling.NEAREST))
+    differs = (np.asarray(drawn) != plain).any(axis=2)
+    assert differs[:256, :256].any(), "the name of the box"
+    assert differs[256:, 256:].any(), "the name of the mask"
+    assert not differs[:256, 256:].any()
+    assert differs.mean() < 0.1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16384, 1), (1000, 700), (4096, 2048)])
+def test_regions_of_any_size_are_drawn(size: tuple[int, int]) -> None:
+    drawn = draw_named_regions(Regions.from_layout(ONE, *size), ONE)
+    assert max(drawn.size) <= 2048 or drawn.width * drawn.height <= 2048**2

@@ -191,6 +191,7 @@ def test_a_run_folder_holds_everything_and_nothing_half(registry, tmp_path) -> N
         "layout.png",
         "depth.png",
         "regions.png",
+        "sheet.png",
         "fake-seed0.png",
         "fake-seed7.png",
     }

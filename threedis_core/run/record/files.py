@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from threedis_core.drawing.layout import draw_layout
+from threedis_core.drawing.regions import draw_named_regions
 from threedis_core.files.atomic import write_atomically
 from threedis_core.files.png import write_png
 from threedis_core.run.folder import PROVENANCE, RunFolder
-from threedis_core.run.result import RunImage
+from threedis_core.run.record.sheet import SheetOfRun
+from threedis_core.run.result import Run, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
+
+LETTERS = 1.2
+"""Of ``regions.png``, relative: it is shrunk where several runs are shown side by side."""
 
 
 def write_inputs(folder: RunFolder, layout: Layout, depth: DepthMap, regions: Regions) -> None:
@@ -28,7 +33,9 @@ def write_inputs(folder: RunFolder, layout: Layout, depth: DepthMap, regions: Re
     folder.write("depth.png", depth.save)
     drawn = draw_layout(layout, depth.width, depth.height)
     folder.write("layout.png", partial(write_png, image=drawn))
-    folder.write("regions.png", partial(write_png, image=regions.to_image()))
+    folder.write(
+        "regions.png", partial(write_png, image=draw_named_regions(regions, layout, scale=LETTERS))
+    )
 
 
 def write_picture(folder: RunFolder, image: RunImage) -> Path | None:
@@ -40,6 +47,17 @@ def write_picture(folder: RunFolder, image: RunImage) -> Path | None:
     texts = {PROVENANCE: json.dumps(image.provenance)}
     name = picture_name(image.renderer, image.seed, image.control)
     return folder.write(name, partial(write_png, image=image.image, texts=texts))
+
+
+def write_sheet(folder: RunFolder, run: Run) -> Path | None:
+    """Draw the sheet of a run and write it; where it is, if it was written.
+
+    Raises:
+        RenderError: It cannot be written.
+    """
+    if folder.path is None:
+        return None
+    return folder.write("sheet.png", partial(write_png, image=SheetOfRun.of(run).draw()))
 
 
 def picture_name(renderer: str, seed: int, control: str) -> str:

@@ -123,3 +123,4 @@ def _report(run: Run, config: RunConfig, as_json: bool) -> None:
         return
     for image in run.images:
         streams.echo(str(image.file))
+    streams.echo(str(run.sheet))

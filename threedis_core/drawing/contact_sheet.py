@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from threedis_core.drawing.page import INK, PAPER, QUIET, fitting_font, put_framed, shown
 
 CELL, GAP, GROUP_GAP, MARGIN = 256, 10, 30, 28
 GUTTER, TITLE, FOOTER = 34, 66, 52
-PAPER, INK, QUIET, FRAME = (250, 249, 246), (32, 34, 38), (98, 102, 110), (222, 220, 214)
 
 Row = Sequence[Image.Image]
 
@@ -36,40 +37,24 @@ def contact_sheet(
     pen = ImageDraw.Draw(sheet)
     for column, (title, under) in enumerate(titles):
         middle = left + column * (CELL + GAP) + CELL // 2
-        pen.text((middle, MARGIN + 8), title, INK, _fitting(title, CELL, 21), "mm")
-        pen.text((middle, MARGIN + 36), under, QUIET, _fitting(under, CELL, 16), "mm")
+        pen.text((middle, MARGIN + 8), title, INK, fitting_font(title, CELL, 21), "mm")
+        pen.text((middle, MARGIN + 36), under, QUIET, fitting_font(under, CELL, 16), "mm")
     for number, group in enumerate(groups):
         above = top + number * (group_height + GROUP_GAP)
         for row, pictures in enumerate(group):
             y = above + row * (CELL + GAP)
             _write_upwards(sheet, row_titles[row], (MARGIN, y))
             for column, picture in enumerate(pictures):
-                _put(sheet, pen, picture, (left + column * (CELL + GAP), y))
+                corner = (left + column * (CELL + GAP), y)
+                put_framed(sheet, shown(picture, (CELL, CELL)), corner)
     foot = (left, height - FOOTER // 2)
-    pen.text(foot, footer, QUIET, _fitting(footer, width - left - MARGIN, 18), "lm")
+    pen.text(foot, footer, QUIET, fitting_font(footer, width - left - MARGIN, 18), "lm")
     return sheet
-
-
-def _put(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, picture: Image.Image, corner: tuple[int, int]
-) -> None:
-    sheet.paste(picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS), corner)
-    x, y = corner
-    pen.rectangle((x - 1, y - 1, x + CELL, y + CELL), outline=FRAME)
 
 
 def _write_upwards(sheet: Image.Image, text: str, corner: tuple[int, int]) -> None:
     """Write ``text`` from bottom to top, centred beside a cell at ``corner``."""
     strip = Image.new("RGB", (CELL, GUTTER - 8), PAPER)
     middle = (CELL // 2, strip.height // 2)
-    ImageDraw.Draw(strip).text(middle, text, QUIET, _fitting(text, CELL, 18), "mm")
+    ImageDraw.Draw(strip).text(middle, text, QUIET, fitting_font(text, CELL, 18), "mm")
     sheet.paste(strip.rotate(90, expand=True), corner)
-
-
-def _fitting(text: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The largest font of at most ``size`` px that keeps the text within ``width``."""
-    for smaller in range(size, 9, -1):
-        font = ImageFont.load_default(smaller)
-        if font.getlength(text) <= width:
-            return font
-    return ImageFont.load_default(9)

@@ -1,0 +1,1 @@
+"""``threedis render`` and ``threedis sheet``: make runs, and look at them."""
