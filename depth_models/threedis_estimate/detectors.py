@@ -162,7 +162,9 @@ def import_detector(name: str, detector_class: str) -> Any:
     except ModuleNotFoundError as error:
         raise OptionError(
             f"depth estimator '{name}' needs a package that is not installed ({error}); install "
-            f"it with: pip install '{EXTRA}'. Without it, 'depth-anything' and 'dpt' work"
+            f"it with: pip install '{EXTRA}'. Without it, 'depth-anything' and 'dpt' work",
+            code="package-missing",
+            hint=f"pip install '{EXTRA}'",
         ) from error
     except (ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from threedis_core.errors import InputError
+from threedis_core.errors import InputError, retold
 
 LONGEST = 16
 """How many times longer than the other one side of a picture may be."""
@@ -28,7 +28,9 @@ def to_rgb(pictures: Sequence[Image.Image]) -> list[Image.Image]:
             _check_shape(picture)
             made.append(_to_8_bits(picture).convert("RGB"))
         except InputError as error:
-            raise InputError(f"pictures[{index}]: {error}") from None
+            raise retold(
+                error, InputError, f"pictures[{index}]: {error}", path=f"pictures[{index}]"
+            ) from None
     return made
 
 

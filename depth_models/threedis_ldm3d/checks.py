@@ -61,7 +61,12 @@ def find_weights(name: str | None, stem: str) -> Path | None:
     path = Path(name).expanduser()
     if path.suffix in (SAFETENSORS, *PICKLES) and not path.is_dir():
         if not path.is_file():
-            raise WeightsError(f"weights file '{name}' is not there; name a file that is")
+            raise WeightsError(
+                f"weights file '{name}' is not there; name a file that is",
+                code="weights-not-found",
+                file=name,
+                hint="name a file that is there",
+            )
         return path
     source = ModelSource(name)
     for ending in (SAFETENSORS, PICKLES[0]):
@@ -72,7 +77,9 @@ def find_weights(name: str | None, stem: str) -> Path | None:
             return source.get(stem + ending)
     raise WeightsError(
         f"'{name}' has neither '{stem}{PICKLES[0]}' nor '{stem}{SAFETENSORS}'; name a file, or a "
-        "folder or repository with one of these"
+        "folder or repository with one of these",
+        code="weights-not-found",
+        file=name,
     )
 
 

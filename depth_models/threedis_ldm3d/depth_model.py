@@ -90,7 +90,10 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
         if self.options.adapter is not None and count > MOST_INSTANCES:
             raise LayoutError(
                 f"the layout has {count} instances, but the layout adapter of '{self.name}' takes "
-                f"at most {MOST_INSTANCES}; remove some, or set adapter to null"
+                f"at most {MOST_INSTANCES}; remove some, or set adapter to null",
+                code="too-many-instances",
+                path="instances",
+                hint="remove some, or set adapter to null",
             )
 
     def _batches(self, requests: Sequence[DepthRequest]) -> list[tuple[list[int], DepthBatch]]:

@@ -20,12 +20,16 @@ def resolve_device(options: DiffusersOptions) -> torch.device:
     if device.type == "cpu" and options.offload != "none":
         raise OptionError(
             f"offload is '{options.offload}', but the model runs on the CPU, where there is "
-            "nothing to offload from; use offload=none, or a machine with an accelerator"
+            "nothing to offload from; use offload=none, or a machine with an accelerator",
+            path="offload",
+            hint="use offload=none, or a machine with an accelerator",
         )
     if device.type != "cuda" and options.attention_backend in CUDA_ONLY_BACKENDS:
         raise OptionError(
             f"attention_backend '{options.attention_backend}' needs a CUDA device, but the model "
-            f"runs on '{device}'; use attention_backend=native"
+            f"runs on '{device}'; use attention_backend=native",
+            path="attention_backend",
+            hint="use attention_backend=native",
         )
     return device
 
@@ -40,7 +44,9 @@ def find_device(name: str) -> torch.device:
     if device.type != "cpu" and not _is_there(device):
         raise OptionError(
             f"device is '{name}', but this machine has no such device; "
-            f"use device=auto, which is '{_automatic()}' here"
+            f"use device=auto, which is '{_automatic()}' here",
+            path="device",
+            hint="use device=auto",
         )
     return device
 

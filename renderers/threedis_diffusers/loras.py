@@ -48,7 +48,12 @@ def require_peft(loras: Sequence[LoRA]) -> None:
     from diffusers.utils import is_peft_available
 
     if loras and not is_peft_available():
-        raise OptionError("loras needs the package peft; install it: pip install 'threedis[lora]'")
+        raise OptionError(
+            "loras needs the package peft; install it: pip install 'threedis[lora]'",
+            code="package-missing",
+            path="loras",
+            hint="pip install 'threedis[lora]'",
+        )
 
 
 def _find(lora: LoRA) -> LoRAFile:
@@ -59,7 +64,11 @@ def _find(lora: LoRA) -> LoRAFile:
     if not path.is_dir() and not is_hub_id:
         raise WeightsError(
             f"LoRA '{lora.path}' is not there; name a .safetensors file, a local folder or a hub "
-            "id like 'owner/name'"
+            "id like 'owner/name'",
+            code="weights-not-found",
+            path="loras",
+            file=lora.path,
+            hint="name a .safetensors file, a local folder or a hub id like 'owner/name'",
         )
     source = ModelSource(lora.path)
     folder = str(source.path) if source.is_local else source.name
@@ -68,7 +77,11 @@ def _find(lora: LoRA) -> LoRAFile:
     if not source.has(lora.file):
         raise WeightsError(
             f"LoRA '{lora.path}' has no file '{lora.file}'; correct 'file', or leave it out if "
-            "there is only one"
+            "there is only one",
+            code="weights-not-found",
+            path="loras",
+            file=lora.path,
+            hint="correct 'file', or leave it out if there is only one",
         )
     return _safetensors(folder, lora.file)
 

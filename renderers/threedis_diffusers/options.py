@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from threedis_core.plugin.interfaces import BackendOptions
+from threedis_core.plugin.options import OptionsModel
 
 Offload = Literal["none", "model", "sequential", "group"]
 AttentionKernel = Literal["native", "cudnn", "efficient", "flash", "math"]
@@ -27,10 +28,8 @@ SCHEDULER = (
 )
 
 
-class LoRA(BaseModel):
+class LoRA(OptionsModel):
     """A LoRA to load."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(
         min_length=1, description="The LoRA: a .safetensors file, a local folder or a hub id."

@@ -30,11 +30,17 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     from torch import Tensor
 
     if not file.is_file():
-        raise WeightsError(f"weights file '{file}' is not there; name a file that is")
+        raise WeightsError(
+            f"weights file '{file}' is not there; name a file that is",
+            code="weights-not-found",
+            file=file,
+            hint="name a file that is there",
+        )
     if file.suffix not in (SAFETENSORS, *PICKLES):
         raise WeightsError(
             f"weights file '{file}' ends with '{file.suffix}'; expected one of "
-            f"{', '.join((SAFETENSORS, *PICKLES))}"
+            f"{', '.join((SAFETENSORS, *PICKLES))}",
+            file=file,
         )
     content = _read_safetensors(file) if file.suffix == SAFETENSORS else _read_pickle(file)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -45,7 +51,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     ):
         raise WeightsError(
             f"weights file '{file}' holds no table of tensors by name, or sparse, quantised or "
-            "empty ones; get another file"
+            "empty ones; get another file",
+            file=file,
+            hint="get another file",
         )
     return dict(content)
 
@@ -62,7 +70,11 @@ def read_header(file: Path) -> dict[str, str]:
         with safe_open(file, "pt") as opened:
             return dict(opened.metadata() or {})
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"weights file '{file}' is damaged ({error}); get it again") from error
+        raise WeightsError(
+            f"weights file '{file}' is damaged ({error}); get it again",
+            file=file,
+            hint="get it again",
+        ) from error
 
 
 def save_weights(weights: Mapping[str, Tensor], file: Path, header: Mapping[str, str]) -> None:
@@ -91,7 +103,11 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"weights file '{file}' is damaged ({error}); get it again") from error
+        raise WeightsError(
+            f"weights file '{file}' is damaged ({error}); get it again",
+            file=file,
+            hint="get it again",
+        ) from error
 
 
 def _read_pickle(file: Path) -> Any:
@@ -106,5 +122,7 @@ def _read_pickle(file: Path) -> Any:
         raise WeightsError(
             f"weights file '{file}' cannot be read as tensors only ({reason}); a torch pickle with "
             "anything else in it is never read: get the file again, or convert it where you "
-            "trust it"
+            "trust it",
+            file=file,
+            hint="get the file again, or convert it where you trust it",
         ) from error

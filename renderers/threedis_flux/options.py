@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from threedis_core.attention import CONTROLS
+from threedis_core.plugin.options import OptionsModel
 from threedis_diffusers.options import DiffusersOptions, LoRA
 
 DEPTH_MODEL = "black-forest-labs/FLUX.1-Depth-dev"
@@ -18,10 +19,8 @@ AttentionBackend = Literal["native", "cudnn", "efficient", "math", "flex"]
 Lowering = Literal["auto", "dense", "segments", "block_mask"]
 
 
-class FirstBlockCache(BaseModel):
+class FirstBlockCache(OptionsModel):
     """diffusers' first-block cache: skip the other blocks while the first one changes little."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(
         default=0.08,

@@ -59,7 +59,10 @@ def _explained() -> Iterator[None]:
     except ImportError as error:
         raise OptionError(
             f"quantization needs a package that is not installed ({_line(error)}); install it, or "
-            "leave quantization out"
+            "leave quantization out",
+            code="package-missing",
+            path="quantization",
+            hint="install it, or leave quantization out",
         ) from error
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise OptionError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from threedis_core.plugin.options import OptionsModel
 from threedis_diffusers.model_files.sources import is_single_file
 from threedis_diffusers.options import KERNEL, SCHEDULER, AttentionKernel, DiffusersOptions
 from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
@@ -17,10 +18,8 @@ MODEL = (
 )
 
 
-class LowPass(BaseModel):
+class LowPass(OptionsModel):
     """The low-pass filter on ControlNet residuals outside every region."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scale: float = Field(
         default=0.5,

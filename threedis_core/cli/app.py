@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from threedis_core.cli.plugins import plugins_command
 from threedis_core.cli.run.render import EXAMPLES, render_command
 from threedis_core.cli.run.sheet import sheet_command
 from threedis_core.cli.state import CliState, state_of
-from threedis_core.errors import InputError, ThreeDISError
+from threedis_core.errors import InputError, PluginError, ThreeDISError
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.failures import reason_of
 from threedis_core.plugin.registry import PluginRegistry
@@ -30,27 +31,43 @@ from threedis_core.version import __version__
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+JSON_ERRORS = "--json-errors"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """The exit code, and the error line; "" if nothing is to be said."""
+    """The exit code, and the error line; "" if nothing is to be said.
+
+    ``error`` is the same as data where there is more to know than the line.
+    """
 
     code: int = 0
     line: str = ""
+    error: ThreeDISError | None = None
+
+    def told(self, as_json: bool) -> str:
+        """What to print: the line for people, or a JSON document of one line."""
+        if not as_json:
+            return f"error: {streams.one_line(self.line)}"
+        error = self.error or ThreeDISError(self.line)
+        return json.dumps(error.to_dict() | {"message": self.line, "exit_code": self.code})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits 0, 1 (something failed), 2 (bad input) or 130 (Ctrl-C)."""
     streams.take_any_text()
-    ending = _run(sys.argv[1:] if arguments is None else list(arguments))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # Looked for here: a command line that cannot be understood has set nothing yet.
+    as_json = JSON_ERRORS in given
+    ending = _run(given)
     problem = streams.deliver()
     if isinstance(problem, BrokenPipeError):  # who reads has seen enough
         ending = Ending(ending.code or EXIT_FAILED)
     elif problem is not None:
-        ending = Ending(EXIT_FAILED, _full(problem) or str(problem))
+        line = _full(problem) or str(problem)
+        ending = Ending(EXIT_FAILED, line, _system_error(line))
     if ending.line:
-        streams.fail(ending.line)
+        streams.fail(ending.told(as_json))
     sys.exit(ending.code)
 
 
@@ -88,6 +105,9 @@ def _root(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="THREEDIS_DEBUG", help="Show tracebacks.")
     ] = False,
+    _json_errors: Annotated[
+        bool, typer.Option(JSON_ERRORS, help="Print an error as one JSON document, on stderr.")
+    ] = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -116,7 +136,9 @@ def _run(arguments: list[str]) -> Ending:
     except BrokenPipeError:
         return Ending(EXIT_FAILED)
     except streams.ClickError as error:
-        return Ending(getattr(error, "exit_code", EXIT_BAD_INPUT), streams.usage_line(error))
+        line = streams.usage_line(error)
+        code = getattr(error, "exit_code", EXIT_BAD_INPUT)
+        return Ending(code, line, InputError(line, code="usage"))
     except InputError as error:
         return _told(error, EXIT_BAD_INPUT, state)
     except ThreeDISError as error:
@@ -133,7 +155,14 @@ def _run(arguments: list[str]) -> Ending:
 def _told(error: BaseException, code: int, state: CliState | None, line: str = "") -> Ending:
     if state is not None and state.debug:
         traceback.print_exception(error)
-    return Ending(code, line or str(error) or type(error).__name__)
+    line = line or str(error) or type(error).__name__
+    if isinstance(error, OSError):
+        return Ending(code, line, _system_error(line))
+    return Ending(code, line, error if isinstance(error, ThreeDISError) else PluginError(line))
+
+
+def _system_error(line: str) -> ThreeDISError:
+    return ThreeDISError(line, code="output-failed")
 
 
 def _full(error: OSError) -> str:

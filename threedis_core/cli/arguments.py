@@ -130,4 +130,8 @@ def _seed(text: str) -> int:
     try:
         return int(text)
     except ValueError:  # Python refuses numbers of more than 4300 digits, too
-        raise OptionError(f"--seed {text:.60}: expected a whole number, such as 7") from None
+        raise OptionError(
+            f"--seed {text:.60}: expected a whole number, such as 7",
+            code="wrong-value",
+            path="seeds",
+        ) from None

@@ -31,10 +31,10 @@ def warn(text: str) -> None:
     typer.echo(f"warning: {one_line(text)}", err=True)
 
 
-def fail(text: str) -> None:
-    """Print one line on stderr, marked as the error that ended the program."""
+def fail(line: str) -> None:
+    """Print the line on stderr that says why the program ended."""
     with suppress(OSError):  # whoever read stderr has gone: there is nobody left to tell
-        print(f"error: {one_line(text)}", file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

@@ -62,7 +62,10 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
         if folder or not target.parent.is_dir():
             raise OptionError(
                 f"{printable(path)} cannot be written: it is a link to {printable(target)}, which "
-                "is not there; remove the link or make what it leads to"
+                "is not there; remove the link or make what it leads to",
+                code="file-not-written",
+                file=path,
+                hint="remove the link or make what it leads to",
             )
     place = path if folder else Path(os.path.realpath(path)).parent
     while not _exists(place):
@@ -70,7 +73,10 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
     if not place.is_dir():
         raise OptionError(
             f"{printable(path)} cannot be written: {printable(place)} is no folder; "
-            "choose another place"
+            "choose another place",
+            code="file-not-written",
+            file=path,
+            hint="choose another place",
         )
     _check_permission(path, place, os.W_OK | os.X_OK)
 
@@ -82,7 +88,10 @@ def _check_kind(path: Path, folder: bool) -> None:
         special = "a file" if folder else "a folder"
     if special is not None:
         raise OptionError(
-            f"{printable(path)} is {special}; expected a {kind} to write, choose another name"
+            f"{printable(path)} is {special}; expected a {kind} to write, choose another name",
+            code="file-not-written",
+            file=path,
+            hint="choose another name",
         )
 
 
@@ -90,7 +99,10 @@ def _check_permission(path: Path, place: Path, needed: int) -> None:
     if not os.access(place, needed):
         raise OptionError(
             f"{printable(path)} cannot be written: no permission to write in {printable(place)}; "
-            "choose another place"
+            "choose another place",
+            code="file-not-written",
+            file=path,
+            hint="choose another place",
         )
 
 
@@ -101,7 +113,9 @@ def _exists(path: Path) -> bool:
         return False
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OptionError(f"{printable(path)} cannot be written: {reason}") from error
+        raise OptionError(
+            f"{printable(path)} cannot be written: {reason}", code="file-not-written", file=path
+        ) from error
     return True
 
 

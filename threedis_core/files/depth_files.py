@@ -45,7 +45,9 @@ def read_picture(path: Path) -> NDArray[np.float32]:
         return _divided(np.asarray(picture), 65535)
     try:
         if is_transparent(picture):
-            raise DepthError(f"{printable(path)}: has transparency; expected an opaque grey one")
+            raise DepthError(
+                f"{printable(path)}: has transparency; expected an opaque grey one", file=path
+            )
         if picture.mode not in ("1", "L"):
             _check_grey(picture, path)
         return _divided(np.asarray(picture.convert("L")), 255)
@@ -53,7 +55,9 @@ def read_picture(path: Path) -> NDArray[np.float32]:
         raise
     except ValueError as reason:  # Pillow turns not every kind of picture into grey
         raise DepthError(
-            f"{printable(path)}: a picture of mode {picture.mode}; expected a grey one"
+            f"{printable(path)}: a picture of mode {picture.mode}; expected a grey one",
+            code="coloured-depth",
+            file=path,
         ) from reason
 
 
@@ -72,13 +76,23 @@ def read_array(path: Path) -> NDArray[np.float32]:
             loaded: object = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as reason:  # numpy's header reader raises almost anything on a damaged file
         raise DepthError(
-            f"{name}: no readable .npy array: {printable(str(reason), 100)}"
+            f"{name}: no readable .npy array: {printable(str(reason), 100)}",
+            code="file-unreadable",
+            file=path,
         ) from reason
     if not isinstance(loaded, np.ndarray):
-        raise DepthError(f"{name}: an archive of several arrays; expected one .npy array")
+        raise DepthError(
+            f"{name}: an archive of several arrays; expected one .npy array",
+            code="file-unreadable",
+            file=path,
+        )
     array = cast("NDArray[Any]", loaded)
     if array.size > MAX_PIXELS:
-        raise DepthError(f"{name}: {array.size} values; expected at most {MAX_PIXELS}")
+        raise DepthError(
+            f"{name}: {array.size} values; expected at most {MAX_PIXELS}",
+            code="file-too-large",
+            file=path,
+        )
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
@@ -86,7 +100,8 @@ def read_array(path: Path) -> NDArray[np.float32]:
     if array.dtype.kind not in "bf" or array.dtype.itemsize > MOST_BYTES:
         raise DepthError(
             f"{name}: values of type {printable(str(array.dtype), 60)}; expected uint8, uint16, "
-            "bool or float in [0, 1]"
+            "bool or float in [0, 1]",
+            file=path,
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
         return array.astype(np.float32)
@@ -102,10 +117,13 @@ def _check_grey(picture: Image.Image, path: Path) -> None:
     if not _is_coloured(picture if picture.mode == "RGB" else picture.convert("RGB")):
         return
     name = printable(path)
+    command = f"threedis depth estimate {quote(name)}"
     raise DepthError(
         f"{name}: a coloured picture; expected a grey one, where white is near. If it is a photo, "
-        f"make its depth map with: threedis depth estimate {quote(name)}; if it is depth, save it "
-        "without a colour map"
+        f"make its depth map with: {command}; if it is depth, save it without a colour map",
+        code="coloured-depth",
+        file=path,
+        hint=f"make a depth map of the photo with: {command}",
     )
 
 

@@ -50,9 +50,12 @@ def read_document(
         if bounded and re.search(r"\\[uU]", text):
             _check_texts(document)
     except NotJsonError as reason:
-        raise error(f"{printable(path)}: {reason} (if it is YAML, name it .yaml)") from None
+        hint = "if it is YAML, name it .yaml"
+        raise error(
+            f"{printable(path)}: {reason} ({hint})", code="file-unreadable", file=path, hint=hint
+        ) from None
     except (PlainJsonError, PlainYamlError) as reason:
-        raise error(f"{printable(path)}: {reason}") from None
+        raise error(f"{printable(path)}: {reason}", code="file-unreadable", file=path) from None
     return document
 
 
@@ -96,21 +99,36 @@ def read_text(path: str | Path, error: type[InputError], max_bytes: int) -> str:
     path = Path(path)
     size = check_file(path, error)
     if size > max_bytes:
-        raise error(f"{printable(path)}: {size} bytes; expected at most {max_bytes}")
+        raise error(
+            f"{printable(path)}: {size} bytes; expected at most {max_bytes}",
+            code="file-too-large",
+            file=path,
+        )
     try:
         content = path.read_bytes()
     except OSError as reason:
-        raise error(f"{printable(path)}: cannot be read: {reason.strerror}") from reason
+        raise error(
+            f"{printable(path)}: cannot be read: {reason.strerror}",
+            code="file-unreadable",
+            file=path,
+        ) from reason
     for start, kind in BINARY_STARTS.items():
         if content.startswith(start):
-            raise error(f"{printable(path)}: this is {kind}; expected a JSON or YAML text file")
+            raise error(
+                f"{printable(path)}: this is {kind}; expected a JSON or YAML text file",
+                code="file-unreadable",
+                file=path,
+            )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as reason:
         raise error(
             f"{printable(path)}: byte {reason.start} is not UTF-8; expected a text file, saved as "
-            "UTF-8"
+            "UTF-8",
+            code="file-unreadable",
+            file=path,
+            hint="save it as UTF-8",
         ) from None
     if not text or text.isspace():
-        raise error(f"{printable(path)}: the file is empty")
+        raise error(f"{printable(path)}: the file is empty", code="file-unreadable", file=path)
     return text

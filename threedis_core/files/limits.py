@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from threedis_core.errors import InputError
 
 MAX_SIDE = 16384
@@ -47,7 +49,9 @@ MAX_NUMBER_LETTERS = 1000
 """Letters of one number: nobody means more, and reading them takes their square in time."""
 
 
-def check_size(width: int, height: int, error: type[InputError], what: str) -> None:
+def check_size(
+    width: int, height: int, error: type[InputError], what: str, file: str | Path = ""
+) -> None:
     """Refuse a picture, mask or depth map of a size that nobody should ask a machine for.
 
     Args:
@@ -55,11 +59,14 @@ def check_size(width: int, height: int, error: type[InputError], what: str) -> N
         height: Pixels.
         error: The error class to raise.
         what: What has this size, to start the message with: "a mask of".
+        file: The file that has it, if it is one.
     Raises:
         InputError: As ``error``: no pixel, more than 16384 along a side, or more than 2**26 in all.
     """
     if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise error(
             f"{what} {width}x{height} pixels; expected 1 to {MAX_SIDE} pixels a side and at most "
-            f"{MAX_PIXELS} in all, such as 8192x8192"
+            f"{MAX_PIXELS} in all, such as 8192x8192",
+            code="file-too-large" if file else "wrong-value",
+            file=file,
         )

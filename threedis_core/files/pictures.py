@@ -50,21 +50,25 @@ def open_picture(
             picture = Image.open(path, formats=formats)
     except UnidentifiedImageError:
         raise error(
-            f"{name}: not a picture that can be read; expected {purpose} as {' or '.join(formats)}"
+            f"{name}: not a picture that can be read; expected {purpose} as {' or '.join(formats)}",
+            code="file-unreadable",
+            file=path,
         ) from None
     except Image.DecompressionBombError as reason:
         raise error(
             f"{name}: {_found(reason)}; expected at most {MAX_SIDE} pixels a side and {MAX_PIXELS} "
-            "in all; make it smaller"
+            "in all; make it smaller",
+            code="file-too-large",
+            file=path,
         ) from None
     except Exception as reason:  # Pillow's readers raise almost anything on a damaged header
-        raise error(f"{name}: damaged picture: {_first_line(reason)}") from reason
+        raise _damaged(path, error, reason) from reason
     with picture:
         _check_header(picture, path, error)
         try:
             picture.load()
         except Exception as reason:  # and on damaged pixels
-            raise error(f"{name}: damaged picture: {_first_line(reason)}") from reason
+            raise _damaged(path, error, reason) from reason
         return picture
 
 
@@ -93,30 +97,50 @@ def check_file(path: Path, error: type[InputError]) -> int:
     name = printable(path)
     try:
         if not path.exists():
-            raise error(f"{name}: no such file; check the path")
+            raise error(
+                f"{name}: no such file; check the path",
+                code="file-not-found",
+                file=path,
+                hint="check the path",
+            )
         # A named pipe or a device could be read forever.
         if not path.is_file():
-            raise error(f"{name}: not a file; expected a regular file")
+            raise error(
+                f"{name}: not a file; expected a regular file", code="file-unreadable", file=path
+            )
         size = path.stat().st_size
     except (OSError, ValueError) as reason:
         if isinstance(reason, error):
             raise
         problem = getattr(reason, "strerror", None) or _first_line(reason)
-        raise error(f"{name}: cannot be read: {problem}") from reason
+        raise error(
+            f"{name}: cannot be read: {problem}", code="file-unreadable", file=path
+        ) from reason
     if size == 0:
-        raise error(f"{name}: the file is empty")
+        raise error(f"{name}: the file is empty", code="file-unreadable", file=path)
     return size
 
 
 def _check_header(picture: Image.Image, path: Path, error: type[InputError]) -> None:
-    check_size(*picture.size, error, f"{printable(path)}:")
+    check_size(*picture.size, error, f"{printable(path)}:", path)
     named = SUFFIXES.get(path.suffix.lower())
     # Phones and stereo cameras write several JPEGs into one file; the first is the picture.
     found = "JPEG" if picture.format == "MPO" else picture.format
     if named is not None and named != found:
         raise error(
-            f"{printable(path)}: its content is {found}, its name says {named}; rename the file"
+            f"{printable(path)}: its content is {found}, its name says {named}; rename the file",
+            code="file-unreadable",
+            file=path,
+            hint="rename the file",
         )
+
+
+def _damaged(path: Path, error: type[InputError], reason: Exception) -> InputError:
+    return error(
+        f"{printable(path)}: damaged picture: {_first_line(reason)}",
+        code="file-unreadable",
+        file=path,
+    )
 
 
 def _found(reason: Image.DecompressionBombError) -> str:

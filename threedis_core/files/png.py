@@ -23,7 +23,12 @@ def check_png(path: Path, option: str) -> None:
         OptionError: Another suffix, or a place that cannot be written.
     """
     if path.suffix.lower() != ".png":
-        raise OptionError(f"{option} {path}: expected a name that ends in .png; a PNG is written")
+        raise OptionError(
+            f"{option} {path}: expected a name that ends in .png; a PNG is written",
+            code="file-not-written",
+            file=path,
+            hint="name the file *.png",
+        )
     check_writable(path)
 
 

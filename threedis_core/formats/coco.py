@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from threedis_core.errors import LayoutError
+from threedis_core.errors import LayoutError, retold
 from threedis_core.files.documents import read_document
 from threedis_core.files.limits import MAX_DATASET_BYTES
 from threedis_core.files.printable import printable
@@ -66,7 +66,7 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
             instances=tuple(instances),
         )
     except LayoutError as error:
-        raise LayoutError(f"{printable(path)}: {error}") from None
+        raise retold(error, LayoutError, f"{printable(path)}: {error}", file=path) from None
 
 
 def _find_image(images: Sequence[Record], image_id: int) -> Record:
@@ -75,7 +75,9 @@ def _find_image(images: Sequence[Record], image_id: int) -> Record:
             return image
     some = ", ".join(shown(image.get("id")) for image in images[:5])
     raise LayoutError(
-        f"no picture with id {image_id}; the file has {len(images)}, such as {some or 'none'}"
+        f"no picture with id {image_id}; the file has {len(images)}, such as {some or 'none'}",
+        code="image-id-unknown",
+        path="image_id",
     )
 
 
@@ -90,13 +92,13 @@ def _instance(
     try:
         name = category_of(record, names)
     except LayoutError as error:
-        raise LayoutError(f"{where}: {error}") from None
+        raise retold(error, LayoutError, f"{where}: {error}") from None
     try:
         box = read_box(record.get("bbox"), size)
         mask = masks.read(record.get("segmentation"))
         return Instance(prompt=name, label=name, box=box, mask=mask)
     except LayoutError as error:
-        raise LayoutError(f"{where} ({shown(name)}): {error}") from None
+        raise retold(error, LayoutError, f"{where} ({shown(name)}): {error}") from None
 
 
 def _prompt(annotations: Sequence[Record], instances: Sequence[Instance], image_id: int) -> str:

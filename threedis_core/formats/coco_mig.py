@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from threedis_core.errors import LayoutError
+from threedis_core.errors import LayoutError, retold
 from threedis_core.files.documents import read_text
 from threedis_core.files.limits import MAX_DOCUMENT_BYTES
 from threedis_core.files.plain_yaml import PlainYamlError, iterate_yaml
@@ -31,8 +31,12 @@ def read_coco_mig(path: str | Path) -> Iterator[Layout]:
     try:
         for prompt, entry in iterate_yaml(text):
             yield _layout(prompt, entry)
-    except (PlainYamlError, LayoutError) as error:
-        raise LayoutError(f"{printable(path)}: {error}") from None
+    except PlainYamlError as error:
+        raise LayoutError(
+            f"{printable(path)}: {error}", code="file-unreadable", file=path
+        ) from None
+    except LayoutError as error:
+        raise retold(error, LayoutError, f"{printable(path)}: {error}", file=path) from None
 
 
 def _layout(prompt: Any, entry: Any) -> Layout:
@@ -61,4 +65,4 @@ def _layout(prompt: Any, entry: Any) -> Layout:
     try:
         return Layout.from_dict(data)
     except LayoutError as error:
-        raise LayoutError(f"{where}: {error}") from None
+        raise retold(error, LayoutError, f"{where}: {error}") from None

@@ -33,5 +33,9 @@ def read_layout(path: str | Path, image_id: int | None = None) -> Layout:
             return layout
         count += 1
     raise LayoutError(
-        f"{printable(path)}: it has no layout number {image_id}; it has {count}, the first one is 0"
+        f"{printable(path)}: it has no layout number {image_id}; it has {count}, "
+        "the first one is 0",
+        code="image-id-unknown",
+        file=path,
+        path="image_id",
     )

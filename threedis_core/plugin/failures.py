@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import Protocol
 
-from threedis_core.errors import RenderError, ThreeDISError
+from threedis_core.errors import RenderError, ThreeDISError, retold
 from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Watched, silent
 
@@ -58,7 +58,7 @@ def failures_named(
         if told.raised is not None:
             raise told.raised from None
         if isinstance(error, kind):
-            raise kind(f"{who} {how}: {error}") from error
+            raise retold(error, kind, f"{who} {how}: {error}") from error
         if isinstance(error, ThreeDISError | KeyboardInterrupt):
             raise
         raise kind(f"{who} {how}: {reason_of(error)}") from error

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.options import OptionsModel
 from threedis_core.plugin.progress import Progress as Progress
 from threedis_core.plugin.progress import silent as silent
 from threedis_core.plugin.registrations import Kind
@@ -25,10 +26,10 @@ from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule
 
 
-class BackendOptions(BaseModel):
+class BackendOptions(OptionsModel):
     """Base of every options model: frozen, unknown names refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
 
 class Backend(ABC):

@@ -247,7 +247,8 @@ class PluginRegistry:
 
         kind = interface.kind
         if name not in self._entries or self._resolve(name).kind != kind:
-            raise UnknownPluginError(self._unknown(kind, name))
+            hint = did_you_mean(name, self.names(kind)).strip()
+            raise UnknownPluginError(self._unknown(kind, name), hint=hint)
         entry, registration = self._entries[name], self._resolve(name)
         sources = self.sources_of(name)
         backend_class = _load_class(registration, interface)

@@ -25,10 +25,12 @@ def check_request(request: RenderRequest, capabilities: Capabilities, renderer: 
     check_instance_count(len(request.layout.instances), capabilities, renderer)
     check_seed(request.seed)
     if len(request.regions) != len(request.layout.instances):
+        hint = "make them with Regions.from_layout(layout, width, height)"
         raise LayoutError(
             f"the request has {len(request.regions)} regions for "
-            f"{len(request.layout.instances)} instances; expected one region per instance: "
-            "make them with Regions.from_layout(layout, width, height)"
+            f"{len(request.layout.instances)} instances; expected one region per instance: {hint}",
+            path="regions",
+            hint=hint,
         )
     check_settings(request.steps, request.guidance, capabilities, renderer)
     _check_controls(request, capabilities, renderer)
@@ -47,7 +49,10 @@ def check_size(width: int, height: int, capabilities: Capabilities, renderer: st
             nearest = max(multiple, round(value / multiple) * multiple)
             raise OptionError(
                 f"{side} is {value}, but renderer '{renderer}' needs multiples of {multiple}; "
-                f"use {nearest}"
+                f"use {nearest}",
+                code="wrong-value",
+                path=side,
+                hint=f"use {nearest}",
             )
 
 
@@ -61,7 +66,10 @@ def check_instance_count(count: int, capabilities: Capabilities, renderer: str) 
     if limit is not None and count > limit:
         raise LayoutError(
             f"the layout has {count} instances, but renderer '{renderer}' takes at most {limit}; "
-            "remove some or choose another renderer"
+            "remove some or choose another renderer",
+            code="too-many-instances",
+            path="instances",
+            hint="remove some or choose another renderer",
         )
 
 
@@ -74,13 +82,27 @@ def check_settings(
         OptionError: One of them does not fit.
     """
     if steps is not None and not capabilities.steps:
-        raise OptionError(f"renderer '{renderer}' has no steps to choose; leave steps out")
+        raise OptionError(
+            f"renderer '{renderer}' has no steps to choose; leave steps out",
+            path="steps",
+            hint="leave steps out",
+        )
     if steps is not None and steps < 1:
-        raise OptionError(f"steps is {steps}; expected at least 1")
+        raise OptionError(
+            f"steps is {steps}; expected at least 1", code="wrong-value", path="steps"
+        )
     if guidance is not None and not capabilities.guidance:
-        raise OptionError(f"renderer '{renderer}' has no guidance scale; leave guidance out")
+        raise OptionError(
+            f"renderer '{renderer}' has no guidance scale; leave guidance out",
+            path="guidance",
+            hint="leave guidance out",
+        )
     if guidance is not None and not 0 <= guidance < float("inf"):
-        raise OptionError(f"guidance is {guidance}; expected a finite number >= 0")
+        raise OptionError(
+            f"guidance is {guidance}; expected a finite number >= 0",
+            code="wrong-value",
+            path="guidance",
+        )
 
 
 def check_negative_prompt(text: str | None, capabilities: Capabilities, renderer: str) -> None:
@@ -92,7 +114,9 @@ def check_negative_prompt(text: str | None, capabilities: Capabilities, renderer
     if text and not capabilities.negative_prompt:
         raise OptionError(
             f"renderer '{renderer}' has no negative prompt; leave it out, and say in the prompt "
-            "what you want to see"
+            "what you want to see",
+            path="negative_prompt",
+            hint="leave it out, and say in the prompt what you want to see",
         )
 
 
@@ -103,7 +127,9 @@ def check_seed(seed: int) -> None:
         OptionError: The seed is negative or above 2**63 - 1.
     """
     if not 0 <= seed <= MAX_SEED:
-        raise OptionError(f"seed is {seed}; expected 0..{MAX_SEED}")
+        raise OptionError(
+            f"seed is {seed}; expected 0..{MAX_SEED}", code="wrong-value", path="seed"
+        )
 
 
 def _check_controls(request: RenderRequest, capabilities: Capabilities, renderer: str) -> None:
@@ -114,5 +140,8 @@ def _check_controls(request: RenderRequest, capabilities: Capabilities, renderer
             known = sorted(capabilities.controls)
             raise OptionError(
                 f"Unknown control '{name}' for renderer '{renderer}'. "
-                f"It knows: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
+                f"It knows: {', '.join(known) or 'none'}.{did_you_mean(name, known)}",
+                code="unknown-field",
+                path=f"control.{name}",
+                hint=did_you_mean(name, known).strip(),
             )

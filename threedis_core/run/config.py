@@ -6,19 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from threedis_core.errors import OptionError
+from threedis_core.errors import OptionError, retold
 from threedis_core.files.documents import read_document
 from threedis_core.files.limits import MAX_SIDE
 from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
 from threedis_core.formats.layout_files import read_layout
-from threedis_core.plugin.options import validate_options
+from threedis_core.plugin.options import OptionsModel, validate_options
 from threedis_core.plugin.registrations import NAME
 from threedis_core.run.record.portable_paths import at_home
 from threedis_core.suggest import did_you_mean
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout, Text
+from threedis_core.values.problems import path_of
 
 DEFAULT_DEPTH_MODEL = "pocket-depth"
 LABEL_SIGN = "@"
@@ -39,10 +40,8 @@ def registered_name(name: str) -> str:
     return name.partition(LABEL_SIGN)[0]
 
 
-class Choice(BaseModel):
+class Choice(OptionsModel):
     """A depth model or region refiner by name, with its options; a bare name is enough."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="As 'threedis plugins' lists it.")
     options: dict[str, Any] = Field(
@@ -55,14 +54,12 @@ class Choice(BaseModel):
         return {"name": value} if isinstance(value, str) else value
 
 
-class RunConfig(BaseModel):
+class RunConfig(OptionsModel):
     """Everything a run can be told: a field here is an argument of ``render`` and of the commands.
 
     In a file, ``layout``, ``depth`` and ``out`` are relative to that file. Paths among the options
     of a backend are relative to the working directory; in a ``run.json`` they are relative to it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: Path | None = Field(
         default=None, description="Layout file, JSON or YAML; COCO with an image id."
@@ -225,8 +222,11 @@ class RunConfig(BaseModel):
         if isinstance(document, Mapping) and RUN_SIGN in document:
             document = at_home(cast("Mapping[str, Any]", document).get("config"), path.parent)
         if not isinstance(document, Mapping):
-            raise OptionError(f"{path}: expected a mapping of run settings")
-        config = validate_options(cls, cast("Mapping[str, Any]", document), f"config {path}")
+            raise OptionError(f"{path}: expected a mapping of run settings", file=path)
+        try:
+            config = validate_options(cls, cast("Mapping[str, Any]", document), f"config {path}")
+        except OptionError as error:
+            raise retold(error, OptionError, str(error), file=path) from error
         return config.model_copy(
             update={
                 name: path.parent / file
@@ -243,7 +243,10 @@ class RunConfig(BaseModel):
         """
         if self.layout is None:
             raise OptionError(
-                "no layout: give a layout file, or a config that names one (--config)"
+                "no layout: give a layout file, or a config that names one (--config)",
+                code="missing-field",
+                path="layout",
+                hint="give a layout file, or a config that names one (--config)",
             )
         return read_layout(self.layout, self.image_id)
 
@@ -309,10 +312,16 @@ class RunConfig(BaseModel):
             if name is not None and name not in by_name:
                 raise OptionError(
                     f"--set {name}.{option}: '{name}' is not chosen. "
-                    f"Chosen: {', '.join(sorted(by_name))}.{did_you_mean(name, by_name)}"
+                    f"Chosen: {', '.join(sorted(by_name))}.{did_you_mean(name, by_name)}",
+                    path=path_of((name, option)),
+                    hint=did_you_mean(name, by_name).strip(),
                 )
             if name is None and not document["renderers"]:
-                raise OptionError(f"--set {option}: no renderer is chosen; name one first")
+                raise OptionError(
+                    f"--set {option}: no renderer is chosen; name one first",
+                    path=path_of((option,)),
+                    hint="name one first",
+                )
             targets = [by_name[name]] if name is not None else document["renderers"].values()
             for options in targets:
                 options[option] = value

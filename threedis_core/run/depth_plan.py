@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from threedis_core.errors import InputError, OptionError, UnknownPluginError
+from threedis_core.errors import InputError, OptionError, UnknownPluginError, placed, retold
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
 from threedis_core.plugin.progress import Watched, silent
@@ -60,9 +60,11 @@ class PlannedDepthModel:
         except InputError as error:
             if self.chosen or error is told.raised:
                 raise
-            raise OptionError(
+            raise retold(
+                error,
+                OptionError,
                 "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
-                f"The default, '{self.name}', cannot draw it: {error}"
+                f"The default, '{self.name}', cannot draw it: {error}",
             ) from error
 
 
@@ -82,13 +84,17 @@ def plan_depth_model(
     """
     name, options = (choice.name, choice.options) if choice else (DEFAULT_DEPTH_MODEL, {})
     try:
-        chosen = registry.choose(DepthModel, name, options)
+        with placed("depth_model", "options"):
+            chosen = registry.choose(DepthModel, name, options)
     except UnknownPluginError as error:
         if choice is not None:
             raise
         raise OptionError(
             "the layout has no depth map; give one with --depth FILE, or --depth-model NAME. "
-            f"The default is not installed: {error}"
+            f"The default is not installed: {error}",
+            code="missing-field",
+            path="depth",
+            hint="give one with --depth FILE, or --depth-model NAME",
         ) from error
     model = chosen.backend
     asked = choice is not None

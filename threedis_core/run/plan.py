@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from threedis_core.errors import OptionError
+from threedis_core.errors import OptionError, placed
 from threedis_core.files import limits
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, RegionRefiner, RenderBackend
 from threedis_core.plugin.registrations import PluginSource
-from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.plugin.registry import Chosen, PluginRegistry
 from threedis_core.plugin.request_checks import (
     check_instance_count,
     check_negative_prompt,
@@ -96,18 +96,25 @@ def plan_run(
     if depth is None and config.depth is not None:
         depth = config.read_depth()
     if depth is not None and config.depth_model is not None:
-        raise OptionError("a depth map and a depth model were both given; give one of them")
+        raise OptionError(
+            "a depth map and a depth model were both given; give one of them",
+            path="depth_model",
+            hint="give one of them",
+        )
     if depth is not None and config.depth_seed:
         raise OptionError(
             f"depth_seed is {config.depth_seed}, the seed of a depth model, but a depth map is "
-            "given; leave one of them out"
+            "given; leave one of them out",
+            path="depth_seed",
+            hint="leave one of them out",
         )
     refiner_name, options = config.region_refiner.name, config.region_refiner.options
-    refiner = registry.choose(RegionRefiner, refiner_name, options)
-    renderers = {
-        name: registry.choose(RenderBackend, registered_name(name), options)
-        for name, options in config.renderers.items()
-    }
+    with placed("region_refiner", "options"):
+        refiner = registry.choose(RegionRefiner, refiner_name, options)
+    renderers: dict[str, Chosen[RenderBackend]] = {}
+    for name, options in config.renderers.items():
+        with placed(f"renderers.{name}"):
+            renderers[name] = registry.choose(RenderBackend, registered_name(name), options)
     able: dict[str, Capabilities] = {}
     for name, chosen in renderers.items():
         with failures_named(f"renderer '{name}'"):
@@ -159,7 +166,10 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
     if DEFAULT_RENDERER not in known:
         raise OptionError(
             f"no renderer was named, and the default '{DEFAULT_RENDERER}' is not installed; "
-            f"name one with --renderer. Installed: {', '.join(known) or 'none'}"
+            f"name one with --renderer. Installed: {', '.join(known) or 'none'}",
+            code="missing-field",
+            path="renderers",
+            hint="name one with --renderer",
         )
     return config.model_copy(update={"renderers": {DEFAULT_RENDERER: {}}})
 
@@ -170,13 +180,16 @@ def _with_negative_prompt(layout: Layout, asked: str | None) -> Layout:
 
 def _check_types(config: object, layout: object, depth: object) -> None:
     """Say what to pass instead of what Python cannot tell until it breaks."""
-    for value, wanted, how in (
-        (config, RunConfig, "RunConfig.load(file)"),
-        (layout, Layout, "read_layout(file)"),
-        (depth, DepthMap, "DepthMap.load(file), or DepthMap(array)"),
+    for name, value, wanted, how in (
+        ("config", config, RunConfig, "RunConfig.load(file)"),
+        ("layout", layout, Layout, "read_layout(file)"),
+        ("depth", depth, DepthMap, "DepthMap.load(file), or DepthMap(array)"),
     ):
         if value is not None and not isinstance(value, wanted):
             raise OptionError(
                 f"got a value of type {type(value).__name__}; expected a {wanted.__name__}: "
-                f"use {how}"
+                f"use {how}",
+                code="wrong-value",
+                path=name,
+                hint=f"use {how}",
             )

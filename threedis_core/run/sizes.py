@@ -25,7 +25,12 @@ def asked_size(config: RunConfig, layout: Layout) -> Size | None:
     """
     if (config.width is None) != (config.height is None):
         given, missing = ("height", "width") if config.width is None else ("width", "height")
-        raise OptionError(f"{given} was given without {missing}; give both or neither")
+        raise OptionError(
+            f"{given} was given without {missing}; give both or neither",
+            code="missing-field",
+            path=missing,
+            hint="give both or neither",
+        )
     width, height = config.width or layout.width, config.height or layout.height
     return None if width is None or height is None else (width, height)
 

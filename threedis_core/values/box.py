@@ -16,8 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from threedis_core.errors import LayoutError
-from threedis_core.values.problems import one_line, shown
+from threedis_core.values.problems import layout_error, shown
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 _FRACTION = "a number from 0 to 1: boxes are [x0, y0, x1, y1] in fractions of the picture's size"
@@ -36,7 +35,7 @@ class LayoutValue(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise LayoutError(one_line(error, type(self), data)) from None
+            raise layout_error(error, type(self), data) from None
 
     # Tells pydantic that this __init__ adds nothing to validation, so that a nested value is
     # validated in place and the error's path stays whole.
@@ -91,7 +90,7 @@ class Box(LayoutValue):
         try:
             return cls.model_validate(tuple(xyxy))
         except ValidationError as error:
-            raise LayoutError(f"box {one_line(error, cls, xyxy)}") from None
+            raise layout_error(error, cls, xyxy, "box ") from None
 
     @property
     def xyxy(self) -> tuple[float, float, float, float]:

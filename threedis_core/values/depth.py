@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, PngImagePlugin
 
-from threedis_core.errors import DepthError
+from threedis_core.errors import DepthError, retold
 from threedis_core.files.atomic import write_atomically
 from threedis_core.files.depth_files import read_array, read_picture
 from threedis_core.files.limits import check_size
@@ -45,9 +45,11 @@ class DepthMap:
         if not (np.isfinite(least) and np.isfinite(greatest)):  # both are NaN if any value is
             raise DepthError("depth has NaN or infinite values; expected finite values in [0, 1]")
         if least < 0 or greatest > 1:
+            hint = "scale them yourself or with DepthMap.normalise(values)"
             raise DepthError(
                 f"depth has values from {least:g} to {greatest:g}; expected [0, 1] with "
-                "1 nearest: scale them yourself or with DepthMap.normalise(values)"
+                f"1 nearest: {hint}",
+                hint=hint,
             )
         object.__setattr__(self, "values", values)
 
@@ -100,7 +102,7 @@ class DepthMap:
         try:
             return cls(values)
         except DepthError as error:
-            raise DepthError(f"{printable(path)}: {error}") from None
+            raise retold(error, DepthError, f"{printable(path)}: {error}", file=path) from None
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write a 16-bit grey PNG, exact to 1/65535, complete or not at all.
@@ -114,7 +116,10 @@ class DepthMap:
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise DepthError(
-                f"{printable(path)}: depth maps are saved as .png; name the file *.png"
+                f"{printable(path)}: depth maps are saved as .png; name the file *.png",
+                code="file-not-written",
+                file=path,
+                hint="name the file *.png",
             )
         texts = PngImagePlugin.PngInfo()
         for keyword, text in (metadata or {}).items():
@@ -124,7 +129,11 @@ class DepthMap:
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            raise DepthError(f"{printable(path)}: cannot be written: {error.strerror}") from error
+            raise DepthError(
+                f"{printable(path)}: cannot be written: {error.strerror}",
+                code="file-not-written",
+                file=path,
+            ) from error
 
     def rounded(self) -> DepthMap:
         """The map as ``save`` keeps it: every value a multiple of 1/65535."""
@@ -145,7 +154,9 @@ class DepthMap:
                 text = picture.info.get(keyword)
         except OSError as error:
             raise DepthError(
-                f"{printable(path)}: cannot be read as a picture: {printable(str(error))}"
+                f"{printable(path)}: cannot be read as a picture: {printable(str(error))}",
+                code="file-unreadable",
+                file=path,
             ) from error
         return str(text) if isinstance(text, str) else None
 

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from threedis_core.errors import LayoutError
+from threedis_core.errors import LayoutError, retold
 from threedis_core.files.atomic import write_atomically
 from threedis_core.files.documents import read_document
 from threedis_core.files.limits import MAX_DOCUMENT_BYTES, MAX_INSTANCES, MAX_SIDE, MAX_TEXT
@@ -29,7 +29,7 @@ from threedis_core.values.box import Box, LayoutValue
 from threedis_core.values.masks.layout_masks import MaskFiles, MaskTotal
 from threedis_core.values.masks.mask import Mask, Side
 from threedis_core.values.nouns import bare_noun, names_colour
-from threedis_core.values.problems import one_line, shown
+from threedis_core.values.problems import layout_error, shown
 
 __all__ = ["Box", "Instance", "Layout"]
 
@@ -141,7 +141,10 @@ class Layout(LayoutValue):
             raise ValueError(f"got {shown(instances)}; expected a list of instances")
         count = len(cast("Sequence[Any]", instances))
         if count > MAX_INSTANCES:
-            raise ValueError(f"got {count} instances; expected at most {MAX_INSTANCES}")
+            raise LayoutError(
+                f"got {count} instances; expected at most {MAX_INSTANCES}",
+                code="too-many-instances",
+            )
         return cast(Any, instances)
 
     @model_validator(mode="after")
@@ -158,9 +161,11 @@ class Layout(LayoutValue):
             if size is None:
                 size, source = found, f"the mask of instances[{index}]"
             if found != size:
-                raise ValueError(
+                raise LayoutError(
                     f"instances[{index}] ({shown(instance.prompt)}).mask: it is "
-                    f"{found[0]}x{found[1]} pixels; expected {size[0]}x{size[1]} like {source}"
+                    f"{found[0]}x{found[1]} pixels; expected {size[0]}x{size[1]} like {source}",
+                    code="wrong-value",
+                    path=f"instances[{index}].mask",
                 )
             total.add(instance.mask)
         return self
@@ -178,11 +183,13 @@ class Layout(LayoutValue):
         """
         if not isinstance(data, Mapping):
             kind = type(data).__name__
-            raise LayoutError(f"got a {kind}; expected a mapping with prompt and instances")
+            raise LayoutError(
+                f"got a {kind}; expected a mapping with prompt and instances", code="wrong-value"
+            )
         try:
             return cls.model_validate(data, context=MaskFiles(folder))
         except ValidationError as error:
-            raise LayoutError(one_line(error, cls, data)) from None
+            raise layout_error(error, cls, data) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Layout:
@@ -201,7 +208,7 @@ class Layout(LayoutValue):
             _refuse_data_set(data)
             return cls.from_dict(data, path.parent)
         except LayoutError as error:
-            raise LayoutError(f"{printable(path)}: {error}") from None
+            raise retold(error, LayoutError, f"{printable(path)}: {error}", file=path) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that ``from_dict`` reads back: masks as run-length codes, no None."""
@@ -215,20 +222,31 @@ class Layout(LayoutValue):
         """
         suffix = Path(path).suffix.lower()
         if suffix not in (".json", ".yaml", ".yml"):
-            raise LayoutError(f"{printable(path)}: name the file *.json or *.yaml")
+            hint = "name the file *.json or *.yaml"
+            raise LayoutError(
+                f"{printable(path)}: {hint}", code="file-not-written", file=path, hint=hint
+            )
         text = _json_text(self.to_dict()) if suffix == ".json" else dump_yaml(self.to_dict())
         try:
             write_atomically(path, text.encode())
         except OSError as error:
-            raise LayoutError(f"{printable(path)}: cannot be written: {error.strerror}") from error
+            raise LayoutError(
+                f"{printable(path)}: cannot be written: {error.strerror}",
+                code="file-not-written",
+                file=path,
+            ) from error
 
 
 def _refuse_data_set_by_size(path: Path) -> None:
     size = check_file(path, LayoutError)
     if size > MAX_DOCUMENT_BYTES:
+        hint = f"if it is a COCO annotation file, {CHOOSE_ONE.format('picture')}"
         raise LayoutError(
             f"{printable(path)}: {size} bytes; expected at most {MAX_DOCUMENT_BYTES} for a layout; "
-            f"if it is a COCO annotation file, {CHOOSE_ONE.format('picture')}"
+            f"{hint}",
+            code="file-too-large",
+            file=path,
+            hint=hint,
         )
 
 
@@ -239,11 +257,14 @@ def _refuse_data_set(document: Any) -> None:
     entries = cast("Mapping[Any, Any]", document)
     first = next(iter(entries.values()))
     if "images" in entries and "annotations" in entries:
-        raise LayoutError(f"this is a COCO annotation file; {CHOOSE_ONE.format('picture')}")
+        raise _many("this is a COCO annotation file", "picture")
     if isinstance(first, Mapping) and "coco_id" in first:
-        raise LayoutError(
-            f"this is a COCO-MIG file of {len(entries)} layouts; {CHOOSE_ONE.format('layout')}"
-        )
+        raise _many(f"this is a COCO-MIG file of {len(entries)} layouts", "layout")
+
+
+def _many(found: str, what: str) -> LayoutError:
+    hint = CHOOSE_ONE.format(what)
+    return LayoutError(f"{found}; {hint}", code="image-id-needed", hint=hint)
 
 
 def _json_text(data: dict[str, Any]) -> str:

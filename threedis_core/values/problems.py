@@ -1,15 +1,22 @@
-"""Say in one line what is wrong with a layout, from pydantic's list of problems."""
+"""Say what is wrong with a layout, in one line and as a list, from what pydantic found."""
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from threedis_core.errors import (
+    MOST_PROBLEMS,
+    LayoutError,
+    Problem,
+    ThreeDISError,
+    joined_path,
+)
 from threedis_core.files.printable import printable
 from threedis_core.suggest import did_you_mean
 
@@ -17,50 +24,99 @@ MOST_SHOWN = 120
 """Letters of one value in a message."""
 
 
-def one_line(error: ValidationError, model: type[BaseModel], data: Any) -> str:
-    """Describe the first problem, and count the others.
+def layout_error(
+    error: ValidationError, model: type[BaseModel], data: Any, what: str = ""
+) -> LayoutError:
+    """The error to raise for what pydantic found: its first problem in the line, all in its list.
 
     Args:
         error: What pydantic found.
         model: The model that was validated.
         data: What a person wrote, to name an instance by its prompt.
+        what: What was validated, to start the line with.
     """
-    problems = error.errors(include_url=False)
+    found = error.errors(include_url=False)
     # A misspelt field comes first: it is why another one is missing.
-    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
-    more = f" (and {len(problems) - 1} more problems)" if len(problems) > 2 else ""
-    more = " (and 1 more problem)" if len(problems) == 2 else more
-    return _describe(problems[0], model, data) + more
+    found.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+    problems = [_problem(one, model, data) for one in found[:MOST_PROBLEMS]]
+    more = f" (and {len(found) - 1} more problems)" if len(found) > 2 else ""
+    more = " (and 1 more problem)" if len(found) == 2 else more
+    first, place = problems[0], _place(_owner_of(found[0]), data)
+    return LayoutError(
+        f"{what}{place}{first.message}{more}",
+        code=first.code,
+        path=first.path,
+        problems=problems,
+        hint=first.hint,
+    )
 
 
-def _describe(problem: ErrorDetails, model: type[BaseModel], data: Any) -> str:
+def path_of(parts: Iterable[int | str]) -> str:
+    """``instances[2].box`` for ("instances", 2, "box")."""
+    path = ""
+    for part in parts:
+        name = f"[{part}]" if isinstance(part, int) else printable(part, MOST_SHOWN)
+        path = joined_path(path, name)
+    return path
+
+
+def code_of(problem: ErrorDetails) -> str:
+    """The code of what pydantic found, one of ``CODES``."""
+    raised = problem.get("ctx", {}).get("error")
+    if isinstance(raised, ThreeDISError):
+        return raised.code
+    return {"extra_forbidden": "unknown-field", "missing": "missing-field"}.get(
+        problem["type"], "wrong-value"
+    )
+
+
+def _problem(found: ErrorDetails, model: type[BaseModel], data: Any) -> Problem:
+    raised = found.get("ctx", {}).get("error")
+    path, hint = path_of(found["loc"]), ""
+    if found["type"] == "extra_forbidden":
+        name = str(found["loc"][-1])[:MOST_SHOWN]
+        hint = did_you_mean(name, _fields_of(model, found["loc"][:-1])).strip()
+    elif isinstance(raised, ThreeDISError):
+        path, hint = joined_path(path, raised.path), raised.hint
+    return Problem(path, _message(found, model), code_of(found), hint)
+
+
+def _owner_of(problem: ErrorDetails) -> tuple[int | str, ...]:
+    """Where the line says that it is: a field that should not be there is told of its owner."""
+    path = problem["loc"]
+    return path[:-1] if problem["type"] in ("extra_forbidden", "invalid_key") else path
+
+
+def _message(problem: ErrorDetails, model: type[BaseModel]) -> str:
     path = problem["loc"]
     kind = problem["type"]
     if kind == "extra_forbidden":
-        owner = _model_at(model, path[:-1])
-        known = list(owner.model_fields) if owner else []
-        name = str(path[-1])
+        known, name = _fields_of(model, path[:-1]), str(path[-1])
         return (
-            f"{_place(path[:-1], data)}unknown field {shown(name)}; "
+            f"unknown field {shown(name)}; "
             f"known are {', '.join(known)}.{did_you_mean(name[:MOST_SHOWN], known)}"
         )
     if kind == "invalid_key":
-        return f"{_place(path[:-1], data)}the key {shown(problem['input'])} is no text; quote it"
-    place = _place(path, data)
+        return f"the key {shown(problem['input'])} is no text; quote it"
     field = _field_at(model, path)
     owner = _model_at(model, path)
     if path and isinstance(path[-1], int) and owner:
         required = [name for name, info in owner.model_fields.items() if info.is_required()]
-        return f"{place}got {shown(problem['input'])}; expected a mapping of {', '.join(required)}"
+        return f"got {shown(problem['input'])}; expected a mapping of {', '.join(required)}"
     expected = f"; expected {field.description}" if field and field.description else ""
     if kind == "missing":
-        return f"{place}is missing{expected}"
+        return f"is missing{expected}"
     if kind == "value_error":
-        return f"{place}{problem.get('ctx', {}).get('error', problem['msg'])}"
+        return str(problem.get("ctx", {}).get("error", problem["msg"]))
     if kind == "too_long":
         count = problem.get("ctx", {}).get("actual_length") or "more"
-        return f"{place}there are {count}{expected}"
-    return f"{place}got {shown(problem['input'])}{expected or '; ' + problem['msg']}"
+        return f"there are {count}{expected}"
+    return f"got {shown(problem['input'])}{expected or '; ' + problem['msg']}"
+
+
+def _fields_of(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    owner = _model_at(model, path)
+    return list(owner.model_fields) if owner else []
 
 
 def _place(path: Sequence[int | str], data: Any) -> str:

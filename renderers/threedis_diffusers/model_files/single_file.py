@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from threedis_core.errors import WeightsError
+from threedis_core.errors import WeightsError, retold
 from threedis_diffusers.loading import left_out
 from threedis_diffusers.model_files.checks import check_configuration
 from threedis_diffusers.model_files.sources import ModelSource
@@ -66,9 +66,11 @@ class SingleFile:
         try:
             check_configuration(self.config, classes, needed)
         except WeightsError as error:
-            raise WeightsError(
+            raise retold(
+                error,
+                WeightsError,
                 f"'{self.path}' is one file; what describes it, the option config, is not usable: "
-                f"{error}"
+                f"{error}",
             ) from error
         for part, kind in COMPARED_PARTS.items():
             if part not in replaced:
@@ -108,12 +110,17 @@ class SingleFile:
         if not self.path.is_file():
             raise WeightsError(
                 f"model file '{self.path}' is not there; name a .safetensors file, a local folder "
-                "in diffusers format or a hub id like 'owner/name'"
+                "in diffusers format or a hub id like 'owner/name'",
+                code="weights-not-found",
+                file=self.path,
+                hint="name a .safetensors file, a local folder in diffusers format or a hub id",
             )
         if self.path.suffix != ".safetensors":
             raise WeightsError(
                 f"model file '{self.path}' is no .safetensors file; convert it first (a torch "
-                "pickle is never read)"
+                "pickle is never read)",
+                file=self.path,
+                hint="convert it to .safetensors first",
             )
         with readable(self._source), safe_open(self.path, "pt") as file:
             return {
@@ -133,7 +140,9 @@ class SingleFile:
         advice = f"use renderer '{there[0]}'" if there else "name a checkpoint of a whole model"
         raise WeightsError(
             f"'{self.path}' holds no weights whose names start with {wanted}, so it is no "
-            f"checkpoint for renderer '{family}'; {advice}"
+            f"checkpoint for renderer '{family}'; {advice}",
+            file=self.path,
+            hint=advice,
         )
 
     def _check_part(self, part: str, kind: str) -> None:

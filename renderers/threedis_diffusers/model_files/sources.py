@@ -127,9 +127,15 @@ class ModelSource:
         try:
             value = json.loads(Path(path).read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise WeightsError(f"{self.name}: {file} cannot be read as JSON: {error}") from error
+            raise WeightsError(
+                f"{self.name}: {file} cannot be read as JSON: {error}", file=path
+            ) from error
         if not isinstance(value, dict):
-            raise WeightsError(f"{self.name}: {file} holds no JSON object; get the file again")
+            raise WeightsError(
+                f"{self.name}: {file} holds no JSON object; get the file again",
+                file=path,
+                hint="get the file again",
+            )
         return value
 
     def missing(self, file: str) -> WeightsError:
@@ -139,11 +145,16 @@ class ModelSource:
             return WeightsError(
                 f"folder '{self.name}' has no file '{file}'; expected a model in {self.library} "
                 "format with safetensors weights (a torch pickle is never read): save it with "
-                "save_pretrained(folder) and name that folder"
+                "save_pretrained(folder) and name that folder",
+                code="weights-not-found",
+                file=self.path / file,
+                hint="save the model with save_pretrained(folder) and name that folder",
             )
         return WeightsError(
             f"repository '{self.name}' has no file '{file}'; expected a model in {self.library} "
-            "format with safetensors weights: name another repository or a local folder"
+            "format with safetensors weights: name another repository or a local folder",
+            code="weights-not-found",
+            hint="name another repository or a local folder",
         )
 
     def _inside(self, file: str) -> str:
@@ -153,7 +164,10 @@ class ModelSource:
         if not HUB_ID.fullmatch(self.name):
             raise WeightsError(
                 f"model folder '{self.name}' is not there (wanted: {self._inside(file)}); name a "
-                f"local folder in {self.library} format or a hub id like 'owner/name'"
+                f"local folder in {self.library} format or a hub id like 'owner/name'",
+                code="weights-not-found",
+                file=self.name,
+                hint=f"name a local folder in {self.library} format or a hub id like 'owner/name'",
             )
 
 
@@ -219,5 +233,7 @@ def _unreachable(repository: str, file: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"cannot get '{file}' of repository '{repository}' ({reason}); download it once while "
         f"online with `hf download {repository}` (log in first where a licence must be "
-        "accepted), or set the option to a local folder with these files"
+        "accepted), or set the option to a local folder with these files",
+        code="weights-not-found",
+        hint=f"download it once while online with `hf download {repository}`",
     )

@@ -43,10 +43,12 @@ class Options(Span):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"start": "x"}, "mine: start is 'x': input should be a valid integer"),
+        ({"start": "x"}, "mine: start is 'x': expected a whole number"),
         ({"start": 3, "stop": 2}, "mine: start is 3, after stop, 2"),
         ({"inner": {"start": 4}}, "mine: inner: start is 4, after stop, 1"),
-        ({"inner": 3}, "mine: inner is 3: "),
+        ({"inner": 3}, "mine: inner is 3: expected a mapping of names to values"),
+        ({"start": 2.5}, "mine: start is 2.5: expected a whole number"),
+        ({"circles": 3}, "mine: circles is 3: expected a list"),
         (
             {"strat": 3},
             "Unknown option 'strat' for mine. It knows: circles, inner, shape, start, stop. Did",

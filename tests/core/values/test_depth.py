@@ -274,7 +274,8 @@ def test_work_by_rows_gives_what_work_on_the_whole_would(depth: DepthMap) -> Non
     tall = np.repeat(depth.values, 300, axis=0)
     low, high = tall.min(), tall.max()
     if high > low:
-        expected = (tall / 2 - np.float64(low) / 2) / (np.float64(high) / 2 - np.float64(low) / 2)
+        low, high = np.float64(low), np.float64(high)  # half of the least float32 would be 0
+        expected = (tall.astype(np.float64) / 2 - low / 2) / (high / 2 - low / 2)
         assert np.allclose(DepthMap.normalise(tall).values, expected, atol=1e-6)
 
 

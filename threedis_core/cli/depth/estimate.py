@@ -41,13 +41,13 @@ def estimate_command(
         estimator = registry.depth_estimator(model, _options(model, settings or []))
         picture = open_picture(photo, DepthError, "a photo")
         if is_transparent(picture):
-            raise DepthError(f"{photo}: has transparency; expected an opaque picture")
+            raise DepthError(f"{photo}: has transparency; expected an opaque picture", file=photo)
         depth = _estimate(estimator, f"depth estimator '{model}'", upright(picture), photo)
     output.write_depth(depth, out)
 
 
 def _estimate(estimator: DepthEstimator, who: str, picture: Image.Image, photo: Path) -> DepthMap:
-    from threedis_core.errors import DepthError, InputError, OptionError
+    from threedis_core.errors import DepthError, InputError, OptionError, retold
     from threedis_core.plugin.failures import closing_named, failures_named
     from threedis_core.plugin.result_checks import checked_depth
 
@@ -61,7 +61,8 @@ def _estimate(estimator: DepthEstimator, who: str, picture: Image.Image, photo: 
         except OptionError:
             raise
         except InputError as error:  # the picture; the estimator does not know its file
-            raise DepthError(f"{photo}: {str(error).removeprefix('pictures[0]: ')}") from error
+            line = f"{photo}: {str(error).removeprefix('pictures[0]: ')}"
+            raise retold(error, DepthError, line, file=photo) from error
     return depth
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
-from threedis_core.errors import LayoutError
+from threedis_core.errors import LayoutError, retold
 from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE, check_size
 from threedis_core.files.pictures import is_transparent, open_picture
 from threedis_core.files.printable import printable
@@ -99,16 +99,18 @@ class Mask(LayoutValue):
         picture = open_picture(path, LayoutError, "a mask", formats=("PNG",))
         name = printable(path)
         if is_transparent(picture):
-            raise LayoutError(f"{name}: has transparency; expected a black-and-white picture")
+            raise LayoutError(
+                f"{name}: has transparency; expected a black-and-white picture", file=path
+            )
         grey = picture if picture.mode in ("1", "L", "I", "I;16") else picture.convert("L")
         values = np.asarray(grey)
         brightest = int(values.max())
         if brightest <= 0:
-            raise LayoutError(f"{name}: all black; expected at least one white pixel")
+            raise LayoutError(f"{name}: all black; expected at least one white pixel", file=path)
         try:
             return cls.encode(values >= (brightest + 1) // 2)
         except LayoutError as error:
-            raise LayoutError(f"{name}: {error}") from None
+            raise retold(error, LayoutError, f"{name}: {error}", file=path) from None
 
     def decode(self) -> NDArray[np.bool_]:
         """The mask's pixels, shape (height, width)."""
