@@ -209,7 +209,7 @@ def test_the_control_is_a_word_or_what_yaml_makes_of_it(tmp_path, text, control)
 
 
 def test_another_control_is_refused(tmp_path) -> None:
-    with pytest.raises(OptionError, match="control is None: input should be 'on', 'none' or 'both"):
+    with pytest.raises(OptionError, match="control is None: expected 'on', 'none' or 'both"):
         load(tmp_path, "control: null")
 
 
