@@ -158,7 +158,7 @@ def test_normalising_latents_changes_their_scale_and_not_the_picture(tmp_path: P
 
 
 def test_a_vae_batch_depends_on_the_generator_alone(tmp_path: Path) -> None:
-    task = VaeTask(build_vae(), pictures(tmp_path, "validation", 64))
+    task = VaeTask(build_vae(), [pictures(tmp_path, "validation", 64)])
     batches = [task.batch(3, torch.Generator().manual_seed(4))["picture"] for _ in range(2)]
     assert batches[0].shape == (3, 3, 64, 64)
     assert torch.equal(*batches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -9,12 +10,15 @@ import torch
 from threedis_ldm3d.checks import find_model
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_pocket import WEIGHTS
+from threedis_pocket.depth_texts import depth_layout
+from threedis_pocket.layouts import scene_layout
 from threedis_pocket.models import build_vae
 from threedis_pocket.shapes import SHAPES
 from threedis_pocket.training.data import wild_pictures
 from threedis_pocket.training.depth import WildDepthTask, told
 from threedis_pocket.training.diffusion import encode_depth, encode_latents
 from threedis_pocket.training.sets import LatentSet, Pick, loss_weights, pick, worse_depth
+from threedis_pocket.training.vae import CROP, VaeTask
 from threedis_pocket.wild import SIZES, sample_wild
 
 
@@ -64,14 +68,16 @@ def test_sets_are_picked_by_their_size(tmp_path: Path) -> None:
     assert all(max(one.numbers) < len(one.data) for one in picks)
 
 
-def test_what_the_depth_model_is_told_has_bare_nouns_and_many_prompts() -> None:
+def test_the_depth_model_is_mostly_told_what_it_will_be_told_at_work() -> None:
     scenes, rng = sample_wild("train", 4), torch.Generator().manual_seed(0)
-    layouts = [told(scenes, 0, rng) for _ in range(60)]
-    for layout in layouts:
-        assert all(one.prompt in SHAPES for one in layout.instances)
-    prompts = {layout.prompt for layout in layouts}
-    assert "" in prompts
-    assert len(prompts) > 8
+    layouts = [told(scenes, 0, rng) for _ in range(100)]
+    assert all(one.prompt in SHAPES for layout in layouts for one in layout.instances)
+    prompts = Counter(layout.prompt for layout in layouts)
+    assert prompts[depth_layout(scene_layout(scenes, 0)).prompt] > 65
+    assert prompts[""] > 0
+    assert len(prompts) > 4
+    alone = [told(scenes, 0, rng, alone=True).prompt for _ in range(100)]
+    assert 40 < alone.count("") < 65
 
 
 def test_the_depth_model_learns_u_net_and_adapter_at_once(tmp_path: Path) -> None:
@@ -92,3 +98,17 @@ def test_the_depth_model_learns_u_net_and_adapter_at_once(tmp_path: Path) -> Non
         assert all(p.grad is not None and p.grad.isfinite().all() for p in task.parameters())
         gained = sum(float(p.grad.abs().sum()) for p in task.adapter.parameters())  # type: ignore[union-attr]
         assert (gained > 0) == controlled
+
+
+def test_crops_around_objects_see_small_ones(tmp_path: Path) -> None:
+    data = wild_pictures(tmp_path, "validation", 90)
+    rng = torch.Generator().manual_seed(0)
+    shares = []
+    for around in (False, True):
+        task = VaeTask(build_vae(), data, around=around)
+        seen = torch.cat([task.batch(8, rng)["picture"] for _ in range(12)])
+        assert seen.shape[1:] == (3, CROP, CROP)
+        saturated = (seen.amax(1) - seen.amin(1) > 0.5).flatten(1).float().mean(1)
+        shares.append(float((saturated > 0.01).float().mean()))
+    assert shares[1] > shares[0]
+    assert shares[1] > 0.95

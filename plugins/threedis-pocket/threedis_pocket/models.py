@@ -16,7 +16,7 @@ from transformers import (
 )
 
 LATENT_CHANNELS = 8
-DEPTH_LATENT_CHANNELS = 4
+DEPTH_LATENT_CHANNELS = 8
 TEXT_WIDTH = 128
 OPEN_TEXT_WIDTH = 96
 T5_WIDTH = 96
@@ -30,7 +30,7 @@ def build_vae() -> AutoencoderKL:
 
 
 def build_depth_vae() -> AutoencoderKL:
-    """An autoencoder of depth maps alone: one channel, factor 4, four latent channels."""
+    """An autoencoder of depth maps alone: one channel, factor 4, eight latent channels."""
     return build_autoencoder((16, 24, 32), DEPTH_LATENT_CHANNELS, picture_channels=1)
 
 

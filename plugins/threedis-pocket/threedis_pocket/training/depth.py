@@ -19,6 +19,7 @@ from threedis_ldm3d.hook import ADAPTER, FUSION
 from threedis_ldm3d.loading import LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.texts import encode_texts
+from threedis_pocket.depth_texts import depth_layout
 from threedis_pocket.layouts import scene_layout
 from threedis_pocket.scenes import join_phrases
 from threedis_pocket.training.diffusion import build_scheduler
@@ -71,7 +72,7 @@ class WildDepthTask(Task):
             "noise": torch.randn(latents.shape, generator=rng),
             "timesteps": torch.randint(0, 1000, (size,), generator=rng),
             "weights": loss_weights(picked),
-            "layouts": [told(picked.scenes, number, rng) for number in picked.numbers],
+            "layouts": [told(picked.scenes, number, rng, alone) for number in picked.numbers],
             "size": picked.data.pictures.size,
             "controls": frozenset[str]() if alone else frozenset({ADAPTER, FUSION}),
         }
@@ -117,23 +118,27 @@ class WildDepthTask(Task):
         return sum(parameter.sum() for parameter in self.adapter.parameters())  # type: ignore[return-value]
 
 
-def told(scenes: Scenes, index: int, rng: torch.Generator) -> Layout:
-    """A scene's layout as somebody may tell it: every noun, and some global prompt.
+def told(scenes: Scenes, index: int, rng: torch.Generator, alone: bool = False) -> Layout:
+    """A scene's layout as the model may be told of it.
 
-    The prompt names all objects with their colours, or their nouns alone, or a part of them, or
-    is about something else, or is empty.
+    Mostly as ``pocket-depth`` tells it: bare nouns, and a prompt of these. Some prompts have the
+    colours, name a part, speak of something else, or are empty: the places must not hang on them.
+
+    Args:
+        alone: The text is all there is; half of the prompts are empty then, since guidance
+            compares with what the model makes of nothing.
     """
-    layout = read_as_nouns(scene_layout(scenes, index), None)
-    nouns = [f"a {one.noun}" for one in layout.instances]
-    nouns = [nouns[i] for i in torch.randperm(len(nouns), generator=rng).tolist()]
+    layout = read_as_nouns(depth_layout(scene_layout(scenes, index)), None)
     dice = float(torch.rand((), generator=rng))
-    if dice < 0.35:
+    if alone and dice < 0.5:
+        return layout.model_copy(update={"prompt": ""})
+    if dice < 0.8:
         return layout
-    if dice < 0.55:
-        prompt = join_phrases(nouns)
-    elif dice < 0.70:
-        prompt = join_phrases(nouns[: 1 + len(nouns) // 2])
-    elif dice < 0.85:
+    if dice < 0.85:
+        prompt = scene_layout(scenes, index).prompt
+    elif dice < 0.9:
+        prompt = join_phrases([f"a {one.prompt}" for one in layout.instances[::2]])
+    elif dice < 0.95:
         prompt = _OTHER_PROMPTS[int(torch.randint(len(_OTHER_PROMPTS), (), generator=rng))]
     else:
         prompt = ""

@@ -69,7 +69,7 @@ WILD, SQUARE = 18432, 4096
 """Wild scenes, and square ones beside them, that the last trainings see."""
 VAE = TrainingSettings(steps=2400, batch_size=8, learning_rate=2e-3, ema=0.995)
 FLUX_VAE = TrainingSettings(steps=1800, batch_size=8, learning_rate=2e-3, ema=0.995)
-DEPTH_VAE = TrainingSettings(steps=1200, batch_size=8, learning_rate=2e-3, ema=0.995)
+DEPTH_VAE = TrainingSettings(steps=3000, batch_size=8, learning_rate=2e-3, ema=0.995)
 TEXT = TrainingSettings(steps=500, batch_size=96, learning_rate=1e-3, ema=0.995)
 OPENCLIP = TrainingSettings(steps=600, batch_size=96, learning_rate=1e-3, ema=0.995)
 T5 = TrainingSettings(steps=400, batch_size=96, learning_rate=3e-3, ema=0.995)
@@ -94,7 +94,7 @@ def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
 def train_vae(work: Path, settings: TrainingSettings = VAE, progress: Progress = silent) -> Path:
     """Train the U-Nets' autoencoder; save it as ``work/vae/model``."""
     data = train_pictures(work, progress)
-    return _train_vae(build_vae, 0.0, data, work / "vae", settings, progress)
+    return _train_vae(build_vae, 0.0, [data], work / "vae", settings, progress)
 
 
 def train_flux_vae(
@@ -102,31 +102,36 @@ def train_flux_vae(
 ) -> Path:
     """Train FLUX's autoencoder on pictures and depth maps; save it as ``work/flux-vae/model``."""
     data = train_pictures(work, progress)
-    return _train_vae(build_flux_vae, 0.2, data, work / "flux-vae", settings, progress)
+    return _train_vae(build_flux_vae, 0.2, [data], work / "flux-vae", settings, progress)
 
 
 def train_depth_vae(
     work: Path, settings: TrainingSettings = DEPTH_VAE, progress: Progress = silent
 ) -> Path:
-    """Train the depth model's autoencoder on depth maps; save it as ``work/depth-vae/model``."""
-    data = train_pictures(work, progress)
-    depth = replace(data, rgb=data.depth[..., None])  # pictures of one channel
-    return _train_vae(build_depth_vae, 0.0, depth, work / "depth-vae", settings, progress)
+    """Train the depth model's autoencoder on wild depth maps; save it as ``work/depth-vae/model``.
+
+    Crops lie around objects: small ones before a far wall are what it loses first.
+    """
+    with processes().main_process_first():
+        drawn = wild_pictures(work / "data", "train", WILD, progress)
+    sets = [replace(one, rgb=one.depth[..., None]) for one in drawn]  # pictures of one channel
+    return _train_vae(build_depth_vae, 0.0, sets, work / "depth-vae", settings, progress, True)
 
 
 def _train_vae(
     build: Callable[[], AutoencoderKL],
     depth_share: float,
-    data: Pictures,
+    sets: Sequence[Pictures],
     folder: Path,
     settings: TrainingSettings,
     progress: Progress,
+    around: bool = False,
 ) -> Path:
     """Train an autoencoder and normalise its latents."""
     set_seed(settings.seed)
     vae = build()
-    fit(VaeTask(vae, data, depth_share), settings, folder, progress)
-    normalise_latents(vae, data)
+    fit(VaeTask(vae, sets, depth_share, around), settings, folder, progress)
+    normalise_latents(vae, sets[0])
     return _save(vae, folder / "model")
 
 

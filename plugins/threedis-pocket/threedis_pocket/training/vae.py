@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,31 +29,54 @@ def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
 
 
 class VaeTask(Task):
-    """Reconstruct random crops, so that a step is cheap and sees many pictures.
+    """Reconstruct crops, so that a step is cheap and sees many pictures.
 
     Args:
+        sets: Pictures, each set of one size.
         depth_share: Share of the crops that are of depth maps, as grey pictures: FLUX's
             autoencoder encodes those too.
+        around: Crops lie around random objects, so that small ones are seen as often as large
+            ones; else anywhere.
     """
 
-    def __init__(self, vae: AutoencoderKL, data: Pictures, depth_share: float = 0.0) -> None:
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        sets: Sequence[Pictures],
+        depth_share: float = 0.0,
+        around: bool = False,
+    ) -> None:
         super().__init__()
-        self.vae, self.data, self.depth_share = vae, data, depth_share
+        self.vae, self.sets = vae, sets
+        self.depth_share, self.around = depth_share, around
 
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
-        rgb = self.data.rgb
-        picks = torch.randint(len(rgb), (size,), generator=rng).tolist()
-        corners = torch.randint((rgb.shape[1] - CROP) // 8 + 1, (size, 2), generator=rng) * 8
+        data = self.sets[int(torch.randint(len(self.sets), (), generator=rng))]
+        picks = torch.randint(len(data.rgb), (size,), generator=rng).tolist()
+        corners = self._corners(data, picks, rng)
         crops = [
-            rgb[pick, y : y + CROP, x : x + CROP]
+            data.rgb[pick, y : y + CROP, x : x + CROP]
             for pick, (y, x) in zip(picks, corners.tolist(), strict=True)
         ]
         for i, is_depth in enumerate(torch.rand(size, generator=rng) < self.depth_share):
             if is_depth:
                 y, x = corners[i].tolist()
-                crop = self.data.depth[picks[i], y : y + CROP, x : x + CROP]
+                crop = data.depth[picks[i], y : y + CROP, x : x + CROP]
                 crops[i] = np.broadcast_to(crop[..., None], (CROP, CROP, 3))
         return {"picture": to_model(np.stack(crops))}
+
+    def _corners(self, data: Pictures, picks: list[int], rng: torch.Generator) -> Tensor:
+        """Upper left corners (B, 2), y before x, multiples of 8 pixels."""
+        most = (torch.tensor(data.size) - CROP) // 8
+        if not self.around:
+            return (torch.rand(len(picks), 2, generator=rng) * (most + 1)).long() * 8
+        shapes = data.scenes.shapes[picks]
+        slots = torch.multinomial((shapes >= 0).float() + 1e-6, 1, generator=rng)[:, 0]
+        box = data.scenes.boxes[picks][torch.arange(len(picks)), slots]
+        middle = (box[:, [1, 0]] + box[:, [3, 2]]) / 2 * torch.tensor(data.size)
+        shift = (torch.rand(len(picks), 2, generator=rng) - 0.5) * CROP * 0.7
+        corners = ((middle + shift - CROP / 2) / 8).round().long()
+        return torch.minimum(corners.clamp_min(0), most) * 8
 
     def forward(self, picture: Tensor) -> Tensor:
         posterior = self.vae.encode(picture).latent_dist
