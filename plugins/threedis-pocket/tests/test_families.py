@@ -202,11 +202,11 @@ def save_untrained(work: Path, name: str) -> None:
         encoder.save_pretrained(work / folder / "text_encoder")
         tokenizer.save_pretrained(work / folder / "tokenizer")
     if name == "flux":
-        build_flux_transformer().save_pretrained(work / "flux-guided/model")
+        build_flux_transformer().save_pretrained(work / "flux-wild-guided/model")
     else:
         unet = builds[name]()
-        unet.save_pretrained(work / name / "unet")
-        build_controlnet(unet).save_pretrained(work / name / "controlnet")
+        unet.save_pretrained(work / f"{name}-wild" / "unet")
+        build_controlnet(unet).save_pretrained(work / f"{name}-wild" / "controlnet")
 
 
 @pytest.mark.parametrize("name", ["sd21", "sdxl", "flux"])

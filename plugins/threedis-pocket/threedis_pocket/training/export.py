@@ -22,7 +22,7 @@ from threedis_diffusers.weight_files import read_header, read_weights, save_weig
 from threedis_ldm3d.training.train import ADAPTER_FILE, UNET_FILE
 from threedis_pocket.flux_models import build_flux_scheduler
 from threedis_pocket.models import penultimate
-from threedis_pocket.training.depth_base import ADAPTER, BASE, UNET
+from threedis_pocket.training.depth_base import BASE
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.recipes import load_openclip, load_t5, load_text, require
@@ -80,19 +80,19 @@ def _stable_diffusion(work: Path, name: str, text: tuple[Any, Any]) -> Diffusion
 
 
 def _sd15(work: Path) -> DiffusionPipeline:
-    return _stable_diffusion(work, "sd15", load_text(work))
+    return _stable_diffusion(work, "sd15-wild", load_text(work))
 
 
 def _sd21(work: Path) -> DiffusionPipeline:
     encoder, tokenizer = load_openclip(work)
-    return _stable_diffusion(work, "sd21", (penultimate(encoder), tokenizer))
+    return _stable_diffusion(work, "sd21-wild", (penultimate(encoder), tokenizer))
 
 
 def _sdxl(work: Path) -> DiffusionPipeline:
     text_encoder, tokenizer = load_text(work)
     text_encoder_2, tokenizer_2 = load_openclip(work)
     return StableDiffusionXLControlNetPipeline(
-        **_unet_parts(work, "sdxl"),
+        **_unet_parts(work, "sdxl-wild"),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,
@@ -112,33 +112,34 @@ def _flux(work: Path) -> DiffusionPipeline:
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,
         tokenizer_2=tokenizer_2,
-        transformer=load_part(FluxTransformer2DModel, work / "flux-guided" / "model"),
+        transformer=load_part(FluxTransformer2DModel, work / "flux-wild-guided" / "model"),
     )
 
 
 def _depth(work: Path) -> DiffusionPipeline:
     pipeline = load_part(StableDiffusionPipeline, work / BASE)
-    weights = read_weights(work / UNET / UNET_FILE)
+    weights = read_weights(work / DEPTH / UNET_FILE)
     pipeline.unet.load_state_dict(weights)
     return pipeline
 
 
 def _export_adapter(work: Path, folder: Path) -> None:
     """The depth model's adapter, beside its pipeline, with the header it was trained with."""
-    file = work / ADAPTER / ADAPTER_FILE
+    file = work / DEPTH / ADAPTER_FILE
     weights = {name: weight.half() for name, weight in read_weights(file).items()}
     save_weights(weights, folder / ADAPTER_FILE, read_header(file))
 
 
+DEPTH = "depth-wild"
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
-    "sd15": ((*_UNET, "text/text_encoder", "sd15/unet"), _sd15),
-    "sd21": ((*_UNET, "openclip/text_encoder", "sd21/unet"), _sd21),
-    "sdxl": ((*_UNET, "text/text_encoder", "openclip/text_encoder", "sdxl/unet"), _sdxl),
+    "sd15": ((*_UNET, "text/text_encoder", "sd15-wild/unet"), _sd15),
+    "sd21": ((*_UNET, "openclip/text_encoder", "sd21-wild/unet"), _sd21),
+    "sdxl": ((*_UNET, "text/text_encoder", "openclip/text_encoder", "sdxl-wild/unet"), _sdxl),
     "flux": (
-        ("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux-guided/model"),
+        ("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux-wild-guided/model"),
         _flux,
     ),
-    "depth": ((f"{BASE}/model_index.json", UNET, ADAPTER), _depth),
+    "depth": ((f"{BASE}/model_index.json", f"{DEPTH}/{UNET_FILE}"), _depth),
 }
 """The pipelines: the trained parts they need, and what puts them together."""
