@@ -50,7 +50,7 @@ class PocketDepthOptions(LDM3DOptions):
     scheduler: str | None = Field(default=None, description=SCHEDULER)
     steps: int = Field(default=20, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
     guidance: float = Field(default=2.0, ge=0, allow_inf_nan=False, description=GUIDANCE)
-    adapter_steps: int | None = Field(default=16, ge=0, description=ADAPTER_STEPS)
+    adapter_steps: int | None = Field(default=None, ge=0, description=ADAPTER_STEPS)
     fuser_steps: int | None = Field(default=None, ge=0, description=FUSER_STEPS)
     repeat_prompt: bool = Field(default=False, description=REPEAT_PROMPT)
     stretch: bool = Field(default=False, description=STRETCH)
