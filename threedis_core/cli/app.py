@@ -21,6 +21,7 @@ from threedis_core.cli.plugin_commands import add_plugin_commands
 from threedis_core.cli.plugins import plugins_command
 from threedis_core.cli.run.render import EXAMPLES, render_command
 from threedis_core.cli.run.sheet import sheet_command
+from threedis_core.cli.schemas import config_app
 from threedis_core.cli.state import CliState, state_of
 from threedis_core.errors import InputError, PluginError, ThreeDISError
 from threedis_core.plugin.discovery import load_plugins
@@ -87,6 +88,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
     app.command("plugins")(plugins_command)
     app.command("doctor")(doctor_command)
     app.add_typer(layout_app(), name="layout")
+    app.add_typer(config_app(), name="config")
     app.add_typer(depth_app(), name="depth")
     app.add_typer(bench, name="bench")
     group = get_group(app)

@@ -1,4 +1,4 @@
-"""``threedis layout check|draw``."""
+"""``threedis layout check|draw|schema``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from threedis_core.cli import streams
 from threedis_core.cli.arguments import Height, ImageId, LayoutFile, RendererNames, Width
+from threedis_core.cli.schemas import layout_schema_command
 from threedis_core.cli.state import state_of
 
 DEFAULT_SIDE = 512
@@ -17,9 +18,10 @@ DEFAULT_SIDE = 512
 
 def layout_app() -> typer.Typer:
     """The command group ``layout``."""
-    app = typer.Typer(no_args_is_help=True, help="Check and draw layout files.")
+    app = typer.Typer(no_args_is_help=True, help="Check and draw layout files; print their schema.")
     app.command("check")(check_command)
     app.command("draw")(draw_command)
+    app.command("schema")(layout_schema_command)
     return app
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from threedis_core.errors import OptionError, retold
 from threedis_core.files.documents import read_document
 from threedis_core.files.limits import MAX_SIDE
 from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
+from threedis_core.files.schemas import WrittenAs, named_by_key, without_key
 from threedis_core.formats.layout_files import read_layout
 from threedis_core.plugin.options import OptionsModel, validate_options
 from threedis_core.plugin.registrations import NAME
@@ -53,6 +56,29 @@ class Choice(OptionsModel):
     def _from_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = handler(core_schema)
+        own = handler.resolve_ref_schema(found)
+        name = {"type": "string", "description": own["properties"]["name"]["description"]}
+        ways = {"anyOf": [name, dict(own)], "description": own["description"]}
+        own.clear()  # it is kept under the model's name: what is said here is said everywhere
+        own.update(ways)
+        return found
+
+
+_NAMES: tuple[dict[str, Any], ...] = (
+    {"type": "string", "description": "One name."},
+    {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "description": "Names."},
+    {
+        "type": "object",
+        "additionalProperties": {"type": ["object", "null"]},
+        "description": "Options by the name of each.",
+    },
+)
+
 
 class RunConfig(OptionsModel):
     """Everything a run can be told: a field here is an argument of ``render`` and of the commands.
@@ -60,6 +86,8 @@ class RunConfig(OptionsModel):
     In a file, ``layout``, ``depth`` and ``out`` are relative to that file. Paths among the options
     of a backend are relative to the working directory; in a ``run.json`` they are relative to it.
     """
+
+    model_config = ConfigDict(json_schema_extra=named_by_key)
 
     layout: Path | None = Field(
         default=None, description="Layout file, JSON or YAML; COCO with an image id."
@@ -91,7 +119,7 @@ class RunConfig(OptionsModel):
         default_factory=lambda: Choice(name="boxes"),
         description="What turns boxes into regions; see 'threedis plugins'.",
     )
-    renderers: dict[str, dict[str, Any]] = Field(
+    renderers: Annotated[dict[str, dict[str, Any]], WrittenAs(*_NAMES)] = Field(
         default_factory=dict[str, dict[str, Any]],
         description=(
             "Options of each renderer or preset by its name; a list of names will do. A label, as "
@@ -125,7 +153,7 @@ class RunConfig(OptionsModel):
         default=None,
         description="What the pictures should not show, instead of what the layout says.",
     )
-    control: Control = Field(
+    control: Annotated[Control, WrittenAs({"enum": ["off", True, False]})] = Field(
         default="on",
         description=(
             "Whether the instances' regions follow their own prompts: on; none, the base model on "
@@ -224,7 +252,7 @@ class RunConfig(OptionsModel):
         if not isinstance(document, Mapping):
             raise OptionError(f"{path}: expected a mapping of run settings", file=path)
         try:
-            config = validate_options(cls, cast("Mapping[str, Any]", document), f"config {path}")
+            config = validate_options(cls, without_key(document), f"config {path}")
         except OptionError as error:
             raise retold(error, OptionError, str(error), file=path) from error
         return config.model_copy(

@@ -11,14 +11,25 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from threedis_core.files.schemas import described
 from threedis_core.values.problems import layout_error, shown
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+_LIST: JsonSchemaValue = {
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "minItems": 4,
+    "maxItems": 4,
+    "description": "[x0, y0, x1, y1]: left, top, right, bottom in fractions of the picture.",
+}
 _FRACTION = "a number from 0 to 1: boxes are [x0, y0, x1, y1] in fractions of the picture's size"
 
 
@@ -29,7 +40,7 @@ class LayoutValue(BaseModel):
         LayoutError: A field is missing, unknown or wrong.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=described)
 
     def __init__(self, **data: Any) -> None:
         try:
@@ -75,6 +86,18 @@ class Box(LayoutValue):
                     f"({first} edge first, and some extent)"
                 )
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = handler(core_schema)
+        if handler.mode == "validation":
+            own = handler.resolve_ref_schema(found)
+            fields = {"anyOf": [_LIST, dict(own)], "description": own["description"]}
+            own.clear()  # it is kept under the model's name: what is said here is said everywhere
+            own.update(fields)
+        return found
 
     @model_serializer
     def _to_list(self) -> list[float]:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from pydantic import (
     AfterValidator,
+    BaseModel,
+    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -25,6 +27,7 @@ from threedis_core.files.limits import MAX_DOCUMENT_BYTES, MAX_INSTANCES, MAX_SI
 from threedis_core.files.pictures import check_file
 from threedis_core.files.plain_yaml import dump_yaml
 from threedis_core.files.printable import printable
+from threedis_core.files.schemas import WrittenAs, described, named_by_key, without_key
 from threedis_core.values.box import Box, LayoutValue
 from threedis_core.values.masks.layout_masks import MaskFiles, MaskTotal
 from threedis_core.values.masks.mask import Mask, Side
@@ -52,6 +55,7 @@ def _printable(text: str) -> str:
 
 Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT), AfterValidator(_printable)]
 Prompt = Annotated[Text, AfterValidator(_visible)]
+_MASK_FILE = {"type": "string", "description": "The path of a PNG file."}
 _TEXT = f"text of at most {MAX_TEXT} characters (in YAML, put it in quotes)"
 
 
@@ -70,7 +74,7 @@ class Instance(LayoutValue):
     prompt: Prompt = Field(description=_TEXT)
     box: Box = Field(description="four numbers [x0, y0, x1, y1]")
     label: Prompt | None = Field(default=None, description=_TEXT)
-    mask: Mask | None = Field(
+    mask: Annotated[Mask | None, WrittenAs(_MASK_FILE)] = Field(
         default=None, description="the path of a PNG file or a COCO run-length code"
     )
     depth_order: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = Field(
@@ -96,6 +100,18 @@ class Instance(LayoutValue):
         return bare_noun(self.label or self.prompt)
 
 
+def _as_file(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    described(schema, model)
+    named_by_key(schema)
+    schema["allOf"] = [  # width and height: both or neither
+        {
+            "if": {"properties": {one: {"type": "integer"}}, "required": [one]},
+            "then": {"properties": {other: {"type": "integer"}}, "required": [other]},
+        }
+        for one, other in (("width", "height"), ("height", "width"))
+    ]
+
+
 class Layout(LayoutValue):
     """A picture to be made: a global prompt and the instances in it.
 
@@ -108,6 +124,8 @@ class Layout(LayoutValue):
         height: Picture height in pixels; None leaves it to the run.
         instances: At most 1000; masks all have the layout's size, or one size if it has none.
     """
+
+    model_config = ConfigDict(json_schema_extra=_as_file)
 
     version: Literal[1] = 1
     id: Text | None = Field(default=None, description=_TEXT)
@@ -175,7 +193,7 @@ class Layout(LayoutValue):
         """Make a layout from plain data, as a file holds it.
 
         Args:
-            data: A mapping with the fields of a layout.
+            data: A mapping with the fields of a layout; ``$schema`` may name its schema.
             folder: Where relative paths of mask pictures start; None: a mask that is a path is
                 refused, so that data of strangers reads no files.
         Raises:
@@ -187,7 +205,7 @@ class Layout(LayoutValue):
                 f"got a {kind}; expected a mapping with prompt and instances", code="wrong-value"
             )
         try:
-            return cls.model_validate(data, context=MaskFiles(folder))
+            return cls.model_validate(without_key(data), context=MaskFiles(folder))
         except ValidationError as error:
             raise layout_error(error, cls, data) from None
 

@@ -14,12 +14,14 @@ from threedis_core.errors import LayoutError, retold
 from threedis_core.files.limits import MAX_PIXELS, MAX_SIDE, check_size
 from threedis_core.files.pictures import is_transparent, open_picture
 from threedis_core.files.printable import printable
+from threedis_core.files.schemas import WrittenAs
 from threedis_core.values.box import LayoutValue
 from threedis_core.values.masks.run_lengths import Runs, check_run_count, compress_runs, expand_runs
 from threedis_core.values.problems import shown
 
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 """Pixels along one side of a picture."""
+_RUNS: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 
 
 class Mask(LayoutValue):
@@ -32,7 +34,9 @@ class Mask(LayoutValue):
     """
 
     size: tuple[Side, Side] = Field(description=f"[height, width], each from 1 to {MAX_SIDE}")
-    counts: str = Field(description="COCO run lengths: a list of whole numbers or text")
+    counts: Annotated[str, WrittenAs(_RUNS)] = Field(
+        description="COCO run lengths: a list of whole numbers or text"
+    )
 
     @field_validator("counts", mode="before")
     @classmethod
