@@ -18,7 +18,10 @@ LayoutFile = Annotated[Path, _LAYOUT]
 OptionalLayoutFile = Annotated[Path | None, _LAYOUT]
 ImageId = Annotated[
     int | None,
-    typer.Option(min=0, help="Picture of a COCO file, or layout number in a COCO-MIG file."),
+    typer.Option(
+        min=0,
+        help="Id of a picture in a COCO or COCO-MIG file; its place (0, 1, ...) if it has no ids.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

@@ -15,6 +15,7 @@ from threedis_core.formats.coco_records import (
     Record,
     category_names,
     category_of,
+    checked_id,
     image_size,
     joined,
     read_box,
@@ -41,6 +42,7 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
         LayoutError: No such file, picture or category, or a wrong annotation; one line that names
             the annotation.
     """
+    image_id = checked_id(image_id)
     document = read_document(path, LayoutError, MAX_DATASET_BYTES)
     try:
         image = _find_image(records(document, "images", NOT_COCO), image_id)

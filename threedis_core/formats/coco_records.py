@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from operator import index as whole
+from typing import Any, SupportsIndex, cast
 
 from threedis_core.errors import LayoutError
 from threedis_core.files.limits import MAX_SIDE
@@ -12,6 +13,21 @@ from threedis_core.values.layout import Box
 from threedis_core.values.problems import shown
 
 Record = Mapping[str, Any]
+
+
+def checked_id(image_id: object) -> int:
+    """The id of a picture, which is a whole number.
+
+    Raises:
+        LayoutError: Something else, such as a text.
+    """
+    if isinstance(image_id, bool) or not isinstance(image_id, SupportsIndex):
+        raise LayoutError(
+            f"image_id is {shown(image_id)}; expected a whole number, such as 7",
+            code="wrong-value",
+            path="image_id",
+        )
+    return whole(image_id)
 
 
 def records(document: Any, name: str, hint: str = "") -> Sequence[Record]:

@@ -95,7 +95,8 @@ class RunConfig(OptionsModel):
     image_id: int | None = Field(
         default=None,
         ge=0,
-        description="Picture of a COCO file, or layout number in a COCO-MIG file.",
+        description="Id of a picture in a COCO or COCO-MIG file; its place (0, 1, ...) in one "
+        "without ids.",
     )
     depth: Path | None = Field(
         default=None, description="Depth map: PNG, other picture, or .npy; bright is near."

@@ -345,14 +345,15 @@ def test_layouts_come_from_coco_and_coco_mig_files(threedis) -> None:
     Path("mig.yaml").write_text(COCO_MIG)
     _, out, _ = threedis("layout", "check", "coco.json", "--image-id", "7", "--json")
     assert json.loads(out)["instances"][0]["label"] == "cup"
-    _, out, _ = threedis("layout", "check", "mig.yaml", "--image-id", "1", "--json")
+    _, out, _ = threedis("layout", "check", "mig.yaml", "--image-id", "6", "--json")
     assert json.loads(out)["prompt"] == "two cups"
     assert "--image-id" in threedis.fails("layout", "check", "coco.json")
     assert "2 layouts" in threedis.fails("layout", "check", "mig.yaml")
     assert "leave --image-id out" in threedis.fails(
         "layout", "check", "scene.yaml", "--image-id", "0"
     )
-    assert "no layout number 2" in threedis.fails("layout", "check", "mig.yaml", "--image-id", "2")
+    line = threedis.fails("layout", "check", "mig.yaml", "--image-id", "1")
+    assert "no layout with coco_id 1; it has 2 layouts, with ids such as 5, 6" in line
 
 
 def test_a_large_file_without_image_id_says_that_a_coco_file_needs_it(threedis) -> None:

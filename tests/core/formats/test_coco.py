@@ -14,6 +14,7 @@ import pytest
 from threedis_core.errors import LayoutError
 from threedis_core.formats.coco import read_coco
 from threedis_core.formats.coco_mig import read_coco_mig
+from threedis_core.formats.layout_files import read_layout
 from threedis_core.values.layout import Box
 
 COCO: dict[str, Any] = {
@@ -126,6 +127,15 @@ def test_an_unknown_picture_gets_some_that_are_there(tmp_path: Path) -> None:
         read_coco(coco_file(tmp_path), 8)
 
 
+@pytest.mark.parametrize("image_id", ["7", 7.0, True, [7]])
+def test_an_id_of_another_type_is_told_so(tmp_path: Path, image_id: Any) -> None:
+    for path in (coco_file(tmp_path), mig_file(tmp_path)):
+        with pytest.raises(LayoutError, match=r"image_id is .*; expected a whole number") as caught:
+            read_layout(path, image_id)
+        assert caught.value.path == "image_id"
+    assert read_coco(coco_file(tmp_path), np.int64(7)).id == "7"
+
+
 MIG = """
 "a black apple on the table, and two dogs":
   coco_id: 1234
@@ -191,3 +201,21 @@ def test_wrong_mig_entries_are_named(tmp_path: Path, text: str, said: str) -> No
         list(read_coco_mig(path))
     assert said in str(caught.value)
     assert str(caught.value).startswith(str(path))
+
+
+def test_a_mig_layout_is_chosen_by_its_id_where_the_file_has_ids(tmp_path: Path) -> None:
+    path = mig_file(tmp_path)
+    assert read_layout(path, 1234).instances[0].label == "apple"
+    assert read_layout(path, 77).prompt == "a quiet street"
+    said = r"no layout with coco_id 1; it has 2 layouts, with ids such as 1234, 77$"
+    with pytest.raises(LayoutError, match=said) as caught:
+        read_layout(path, 1)
+    assert (caught.value.code, caught.value.file) == ("image-id-unknown", str(path))
+
+
+def test_a_mig_layout_is_chosen_by_its_place_where_the_file_has_no_ids(tmp_path: Path) -> None:
+    path = mig_file(tmp_path, "a street:\n  a car: [[0, 0, 1, 1]]\na lawn:\n  a dog: []\n")
+    assert [read_layout(path, place).prompt for place in (0, 1)] == ["a street", "a lawn"]
+    said = r"no layout number 2; it has 2 layouts without ids, the first one is number 0$"
+    with pytest.raises(LayoutError, match=said):
+        read_layout(path, 2)

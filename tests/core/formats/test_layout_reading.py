@@ -273,7 +273,7 @@ def test_a_file_of_many_layouts_is_told_the_same_by_every_door(
 
 def test_a_layout_number_below_zero_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "mig.yaml", "a street:\n  coco_id: 3\n")
-    with pytest.raises(LayoutError, match="no layout number -1; it has 1, the first one is 0"):
+    with pytest.raises(LayoutError, match="no layout with coco_id -1; it has 1 layout, with ids"):
         read_layout(path, -1)
 
 
@@ -287,5 +287,5 @@ def test_saving_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
 def test_a_layout_number_beyond_all_numbers_of_the_machine_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mig.yaml"
     file.write_text("a red car:\n  coco_id: 7\n  a red car:\n    - [0, 0, 0.5, 0.5]\n")
-    with pytest.raises(LayoutError, match="no layout number"):
+    with pytest.raises(LayoutError, match="no layout with coco_id"):
         read_layout(file, 10**25)

@@ -203,7 +203,7 @@ def _damaged(random: Random) -> Case:
     if random.random() < 0.5:
         return _case(random, "damaged", damaged(written(coco()).encode(), random), DONE_OR_REFUSED)
     text = written(mig()).encode()
-    return _case(random, "damaged MIG", damaged(text, random), DONE_OR_REFUSED, "0", ".yaml")
+    return _case(random, "damaged MIG", damaged(text, random), DONE_OR_REFUSED, "5", ".yaml")
 
 
 def mig() -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _mig(random: Random) -> Case:
     first = data["a red cube and a cone"]
     way = random.randrange(8)
     codes = DONE_OR_REFUSED
-    index = random.choice(("0", "0", "1", "2", "99999999999999999999"))
+    index = random.choice(("5", "5", "6", "0", "2", "99999999999999999999"))
     if way == 0:
         first["a red cube"] = random.choice(ODD)
     elif way == 1:
@@ -240,6 +240,8 @@ def _mig(random: Random) -> Case:
         first["a cone"] = [[0, 0, 1, 1]] * random.choice((900, 1100, 30_000))
     elif way == 6:
         data |= {f"prompt {n}": {"a cube": [[0, 0, 1, 1]]} for n in range(20_000)}
+        if random.random() < 0.5:  # then places are meant
+            del first["coco_id"]
         index = random.choice(("19000", "20001", "30000"))
     else:
         data = random.choice(
