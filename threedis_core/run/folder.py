@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from threedis_core.errors import InputError, OptionError, RenderError
@@ -20,8 +21,13 @@ from threedis_core.files.atomic import check_writable
 
 RUNS = Path("runs")
 SLUG_LENGTH = 40
+RUN_JSON = "run.json"
 CLAIM = ".threedis-run"
-"""A file that is in a run's folder while the run is at work."""
+"""A file that is in a run's folder, and locked, while the run is at work."""
+BATCH = ".threedis-batch"
+"""A folder in it for pictures that are complete and about to appear under their names."""
+PART = ".part"
+"""How names of what is not complete end."""
 PROVENANCE = "threedis"
 """The keyword of the text in a PNG that holds a picture's provenance as JSON."""
 ATTEMPTS = 100
@@ -77,7 +83,7 @@ def _made(folder: Path) -> bool:
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder that holds something already, or one that cannot be made or written.
+    """Refuse a folder that holds something else than a run, or one that cannot be made or written.
 
     Raises:
         OptionError: The folder cannot become a run's folder.
@@ -86,58 +92,88 @@ def check_run_folder(folder: Path) -> None:
     if not folder.is_dir():
         return
     found = sorted(os.listdir(folder))
-    if CLAIM in found:
-        raise OptionError(
-            f"{folder} is taken: another run is writing into it, or was killed in it; choose "
-            "another folder, or remove that one"
-        )
-    if found:
+    if CLAIM in found and _is_claimed(folder):
+        raise OptionError(f"{folder} is taken: another run is writing into it; choose another one")
+    _check_content(folder, found)
+
+
+def _check_content(folder: Path, found: Sequence[str]) -> None:
+    others = [name for name in found if not _is_left_over(name)]
+    if others and RUN_JSON not in others:
         raise OptionError(f"{folder} is not empty; a run needs a new or an empty folder")
 
 
-@dataclass(frozen=True)
+def _is_left_over(name: str) -> bool:
+    """Whether a file may be what is left of a run that was killed before its first picture."""
+    return name in (CLAIM, BATCH, BATCH + PART) or (name.startswith(".") and name.endswith(PART))
+
+
+def _is_claimed(folder: Path) -> bool:
+    lock = FileLock(folder / CLAIM)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # the claim itself will say it
+        return False
+    lock.release()
+    return False
+
+
 class RunFolder:
     """Where a run writes; without a path it writes nothing.
 
+    What is written together appears together: a run that is killed, even by the system, leaves all
+    of it or none.
+
     Args:
         path: The folder, as it was asked for.
-        place: The same, in full: a renderer may change the working directory.
     """
 
-    path: Path | None
-    place: Path | None = None
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        # In full: a renderer may change the working directory.
+        self._place = None if path is None else path.absolute()
+        self._written: list[Path] = []
+        self._kept = False
 
     @classmethod
     @contextmanager
     def claimed(cls, path: Path | None) -> Generator[RunFolder]:
-        """Keep a folder for this run alone; if nothing is written, it is as before in the end.
+        """Keep a folder for this run alone; if no picture is written, it is as before in the end.
 
         Raises:
-            OptionError: It holds something already, or another run has it.
+            OptionError: It holds something else than a run, or another run has it.
         """
-        if path is None:
-            yield cls(None)
+        folder = cls(path)
+        if path is None or folder._place is None:
+            yield folder
             return
         check_run_folder(path)
-        place = path.absolute()
+        place = folder._place
         made = _missing_folders(place)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            (path / CLAIM).touch(exist_ok=False)
+            lock = FileLock(place / CLAIM)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OptionError(
+                f"{path} is taken: another run is writing into it; choose another one"
+            ) from None
         except OSError as error:
             raise OptionError(f"{path} cannot become a run's folder: {error.strerror}") from error
         try:
-            # Somebody may have written between the look and the claim.
-            if others := [name for name in os.listdir(path) if name != CLAIM]:
-                raise OptionError(
-                    f"{path} is not empty: {others[0]!r} appeared in it; choose another folder"
-                )
-            yield cls(path, place)
+            _check_content(path, sorted(os.listdir(path)))  # somebody may have written meanwhile
+            folder._tidy()
+            yield folder
         finally:
+            folder._tidy()
+            folder._forget()
             (place / CLAIM).unlink(missing_ok=True)
+            lock.release()
             with suppress(OSError):  # they hold something: then they stay
-                for folder in made:
-                    folder.rmdir()
+                for one in made:
+                    one.rmdir()
 
     def write(self, name: str, save: Callable[[Path], None]) -> Path | None:
         """Let ``save`` write the file ``name``, and return its path.
@@ -145,11 +181,38 @@ class RunFolder:
         Raises:
             RenderError: It cannot be written.
         """
-        if self.path is None or self.place is None:
+        if self.path is None or self._place is None:
             return None
-        file = self.path / name
+        self._save(self._place / name, name, save)
+        return self.path / name
+
+    def write_together(self, files: Mapping[str, Callable[[Path], None]]) -> None:
+        """Let each of ``files`` be written under its name: all of them, or none.
+
+        From then on the folder stays, whatever becomes of the run.
+
+        Raises:
+            RenderError: One cannot be written; then none is.
+        """
+        if self._place is None:
+            return
+        batch, unfinished = self._place / BATCH, self._place / (BATCH + PART)
+        unfinished.mkdir()
+        for name, save in files.items():
+            self._save(unfinished / name, name, save)
+        os.replace(unfinished, batch)
+        self._kept = True
+        _move_out(batch)
+
+    def keep(self) -> None:
+        """Let the folder stay, whatever becomes of the run."""
+        self._kept = True
+
+    def _save(self, place: Path, name: str, save: Callable[[Path], None]) -> None:
+        file = name if self.path is None else self.path / name
+        new = not place.exists()
         try:
-            save(self.place / name)
+            save(place)
         except OSError as error:
             raise RenderError(
                 f"{file} cannot be written: {error.strerror or error}; make room, or choose "
@@ -157,7 +220,30 @@ class RunFolder:
             ) from error
         except InputError as error:  # what a person wrote is right: it is the place that fails
             raise RenderError(str(error)) from error
-        return file
+        if new:
+            self._written.append(place)
+
+    def _tidy(self) -> None:
+        """Finish what was begun together and is complete, and remove what is not."""
+        if self._place is None:
+            return
+        if (self._place / BATCH).is_dir():
+            _move_out(self._place / BATCH)
+        rmtree(self._place / (BATCH + PART), ignore_errors=True)
+        for half in self._place.glob(f".*{PART}"):
+            half.unlink(missing_ok=True)
+
+    def _forget(self) -> None:
+        """Remove what was written if no picture was."""
+        if not self._kept:
+            for file in self._written:
+                file.unlink(missing_ok=True)
+
+
+def _move_out(batch: Path) -> None:
+    for file in sorted(batch.iterdir()):
+        os.replace(file, batch.parent / file.name)
+    batch.rmdir()
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

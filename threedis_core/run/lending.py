@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol, TypeVar, cast
 
 from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.interfaces import Backend
@@ -36,3 +36,29 @@ class ClosedAfterUse:
         """Yield ``backend``, and close it at the end."""
         with closing_named(backend, who, warn):
             yield backend
+
+
+class Sharing:
+    """Lends on what another lender lends, and gives it back when all have had it."""
+
+    def __init__(self, lender: Lender, stack: ExitStack) -> None:
+        self._lender, self._stack = lender, stack
+        self._lent: list[Backend] = []
+
+    @classmethod
+    @contextmanager
+    def of(cls, lender: Lender) -> Generator[Sharing]:
+        """Share what ``lender`` lends, until the end of the block."""
+        with ExitStack() as stack:
+            yield cls(lender, stack)
+
+    @contextmanager
+    def lent(self, backend: BackendT, who: str, warn: Callable[[str], None]) -> Generator[BackendT]:
+        """Yield ``backend``, or an equal one that is here already."""
+        for one in self._lent:
+            if type(one) is type(backend) and one.options == backend.options:
+                yield cast("BackendT", one)
+                return
+        taken = self._stack.enter_context(self._lender.lent(backend, who, warn))
+        self._lent.append(taken)
+        yield taken

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from threedis_core.plugin.progress import Progress, Watched, silent
-from threedis_core.run.folder import RunFolder
-from threedis_core.run.lending import ClosedAfterUse, Lender
+from threedis_core.run.lending import ClosedAfterUse, Lender, Sharing
 from threedis_core.run.plan import RunPlan
-from threedis_core.run.record.files import (
-    write_inputs,
-    write_picture,
-    write_record,
-    write_sheet,
-)
-from threedis_core.run.record.provenance import run_record
-from threedis_core.run.record.timing import timed
-from threedis_core.run.result import Previews, Run, RunImage
-from threedis_core.run.stages.depth import make_depth
-from threedis_core.run.stages.pictures import render_pictures
-from threedis_core.run.stages.regions import make_regions
+from threedis_core.run.result import Previews, Run
+from threedis_core.run.work import Work
+
+PICTURES = "pictures"
+"""The stage that counts the pictures of all runs together."""
 
 
 def carry_out(
@@ -31,52 +23,53 @@ def carry_out(
 ) -> Run:
     """Make the depth map, the regions and the pictures that ``plan`` says.
 
+    If its folder holds what an earlier run of the same plan has left, that is kept, and only what
+    is missing is made.
+
     Args:
         plan: What to do.
         progress: Told about every step; what it raises ends the run and comes out as it is.
         lender: Where the backends come from; None: from the plan, and each is closed after use.
         previews: Who looks at pictures in the making, if anybody does.
     Raises:
-        InputError: A backend refuses the layout, or another run took the folder meanwhile.
+        InputError: A backend refuses the layout, or the folder holds another run, or another run
+            took it meanwhile.
         WeightsError: A model is missing or unreadable.
         RenderError: A backend failed while it was working, or a file cannot be written.
     """
-    config, started = plan.config, datetime.now().astimezone()
-    lender, watched = lender or ClosedAfterUse(), Watched(progress)
-    seconds: dict[str, float] = {}
-    told: list[str] = list(plan.warnings)
-    images: list[RunImage] = []
-    with RunFolder.claimed(config.out) as folder:
-        with timed(seconds, "depth"):
-            made = make_depth(
-                plan.depth, plan.layout, config.depth_seed, config.depth_cache, watched, lender
-            )
-        told += made.warnings
-        with timed(seconds, "regions"):
-            name = config.region_refiner.name
-            regions = make_regions(plan.refiner, name, plan.layout, made.depth, told.append, lender)
-        for planned in plan.renderers:
-            lent = lender.lent(planned.backend, f"renderer '{planned.name}'", told.append)
-            with timed(seconds, planned.name), lent as backend:
-                for image in render_pictures(
-                    plan, planned, made.depth, regions, watched, backend, previews
-                ):
-                    if not images:  # nothing earlier: a run that cannot start can be tried again
-                        write_inputs(folder, plan.layout, made.depth, regions)
-                    images.append(replace(image, file=write_picture(folder, image)))
-                    told += image.warnings
-        warnings = tuple(dict.fromkeys(told))  # a renderer may say the same with every picture
-        record = run_record(plan, made, images, seconds, warnings, started)
-        run = Run(
-            plan.layout,
-            made.depth,
-            regions,
-            tuple(images),
-            warnings,
-            record,
-            config.out,
-            made.presence,
-        )
-        run = replace(run, sheet=write_sheet(folder, run))
-        write_record(folder, record)
+    (run,) = carry_out_all([plan], progress, lender, previews)
     return run
+
+
+def carry_out_all(
+    plans: Sequence[RunPlan],
+    progress: Progress = silent,
+    lender: Lender | None = None,
+    previews: Previews | None = None,
+) -> list[Run]:
+    """Do several plans, which name the same backends: each model is loaded once for all of them.
+
+    The depth maps of all come first, then the pictures of all, renderer by renderer. Arguments and
+    errors are those of ``carry_out``.
+    """
+    lender, watched = lender or ClosedAfterUse(), Watched(progress)
+    with ExitStack() as stack:
+        works = [stack.enter_context(Work.begun(plan)) for plan in plans]
+        total, kept = sum(work.total for work in works), sum(work.kept for work in works)
+        if kept:
+            watched(PICTURES, kept, total)
+        with Sharing.of(lender) as shared:
+            for work in works:
+                work.make_depth(watched, shared)
+        with Sharing.of(lender) as shared:
+            for work in works:
+                work.make_regions(shared)
+        for name in dict.fromkeys(one.name for plan in plans for one in plan.renderers):
+            missing = [work for work in works if work.misses(name)]
+            with Sharing.of(lender) as shared:
+                for work in missing:
+                    backend = work.planned(name).backend
+                    with shared.lent(backend, f"renderer '{name}'", work.told.append) as lent:
+                        for _ in work.render(name, watched, lent, previews):
+                            watched(PICTURES, sum(one.done for one in works), total)
+        return [work.finish() for work in works]

@@ -121,6 +121,7 @@ class Run:
         presence: For each instance how much of it stands out in its box of the depth map, 0 to 1;
             None where it cannot be told. What is missing is among the warnings.
         sheet: Where the picture is that shows all of it; None if nothing was written.
+        kept: How many of the pictures were there already, from an earlier run of the same plan.
     """
 
     layout: Layout
@@ -132,3 +133,4 @@ class Run:
     folder: Path | None = None
     presence: Presence = ()
     sheet: Path | None = None
+    kept: int = 0

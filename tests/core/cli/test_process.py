@@ -97,4 +97,5 @@ def test_ctrl_c_stops_a_run_with_130_and_keeps_finished_pictures(
         "layout.png",
         "quick-seed0.png",
         "regions.png",
+        "run.json",
     }

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from threedis_core import (
@@ -93,15 +96,15 @@ def test_a_folder_that_somebody_fills_at_the_last_moment_is_left_alone(
     tmp_path, monkeypatch
 ) -> None:
     (tmp_path / "run").mkdir()
-    touch = Path.touch
 
-    def fill(path: Path, **arguments: object) -> None:
-        (tmp_path / "run" / "theirs.txt").write_text("theirs")
-        touch(path, **arguments)
+    class Late(FileLock):
+        def acquire(self, *arguments: Any, **options: Any) -> Any:
+            (tmp_path / "run" / "theirs.txt").write_text("theirs")
+            return super().acquire(*arguments, **options)
 
-    monkeypatch.setattr(Path, "touch", fill)
+    monkeypatch.setattr("threedis_core.run.folder.FileLock", Late)
     with (
-        pytest.raises(OptionError, match=r"'theirs\.txt' appeared"),
+        pytest.raises(OptionError, match="run is not empty"),
         RunFolder.claimed(tmp_path / "run"),
     ):
         raise AssertionError("not reached")
@@ -211,7 +214,7 @@ def test_finished_pictures_stay_when_a_later_renderer_fails(extras, tmp_path) ->
             registry=extras,
         )
     assert "fake-seed0.png" in files(tmp_path / "run")
-    assert "run.json" not in files(tmp_path / "run")
+    assert not json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
 
 
 def test_a_renderer_that_leaves_the_working_directory_takes_no_file_along(

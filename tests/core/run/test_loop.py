@@ -106,7 +106,7 @@ def test_progress_names_the_renderer(registry) -> None:
         calls.append((stage, done, total))
 
     render(LAYOUT, depth=DEPTH, renderers=["fake"], registry=registry, progress=note)
-    assert calls[-1] == ("fake: render", 3, 3)
+    assert calls[-2:] == [("fake: render", 3, 3), ("pictures", 1, 1)]
 
 
 def test_a_renderer_that_cannot_be_closed_loses_no_picture(extras, tmp_path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,41 +13,50 @@ from threedis_core.drawing.layout import draw_layout
 from threedis_core.drawing.regions import draw_named_regions
 from threedis_core.files.atomic import write_atomically
 from threedis_core.files.png import write_png
-from threedis_core.run.folder import PROVENANCE, RunFolder
+from threedis_core.run.folder import PROVENANCE, RUN_JSON, RunFolder
 from threedis_core.run.record.sheet import SheetOfRun
 from threedis_core.run.result import Run, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
 
+SHEET = "sheet.png"
 LETTERS = 1.2
 """Of ``regions.png``, relative: it is shrunk where several runs are shown side by side."""
 
 
 def write_inputs(folder: RunFolder, layout: Layout, depth: DepthMap, regions: Regions) -> None:
-    """Write what the pictures are rendered from.
+    """Write what the pictures are rendered from; the depth map last, as a sign of all.
 
     Raises:
         RenderError: A file cannot be written.
     """
     folder.write("layout.json", layout.save)
-    folder.write("depth.png", depth.save)
     drawn = draw_layout(layout, depth.width, depth.height)
     folder.write("layout.png", partial(write_png, image=drawn))
     folder.write(
         "regions.png", partial(write_png, image=draw_named_regions(regions, layout, scale=LETTERS))
     )
+    folder.write("depth.png", depth.save)
 
 
-def write_picture(folder: RunFolder, image: RunImage) -> Path | None:
-    """Write a picture with its provenance in it; where it is, if it was written.
+def write_pictures(folder: RunFolder, images: Sequence[RunImage]) -> list[RunImage]:
+    """Write pictures with their provenance in them, all or none; the same with their files.
 
     Raises:
-        RenderError: It cannot be written.
+        RenderError: One cannot be written.
     """
+    path = folder.path
+    if path is None:
+        return list(images)
+    names = [picture_name(image.renderer, image.seed, image.control) for image in images]
+    folder.write_together(dict(zip(names, map(_saved, images), strict=True)))
+    return [replace(image, file=path / name) for image, name in zip(images, names, strict=True)]
+
+
+def _saved(image: RunImage) -> Callable[[Path], None]:
     texts = {PROVENANCE: json.dumps(image.provenance)}
-    name = picture_name(image.renderer, image.seed, image.control)
-    return folder.write(name, partial(write_png, image=image.image, texts=texts))
+    return partial(write_png, image=image.image, texts=texts)
 
 
 def write_sheet(folder: RunFolder, run: Run) -> Path | None:
@@ -57,7 +67,7 @@ def write_sheet(folder: RunFolder, run: Run) -> Path | None:
     """
     if folder.path is None:
         return None
-    return folder.write("sheet.png", partial(write_png, image=SheetOfRun.of(run).draw()))
+    return folder.write(SHEET, partial(write_png, image=SheetOfRun.of(run).draw()))
 
 
 def picture_name(renderer: str, seed: int, control: str) -> str:
@@ -66,10 +76,10 @@ def picture_name(renderer: str, seed: int, control: str) -> str:
 
 
 def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
-    """Write ``run.json``, last of all: a folder without one is a run that did not end.
+    """Write ``run.json``: first of all, after each batch of pictures, and at the end.
 
     Raises:
         RenderError: It cannot be written.
     """
     text = json.dumps(record, indent=2) + "\n"
-    folder.write("run.json", partial(write_atomically, data=text.encode()))
+    folder.write(RUN_JSON, partial(write_atomically, data=text.encode()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 from PIL import Image
@@ -40,14 +40,14 @@ def picture_provenance(
     checksum = pixel_checksum(result.image)
     return {
         "threedis_picture": RUN_FORMAT,
-        **_renderer_facts(plan, planned),
+        **_renderer_facts(plan, planned, plan.config.out),
         "renderer": planned.name,
         "seed": request.seed,
         "size": [request.width, request.height],
         "steps": request.steps,
         "guidance": request.guidance,
         "control": "on" if request.control is None else "none",
-        "backend": _told(plan, result.provenance),
+        "backend": _told(plan, result.provenance, plan.config.out),
         "layout": request.layout.to_dict(),
         "depth_checksum": request.depth.checksum(),
         "pixel_checksum": checksum,
@@ -58,13 +58,38 @@ def picture_provenance(
 
 def run_record(
     plan: RunPlan,
-    made: StageDepth,
+    depth: Mapping[str, Any],
     images: Sequence[RunImage],
     seconds: Mapping[str, float],
     warnings: Sequence[str],
-    started: datetime,
+    created: str,
+    finished: bool,
 ) -> dict[str, Any]:
-    """The document ``run.json``. Its ``config`` renders the same pictures from the run's folder."""
+    """The document ``run.json``. Its ``config`` renders the same pictures from the run's folder.
+
+    Args:
+        plan: What the run does.
+        depth: What ``depth_facts`` tells.
+        images: The pictures that are there by now.
+        seconds: How long each part took.
+        warnings: One line each.
+        created: When the run began, in ISO 8601.
+        finished: False as long as a picture is missing.
+    """
+    return {
+        RUN_SIGN: RUN_FORMAT,
+        "created": created,
+        "finished": finished,
+        **planned_facts(plan, plan.config.out),
+        "depth": dict(depth),
+        "images": [_image_facts(image) for image in images],
+        "seconds": dict(seconds),
+        "warnings": list(warnings),
+    }
+
+
+def planned_facts(plan: RunPlan, folder: Path | None) -> dict[str, Any]:
+    """What is known of a run before it begins, as its ``run.json`` in ``folder`` tells it."""
     replay = plan.config.model_dump(
         mode="json",
         exclude_none=True,
@@ -79,24 +104,27 @@ def run_record(
     )
     replay |= {"layout": "layout.json", "depth": "depth.png"}
     return {
-        RUN_SIGN: RUN_FORMAT,
-        "created": started.isoformat(timespec="seconds"),
-        "config": _told(plan, replay),
+        "config": _told(plan, replay, folder),
         "versions": dict(plan.versions),
-        "depth": _depth_facts(plan, made),
-        "renderers": {one.name: _renderer_facts(plan, one) for one in plan.renderers},
-        "images": [_image_facts(image) for image in images],
-        "seconds": dict(seconds),
-        "warnings": list(warnings),
+        "renderers": {one.name: _renderer_facts(plan, one, folder) for one in plan.renderers},
     }
 
 
-def _renderer_facts(plan: RunPlan, planned: PlannedRenderer) -> dict[str, Any]:
+def planned_depth_facts(plan: RunPlan, folder: Path | None) -> dict[str, Any]:
+    """What is known of a run's depth map before it is made, likewise."""
+    if isinstance(plan.depth, DepthMap):
+        return {"checksum": plan.depth.rounded().checksum()}
+    options = plan.depth.model.options.model_dump(mode="json")
+    return {"model": plan.depth.name, "options": _told(plan, options, folder)}
+
+
+def _renderer_facts(plan: RunPlan, planned: PlannedRenderer, folder: Path | None) -> dict[str, Any]:
     options = planned.backend.options.model_dump(mode="json")
-    return {"plugin": str(planned.source), "options": _told(plan, options)}
+    return {"plugin": str(planned.source), "options": _told(plan, options, folder)}
 
 
-def _depth_facts(plan: RunPlan, made: StageDepth) -> dict[str, Any]:
+def depth_facts(plan: RunPlan, made: StageDepth) -> dict[str, Any]:
+    """What ``run.json`` tells of the depth map."""
     depth = made.depth
     facts: dict[str, Any] = {
         "file": "depth.png",
@@ -106,8 +134,7 @@ def _depth_facts(plan: RunPlan, made: StageDepth) -> dict[str, Any]:
         "presence": _rounded(made.presence),
     }
     if not isinstance(plan.depth, DepthMap):
-        facts["model"] = plan.depth.name
-        facts["options"] = _told(plan, plan.depth.model.options.model_dump(mode="json"))
+        facts |= planned_depth_facts(plan, plan.config.out)
         facts["seed"] = made.seed
         facts["cached"] = made.cached
         facts["tries"] = [
@@ -125,10 +152,10 @@ def _image_facts(image: RunImage) -> dict[str, Any]:
     return {"file": image.file.name if image.file else None, **facts}
 
 
-def _told(plan: RunPlan, facts: Mapping[str, Any]) -> Any:
-    """Facts in plain JSON types, the paths in them made portable."""
+def _told(plan: RunPlan, facts: Mapping[str, Any], folder: Path | None) -> Any:
+    """Facts in plain JSON types, the paths in them made portable for a run in ``folder``."""
     plain = json.loads(json.dumps(facts, default=_plain))
-    return portable(plain, plan.config.out, plan.packages)
+    return portable(plain, folder, plan.packages)
 
 
 def _plain(value: object) -> Any:

@@ -11,12 +11,12 @@ from threedis_core.files.documents import read_document
 from threedis_core.files.pictures import open_picture
 from threedis_core.files.printable import printable
 from threedis_core.run.config import RUN_SIGN
+from threedis_core.run.folder import RUN_JSON
 from threedis_core.run.record.sheet import SheetOfRun
 from threedis_core.run.result import RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
-RUN_JSON = "run.json"
 LAYOUT, DEPTH, REGIONS = "layout.json", "depth.png", "regions.png"
 
 

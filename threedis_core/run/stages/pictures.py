@@ -19,22 +19,20 @@ from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule
 
 
-def render_pictures(
+def render_batch(
     plan: RunPlan,
     planned: PlannedRenderer,
-    depth: DepthMap,
-    regions: Regions,
+    requests: Sequence[RenderRequest],
     progress: Watched,
     backend: RenderBackend,
     previews: Previews | None = None,
-) -> Iterator[RunImage]:
-    """Render all seeds of one renderer, in batches; it says itself whether it can serve them.
+) -> list[RunImage]:
+    """Render requests together; the renderer says itself whether it can serve them.
 
     Args:
         plan: What the run does.
         planned: The renderer's part of it.
-        depth: The depth map.
-        regions: The instances' regions.
+        requests: What to render; see ``make_requests``.
         progress: Told about every step.
         backend: The renderer itself, or an equal one.
         previews: Who looks at pictures in the making, if anybody does.
@@ -43,18 +41,21 @@ def render_pictures(
         WeightsError: Its model is missing or unreadable.
         RenderError: It failed, or returned what is no picture of the request's size.
     """
-    for control, seeds in batches(plan.config):
-        requests = [_request(plan, planned, depth, regions, seed, control) for seed in seeds]
-        told = _told(progress, planned.name, requests, previews)
-        with failures_named(f"renderer '{planned.name}'", progress=progress):
-            made = backend.render(requests, told)
-            results = checked_results(made, requests)
-        for request, result in zip(requests, results, strict=True):
-            provenance = picture_provenance(plan, planned, request, result)
-            warnings = tuple(result.warnings)
-            yield RunImage(
-                planned.name, request.seed, result.image, provenance, warnings, control=control
-            )
+    told = _told(progress, planned.name, requests, previews)
+    with failures_named(f"renderer '{planned.name}'", progress=progress):
+        made = backend.render(requests, told)
+        results = checked_results(made, requests)
+    return [
+        RunImage(
+            planned.name,
+            request.seed,
+            result.image,
+            picture_provenance(plan, planned, request, result),
+            tuple(result.warnings),
+            control="on" if request.control is None else "none",
+        )
+        for request, result in zip(requests, results, strict=True)
+    ]
 
 
 def batches(config: RunConfig) -> Iterator[tuple[Control, tuple[int, ...]]]:
@@ -65,24 +66,28 @@ def batches(config: RunConfig) -> Iterator[tuple[Control, tuple[int, ...]]]:
             yield control, config.seeds[start : start + most]
 
 
-def _request(
+def make_requests(
     plan: RunPlan,
     planned: PlannedRenderer,
     depth: DepthMap,
     regions: Regions,
-    seed: int,
     control: Control,
-) -> RenderRequest:
-    return RenderRequest(
-        plan.layout,
-        depth,
-        regions,
-        seed,
-        *planned.size,
-        steps=plan.config.steps,
-        guidance=plan.config.guidance,
-        control=None if control == "on" else ControlSchedule(),
-    )
+    seeds: Sequence[int],
+) -> list[RenderRequest]:
+    """What a renderer is asked for in one batch: a picture for each of ``seeds``."""
+    return [
+        RenderRequest(
+            plan.layout,
+            depth,
+            regions,
+            seed,
+            *planned.size,
+            steps=plan.config.steps,
+            guidance=plan.config.guidance,
+            control=None if control == "on" else ControlSchedule(),
+        )
+        for seed in seeds
+    ]
 
 
 def _told(

@@ -76,7 +76,7 @@ def test_a_job_gives_the_run_that_render_gives(engine, loading) -> None:
     expected = render(LAYOUT, depth=DEPTH, renderers="loading", seeds=[1, 2], registry=loading)
     found = [image.image.tobytes() for image in job.result().images]
     assert found == [image.image.tobytes() for image in expected.images]
-    assert (job.state, job.progress) == ("done", JobProgress("loading: render", 3, 3))
+    assert (job.state, job.progress) == ("done", JobProgress("pictures", 2, 2))
     wait_until(lambda: engine.jobs == ())
 
 

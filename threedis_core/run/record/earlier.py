@@ -1,0 +1,142 @@
+"""What an earlier run of the same command has left in its folder, to go on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from threedis_core.errors import InputError, OptionError
+from threedis_core.files.pictures import open_picture
+from threedis_core.files.printable import printable
+from threedis_core.run.folder import PROVENANCE, RUN_JSON
+from threedis_core.run.plan import RunPlan
+from threedis_core.run.record.files import picture_name
+from threedis_core.run.record.provenance import (
+    pixel_checksum,
+    planned_depth_facts,
+    planned_facts,
+)
+from threedis_core.run.record.reading import DEPTH, LAYOUT, read_record
+from threedis_core.run.result import RunImage
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+
+Key = tuple[str, str, int]
+"""A picture of a run: its renderer's name, its control and its seed."""
+MOST_TOLD = 3
+ABSENT = "nothing"
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What is there already.
+
+    Args:
+        record: What its ``run.json`` says.
+        depth: Its depth map.
+        images: Its pictures, those that the plan asks for.
+    """
+
+    record: Mapping[str, Any]
+    depth: DepthMap
+    images: Mapping[Key, RunImage]
+
+
+def picture_keys(plan: RunPlan) -> list[Key]:
+    """Every picture that a run makes, in order."""
+    config = plan.config
+    return [
+        (planned.name, control, seed)
+        for planned in plan.renderers
+        for control in config.controls
+        for seed in config.seeds
+    ]
+
+
+def read_earlier(folder: Path | None, plan: RunPlan) -> Earlier | None:
+    """What a run of the same plan has left in ``folder``; None if there is nothing to go on from.
+
+    Raises:
+        OptionError: What is there is of another plan, or was changed since.
+    """
+    if folder is None or not (folder / RUN_JSON).exists():
+        return None
+    record = read_record(folder)
+    differences = list(_differences(folder, record, plan))
+    if differences:
+        more = len(differences) - MOST_TOLD
+        told = "; ".join(differences[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
+        raise OptionError(
+            f"{printable(folder)} holds another run: {told}. Choose another folder with --out, or "
+            "ask for the same to go on"
+        )
+    if not (folder / DEPTH).exists():  # it was killed before its first picture
+        return None
+    depth = DepthMap.load(folder / DEPTH)
+    if depth.checksum() != record.get("depth", {}).get("checksum"):
+        raise OptionError(_changed(folder / DEPTH))
+    images = {key: image for key in picture_keys(plan) if (image := _picture(folder, key, depth))}
+    return Earlier(record, depth, images)
+
+
+def _picture(folder: Path, key: Key, depth: DepthMap) -> RunImage | None:
+    """A picture that is there, as it was made."""
+    renderer, control, seed = key
+    file = folder / picture_name(renderer, seed, control)
+    if not file.exists():
+        return None
+    picture = open_picture(file, InputError, "a picture", ("PNG",))
+    try:
+        facts: dict[str, Any] = json.loads(picture.info[PROVENANCE])
+        made = (facts["renderer"], facts["control"], facts["seed"]) == key
+        same = made and facts["depth_checksum"] == depth.checksum()
+        if same and facts["pixel_checksum"] == pixel_checksum(picture):
+            picture.info = {}
+            return RunImage(renderer, seed, picture, facts, tuple(facts["warnings"]), file, control)
+    except (KeyError, TypeError, ValueError):
+        pass  # it is none of ours
+    raise OptionError(_changed(file))
+
+
+def _changed(file: Path) -> str:
+    return (
+        f"{printable(file)} is not what the run has written; move it away to have it made again, "
+        "or choose another folder with --out"
+    )
+
+
+def _differences(folder: Path, record: Mapping[str, Any], plan: RunPlan) -> Iterator[str]:
+    """What an earlier run was told otherwise than ``plan`` is, in a few words each."""
+    now: dict[str, Any] = {**planned_facts(plan, folder)}
+    for part in now:
+        yield from _compared(part, record.get(part), now[part])
+    depth = record.get("depth", {})
+    for name, fact in planned_depth_facts(plan, folder).items():
+        yield from _compared(f"depth {name}", depth.get(name), fact)
+    if isinstance(plan.depth, DepthMap):
+        yield from _compared("depth model", depth.get("model"), None)
+    else:
+        tries = cast("list[Mapping[str, Any]]", depth.get("tries") or [{}])
+        yield from _compared("depth_seed", tries[0].get("seed"), plan.config.depth_seed)
+        yield from _compared("depth_tries", len(tries), plan.depth.tries)
+    if (folder / LAYOUT).exists():
+        earlier = Layout.load(folder / LAYOUT).to_dict()
+        yield from _compared("layout", earlier, plan.layout.to_dict())
+
+
+def _compared(name: str, before: Any, now: Any) -> Iterator[str]:
+    if before == now:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        one, other = cast("Mapping[str, Any]", before), cast("Mapping[str, Any]", now)
+        for key in dict.fromkeys([*one, *other]):
+            yield from _compared(f"{name}.{key}", one.get(key), other.get(key))
+        return
+    yield f"{name.removeprefix('config.')} was {_shown(before)}, now {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    return ABSENT if value is None else printable(json.dumps(value, ensure_ascii=False), 60)
