@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
 from PIL import Image
 from pydantic import Field
 
@@ -19,14 +19,16 @@ from threedis_core.errors import OptionError, WeightsError
 from threedis_core.plugin.interfaces import DepthEstimator
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
-from threedis_diffusers.devices import find_device
 from threedis_diffusers.lazy_model import LazyModel
-from threedis_diffusers.loading import first_of
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.readable import readable
 from threedis_estimate.pictures import to_rgb
 
+if TYPE_CHECKING:
+    import torch
+
+PACKAGE = "controlnet_aux"
 EXTRA = "threedis[controlnet-aux]"
 
 
@@ -65,6 +67,8 @@ class Detector(LazyModel[Any], DepthEstimator):
 
     def find(self) -> Callable[[], Any]:
         """Check package, device and files."""
+        from threedis_diffusers.devices import find_device  # brings torch
+
         detector_class = import_detector(self.name, self.detector_class)
         device = find_device(self.options.device)
         source = ModelSource(self.options.model, library="controlnet-aux")
@@ -103,6 +107,8 @@ class Detector(LazyModel[Any], DepthEstimator):
             RenderError: This estimator is at work already.
         """
         colours = to_rgb(pictures)
+        if find_spec(PACKAGE) is None:  # said before anything is imported that takes seconds
+            import_detector(self.name, self.detector_class)
         maps: list[DepthMap] = []
         with self.in_use() as detector:
             for picture in colours:
@@ -134,6 +140,8 @@ class Zoe(Detector):
 
     def check_loaded(self, detector: Any, folder: Path, stored: Any) -> None:
         """Compare the names: the loader of ZoeDepth takes any file, whatever it lacks."""
+        from threedis_diffusers.loading import first_of
+
         # Made anew from the sizes, and kept in files by some versions of timm only.
         named = (n for n in detector.model.state_dict() if "relative_position_index" not in n)
         if missing := sorted(set(named) - set(stored["model"])):
@@ -158,7 +166,7 @@ def import_detector(name: str, detector_class: str) -> Any:
         OptionError: controlnet-aux is not installed, or does not work here.
     """
     try:
-        package = importlib.import_module("controlnet_aux")
+        package = importlib.import_module(PACKAGE)
     except ModuleNotFoundError as error:
         raise OptionError(
             f"depth estimator '{name}' needs a package that is not installed ({error}); install "
@@ -200,6 +208,8 @@ def read_tensors(file: Path) -> Any:
     Raises:
         WeightsError: It is damaged, or holds anything else.
     """
+    import torch
+
     try:
         return torch.load(file, map_location="meta", weights_only=True)
     except Exception as error:  # whatever a damaged or a made-up pickle raises

@@ -1,27 +1,35 @@
-"""The estimators ``depth-anything`` and ``dpt``: models of transformers."""
+"""The estimators ``depth-anything`` and ``dpt``: models of transformers.
+
+Importing this module imports no torch: whether a model is there is said before that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from threedis_core.plugin.interfaces import DepthEstimator
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
 from threedis_diffusers.lazy_model import LazyModel
+from threedis_diffusers.model_files.checks import read_configuration
+from threedis_diffusers.model_files.sources import ModelSource
 from threedis_estimate.options import DepthAnythingOptions, DPTOptions, EstimatorOptions
 from threedis_estimate.pictures import to_rgb
-from threedis_transformers.loading import LoadedVisionModel, find_model
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from threedis_transformers.loading import LoadedVisionModel
+
+CONFIG = "config.json"
 NEAREST_METRES = 0.1
 """Metric depths below this count as this, so that one wrong pixel does not squeeze the others."""
 
 
-class TransformersEstimator(LazyModel[LoadedVisionModel], DepthEstimator):
+class TransformersEstimator(LazyModel["LoadedVisionModel"], DepthEstimator):
     """Estimate depth with one model of transformers.
 
     A map is the model's inverse depth, resized to the picture's size and stretched so that its
@@ -35,6 +43,8 @@ class TransformersEstimator(LazyModel[LoadedVisionModel], DepthEstimator):
 
     def find(self) -> Callable[[], LoadedVisionModel]:
         """Check device and files."""
+        from threedis_transformers.loading import find_model
+
         return find_model(
             self.options, self.kind, self.model_class, "DPTImageProcessorPil", self.unused
         ).load
@@ -51,6 +61,9 @@ class TransformersEstimator(LazyModel[LoadedVisionModel], DepthEstimator):
             RenderError: This estimator is at work already, or the model makes no numbers.
         """
         colours = to_rgb(pictures)
+        # One file tells, without torch, whether the model is there; what devices there are, none.
+        if not self.is_loaded and self.options.device in ("auto", "cpu"):
+            read_configuration(ModelSource(self.options.model, library="transformers"), CONFIG)
         with self.in_use() as loaded:
             maps: dict[int, DepthMap] = {}
             for members in self._batches(colours):
@@ -69,12 +82,14 @@ class TransformersEstimator(LazyModel[LoadedVisionModel], DepthEstimator):
             for start in range(0, len(members), most):
                 yield members[start : start + most]
 
-    @torch.no_grad()
     def _estimate(
         self, loaded: LoadedVisionModel, pictures: Sequence[Image.Image]
     ) -> list[DepthMap]:
+        import torch
+
         pixels = loaded.processor(pictures, return_tensors="pt").pixel_values
-        output = loaded.model(pixels.to(loaded.device, loaded.dtype))
+        with torch.no_grad():
+            output = loaded.model(pixels.to(loaded.device, loaded.dtype))
         output.predicted_depth = self._inverse(loaded.model.config, output.predicted_depth.float())
         sizes = [(picture.height, picture.width) for picture in pictures]
         resized = loaded.processor.post_process_depth_estimation(output, sizes)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
-
 from threedis_core.errors import RenderError
-from threedis_diffusers.own_thread import in_own_thread
 from threedis_diffusers.quiet import quiet
-from threedis_diffusers.weight_bytes import weight_bytes
 
 Model = TypeVar("Model")
 
@@ -28,6 +25,11 @@ class LazyModel(ABC, Generic[Model]):
         self._loaded: Model | None = None
         self._loader: Callable[[], Model] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def is_loaded(self) -> bool:
+        """True once the model is loaded, until ``close``."""
+        return self._loaded is not None
 
     @abstractmethod
     def find(self) -> Callable[[], Model]:
@@ -59,6 +61,8 @@ class LazyModel(ABC, Generic[Model]):
             OptionError: An option that this machine or model cannot serve.
             WeightsError: The model is missing, unreadable or of another kind.
         """
+        from threedis_diffusers.own_thread import in_own_thread  # brings torch
+
         if self._loaded is None:
             with in_own_thread(), quiet():
                 loader = self._find_once()
@@ -68,6 +72,8 @@ class LazyModel(ABC, Generic[Model]):
 
     def _find_once(self) -> Callable[[], Model]:
         """What loads the model, looked for if nobody did so yet."""
+        from threedis_diffusers.own_thread import in_own_thread  # brings torch
+
         with in_own_thread(), quiet():  # importing a pipeline logs what it would like to have
             if self._loader is None:
                 self._loader = self.find()
@@ -89,10 +95,15 @@ class LazyModel(ABC, Generic[Model]):
 
     def memory(self) -> int:
         """Bytes of the model's weights, wherever they are; 0 if it is not loaded."""
+        if self._loaded is None:
+            return 0
+        from threedis_diffusers.weight_bytes import weight_bytes  # brings torch
+
         return weight_bytes(self._loaded)
 
     def close(self) -> None:
         """Free the model, and forget what was found."""
         self._loaded = self._loader = None
-        if torch.cuda.is_available():
+        torch = sys.modules.get("torch")  # where nobody has imported it, there is nothing to free
+        if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +147,32 @@ def test_a_detector_without_its_package_says_what_to_install(name, pictures, mon
     estimator = load_plugins().depth_estimator(name)
     with pytest.raises(OptionError, match=r"pip install 'threedis\[controlnet-aux\]'"):
         estimator.estimate(pictures[:1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "dpt"), "cannot get 'config.json' of repository 'Intel/dpt-large'"),
+        (("--set", "model=nowhere/at/all"), "model folder 'nowhere/at/all' is not there"),
+        (("--set", "model=."), "has no file 'config.json'"),
+    ],
+)
+def test_a_model_that_is_not_there_is_said_before_torch_is_imported(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    code = (
+        "import sys, threedis_core.cli as cli\n"
+        "try:\n    cli.main(sys.argv[1:])\n"
+        "finally:\n    print('torch' in sys.modules, 'diffusers' in sys.modules)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "depth", "estimate", "photo.png", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said in finished.stderr
+    assert (finished.returncode, finished.stdout) == (1, "False False\n")

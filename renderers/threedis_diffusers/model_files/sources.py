@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from threedis_core.errors import WeightsError
+from threedis_diffusers.model_files.hub import check_hub_answers
 
 SHARD_INDEX = ".safetensors.index.json"
 ENDINGS = (".safetensors", SHARD_INDEX, ".fp16.safetensors")
@@ -218,6 +219,7 @@ def _reachable(repository: str, file: str) -> Iterator[None]:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
+        check_hub_answers()
         yield
     except EntryNotFoundError as error:
         if not isinstance(error, LocalEntryNotFoundError):
