@@ -89,7 +89,8 @@ def make_model(arguments: argparse.Namespace, options: dict[str, Any]) -> LDM3D:
 
 def named(layout: Layout) -> Layout:
     """The layout with a noun that every depth model knows, the pocket's too."""
-    cubes = [instance.model_copy(update={"label": "cube"}) for instance in layout.instances]
+    cube = {"label": "cube", "prompt": "a cube"}
+    cubes = [instance.model_copy(update=cube) for instance in layout.instances]
     return layout.model_copy(update={"instances": tuple(cubes)})
 
 

@@ -118,12 +118,13 @@ def test_the_renderer_of_the_docs_is_listed_and_renders(tmp_path) -> None:
 
 
 SHELL_SESSION = """
-import shlex, sys
+import glob, shlex, sys
 from threedis_core.cli import main
 
 for line in open("commands.txt"):
+    words = shlex.split(line, comments=True)[1:]
     try:
-        main(shlex.split(line, comments=True)[1:])
+        main([file for word in words for file in (sorted(glob.glob(word)) or [word])])
     except SystemExit as end:
         if end.code:
             sys.exit(f"{line.strip()} ended with {end.code}")
