@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         RenderResult,
     )
     from threedis_core.plugin.progress import Progress, silent
+    from threedis_core.plugin.registrations import PluginSource
     from threedis_core.plugin.registry import PluginRegistry
     from threedis_core.plugin.request_checks import check_request
     from threedis_core.run.config import Choice, RunConfig
@@ -87,6 +88,7 @@ _MODULES = {
     "OptionError": "errors",
     "PluginError": "errors",
     "PluginRegistry": "plugin.registry",
+    "PluginSource": "plugin.registrations",
     "Preview": "run.result",
     "Previews": "run.result",
     "Progress": "plugin.progress",
@@ -144,6 +146,7 @@ __all__ = [
     "OptionError",
     "PluginError",
     "PluginRegistry",
+    "PluginSource",
     "Preview",
     "Previews",
     "Progress",
@@ -172,6 +175,10 @@ __all__ = [
     "render_config",
     "silent",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from threedis_core.cli import streams
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_diffusers.quiet import quiet
@@ -29,7 +30,7 @@ def layout_adapter_command(
     from threedis_ldm3d.checkpoint import convert_adapter
 
     count = convert_adapter(source, target)
-    typer.echo(f"{target}: {count} weights")
+    streams.echo(f"{target}: {count} weights")
 
 
 def _group() -> None:
@@ -83,18 +84,15 @@ def layout_depth_command(
     registry = state_of(context).registry
     try:
         with quiet(), progress_bars() as progress:
-            weights = train_layout_depth(
-                training, registry, progress, lambda text: typer.echo(text, err=True)
-            )
+            weights = train_layout_depth(training, registry, progress, streams.tell)
     except KeyboardInterrupt:
-        typer.echo(
-            f"\nstopped; the same command goes on from the newest checkpoint in {training.out}, "
-            "if there is one",
-            err=True,
+        streams.tell(
+            f"stopped; the same command goes on from the newest checkpoint in {training.out}, "
+            "if there is one"
         )
         raise
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(weights)
+        streams.echo(weights)
 
 
 def _train_group() -> None:

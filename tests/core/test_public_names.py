@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,7 +14,7 @@ PUBLIC = """
     BackendOptions Box Cancelled Capabilities Choice ControlSchedule DataError DeadlineExceeded
     DepthError DepthEstimator Engine Job JobProgress KeptModel Preview Previews
     DepthMap DepthModel DepthRequest InputError Inspection Instance Layout LayoutError
-    MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry Progress
+    MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry PluginSource Progress
     RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run RunConfig
     RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__ check_request
     draw_layout hookimpl load_plugins read_coco read_coco_mig read_layout render render_config
@@ -31,6 +33,15 @@ def test_the_public_names_are_these_and_all_of_them_work(package, names) -> None
     assert sorted(package.__all__) == sorted(names.split())
     for name in names.split():
         assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("package", [threedis_core, threedis_core.testing])
+def test_the_public_names_are_listed_before_they_are_used(package) -> None:
+    code = f"import {package.__name__} as it; print(sorted(set(it.__all__) - set(dir(it))))"
+    listed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert listed.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("package", [threedis_core, threedis_core.testing])

@@ -26,6 +26,11 @@ def echo(text: str | os.PathLike[str]) -> None:
     typer.echo(printable(text, LONGEST_LINE * 2))  # twice: a path may have 4096 characters
 
 
+def tell(text: str) -> None:
+    """Print one line on stderr: what is going on."""
+    typer.echo(one_line(text), err=True)
+
+
 def warn(text: str) -> None:
     """Print one line on stderr, marked as a warning."""
     typer.echo(f"warning: {one_line(text)}", err=True)

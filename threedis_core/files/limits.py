@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 
 from threedis_core.errors import InputError
@@ -61,8 +62,14 @@ def check_size(
         what: What has this size, to start the message with: "a mask of".
         file: The file that has it, if it is one.
     Raises:
-        InputError: As ``error``: no pixel, more than 16384 along a side, or more than 2**26 in all.
+        InputError: As ``error``: no whole number of pixels, none, more than 16384 along a side, or
+            more than 2**26 in all.
     """
+    for side in (width, height):
+        if not isinstance(side, Integral):
+            raise error(
+                f"{what} {width}x{height} pixels; expected whole numbers", code="wrong-value"
+            )
     if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise error(
             f"{what} {width}x{height} pixels; expected 1 to {MAX_SIDE} pixels a side and at most "

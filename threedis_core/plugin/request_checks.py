@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from threedis_core.errors import LayoutError, OptionError
 from threedis_core.files import limits
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.suggest import did_you_mean
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
+from threedis_core.values.problems import shown
+from threedis_core.values.regions import Regions
 
 MAX_SEED = 2**63 - 1
 
@@ -21,6 +27,7 @@ def check_request(request: RenderRequest, capabilities: Capabilities, renderer: 
         LayoutError: Too many instances, or regions that do not belong to the layout.
         OptionError: A wrong size, seed, step count, guidance or control name.
     """
+    _check_types(request)
     check_size(request.width, request.height, capabilities, renderer)
     check_instance_count(len(request.layout.instances), capabilities, renderer)
     check_seed(request.seed)
@@ -34,6 +41,25 @@ def check_request(request: RenderRequest, capabilities: Capabilities, renderer: 
         )
     check_settings(request.steps, request.guidance, capabilities, renderer)
     _check_controls(request, capabilities, renderer)
+
+
+def _check_types(request: RenderRequest) -> None:
+    """Refuse a request whose parts are of other types, which Python itself lets through."""
+    wanted = {
+        "layout": (Layout, "read_layout(file)"),
+        "depth": (DepthMap, "DepthMap.load(file)"),
+        "regions": (Regions, "Regions.from_layout(layout, width, height)"),
+    }
+    for name, (kind, how) in wanted.items():
+        value = getattr(request, name)
+        if not isinstance(value, kind):
+            raise OptionError(
+                f"the request has a value of type {type(value).__name__} as {name}; expected "
+                f"{kind.__name__}: use {how}",
+                code="wrong-value",
+                path=name,
+                hint=f"use {how}",
+            )
 
 
 def check_size(width: int, height: int, capabilities: Capabilities, renderer: str) -> None:
@@ -124,8 +150,12 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that no random generator takes.
 
     Raises:
-        OptionError: The seed is negative or above 2**63 - 1.
+        OptionError: The seed is no whole number, negative or above 2**63 - 1.
     """
+    if not isinstance(seed, Integral):  # pyright: ignore[reportUnnecessaryIsInstance]  Python's
+        raise OptionError(
+            f"seed is {shown(seed)}; expected a whole number", code="wrong-value", path="seed"
+        )
     if not 0 <= seed <= MAX_SEED:
         raise OptionError(
             f"seed is {seed}; expected 0..{MAX_SEED}", code="wrong-value", path="seed"

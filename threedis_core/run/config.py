@@ -169,6 +169,16 @@ class RunConfig(OptionsModel):
         description="New or empty folder of the run. Without one, Python writes nothing.",
     )
 
+    @field_validator("layout", "depth", mode="before")
+    @classmethod
+    def _is_a_file(cls, value: Any) -> Any:
+        if isinstance(value, Layout | DepthMap):
+            raise ValueError(
+                "expected the name of a file; what is in memory already is an argument of its own: "
+                "render_config(config, layout=..., depth=...)"
+            )
+        return value
+
     @field_validator("renderers", mode="before")
     @classmethod
     def _renderers_by_name(cls, value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from threedis_core.cli import streams
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
@@ -110,8 +111,8 @@ def demo(
     presets = preset or pocket_presets(registry)
     with progress_bars() as progress:
         sheet = make_demo(registry, out, presets, layouts, seed, progress)
-    typer.echo(sheet.figures)
-    typer.echo(sheet.path)
+    streams.echo(sheet.figures)
+    streams.echo(sheet.path)
 
 
 def bench_pocket(
@@ -267,7 +268,7 @@ def bench_vae(
 
         data = pictures(Path(folder), "test", count, progress)
         value = psnr(load_vae(Path(models[preset]) / "vae"), data, count)
-    typer.echo(f"{preset}: {value:.2f} dB over {count} held-out scenes")
+    streams.echo(f"{preset}: {value:.2f} dB over {count} held-out scenes")
 
 
 def bench_regions(
@@ -300,10 +301,10 @@ def bench_regions(
     for name, one in refiners.items():
         for depth, blur in BLURS.items():
             value, count = mean_iou(one, views, blur)
-            typer.echo(f"{name}, {depth} depth: {value:.3f} over {count} instances")
+            streams.echo(f"{name}, {depth} depth: {value:.3f} over {count} instances")
     if picture is not None:
         write_png(picture, draw_regions(refiners.values(), views))
-        typer.echo(picture)
+        streams.echo(picture)
 
 
 def train(
@@ -338,7 +339,7 @@ def train(
 
         folder = run_recipe(recipe.value, work, steps=steps, seed=seed, progress=progress)
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        typer.echo(folder)
+        streams.echo(folder)
 
 
 def depth_base(work: WorkFolder = WORK) -> None:
@@ -353,7 +354,7 @@ def depth_base(work: WorkFolder = WORK) -> None:
 
         configs = make_depth_base(work)
     for config in configs:
-        typer.echo(config)
+        streams.echo(config)
 
 
 def export(
@@ -375,7 +376,7 @@ def export(
         from threedis_pocket.training.export import export as put_together
 
         put_together(preset.value, work, to, vae)
-    typer.echo(to)
+    streams.echo(to)
 
 
 def scenes(
@@ -397,4 +398,4 @@ def scenes(
     check_writable(out, folder=True)
     with progress_bars() as progress:
         written = write_scenes(out, split.value, count, size, progress)
-    typer.echo(written)
+    streams.echo(written)

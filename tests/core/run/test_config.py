@@ -9,6 +9,8 @@ import yaml
 from threedis_core.errors import OptionError
 from threedis_core.plugin.options import validate_options
 from threedis_core.run.config import Choice, RunConfig
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
 
 
 def load(tmp_path: Path, text: str, name: str = "run.yaml") -> RunConfig:
@@ -234,3 +236,21 @@ def test_the_default_depth_model_has_settings_though_nobody_named_it() -> None:
     assert RunConfig(renderers={"a": {}}).with_settings(["steps=2"]).depth_model is None
     with pytest.raises(OptionError, match="'pocket-depth' is not chosen"):
         RunConfig(depth=Path("d.png")).with_settings(["pocket-depth.steps=2"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"layout": Layout}, "RunConfig: layout is .*: expected the name of a file or folder"),
+        ({"layout": Layout(prompt="x")}, r"render_config\(config, layout=..., depth=...\)"),
+        ({"depth": DepthMap([[0.5]])}, r"render_config\(config, layout=..., depth=...\)"),
+        ({"seeds": 3}, "RunConfig: seeds is 3: expected a list$"),
+        ({"renderers": 3}, "RunConfig: renderers is 3: expected a mapping of names to values$"),
+        ({"layuot": "a.yaml"}, "layuot is not a known field; .*Did you mean 'layout'"),
+    ],
+)
+def test_a_config_made_in_python_is_refused_in_our_own_words(fields, said) -> None:
+    with pytest.raises(OptionError, match=said) as caught:
+        RunConfig(**fields)
+    assert "\n" not in str(caught.value)
+    assert caught.value.path == next(iter(fields))

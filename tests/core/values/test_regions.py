@@ -169,3 +169,9 @@ def test_a_picture_of_many_rows_is_the_mean_of_the_colours_at_every_pixel() -> N
     mean = np.einsum("nhw,nc->hwc", inside, colours) / np.maximum(inside.sum(0), 1)[..., None]
     expected = np.where(inside.any(axis=0)[..., None], mean, 24)
     assert np.abs(np.asarray(found.to_image()) - expected).max() <= 0.5
+
+
+@pytest.mark.parametrize("size", [(6.5, 4), (6, 4.0), ("6", 4), (None, 4)])
+def test_a_size_that_is_no_whole_number_of_pixels_is_refused(size: tuple) -> None:
+    with pytest.raises(LayoutError, match="pixels; expected whole numbers"):
+        Regions.from_layout(Layout(prompt="a room"), *size)
