@@ -62,7 +62,7 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
             self.check(request)
         maps: dict[int, DepthMap] = {}
         batches, options = self._batches(requests), self.options
-        with self.in_use() as loaded, attention_kernel(options.attention_backend):
+        with self.in_use(progress) as loaded, attention_kernel(options.attention_backend):
             for done, (members, batch) in enumerate(batches):
                 before, total = done * options.steps, len(batches) * options.steps
                 on_step = StepCounter(progress, before, options.steps, total, stage="depth")

@@ -106,7 +106,7 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         total = sum(batch.steps for batch, _ in batches)
         done = 0
         results: dict[int, RenderResult] = {}
-        with self.in_use() as loaded:
+        with self.in_use(progress) as loaded:
             for batch, members in batches:
                 on_step = StepCounter(progress, done, batch.steps, total)
                 if self.options.offload == "none" and isinstance(progress, PreviewingProgress):

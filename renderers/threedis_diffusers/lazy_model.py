@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
 from threedis_core.errors import RenderError
+from threedis_core.plugin.progress import Progress, silent
 from threedis_diffusers.quiet import quiet
 
 Model = TypeVar("Model")
@@ -80,8 +81,11 @@ class LazyModel(ABC, Generic[Model]):
             return self._loader
 
     @contextmanager
-    def in_use(self) -> Iterator[Model]:
+    def in_use(self, progress: Progress = silent) -> Iterator[Model]:
         """Yield the model, which nobody else gets meanwhile.
+
+        Args:
+            progress: Told when the model begins to load, and when it is there.
 
         Raises:
             RenderError: Somebody has it already.
@@ -89,6 +93,10 @@ class LazyModel(ABC, Generic[Model]):
         if not self._lock.acquire(blocking=False):
             raise RenderError(f"this '{self.name}' backend is at work already; make another one")
         try:
+            if self._loaded is None:
+                progress("loading", 0, 1)
+                self.load()
+                progress("loading", 1, 1)
             yield self.load()
         finally:
             self._lock.release()

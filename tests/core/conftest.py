@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from threedis_core.cli import main
+from threedis_core.cli.streams import NOTE
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.testing import sample_depth, sample_layout
@@ -83,18 +84,26 @@ def fakes_source() -> str:
 
 
 class CommandLine:
-    """Runs ``threedis`` in a folder with a layout, a depth map and the fake plugins."""
+    """Runs ``threedis`` in a folder with a layout, a depth map and the fake plugins.
+
+    ``notes`` are the lines on stderr that say how the last command's work went; what a call gives
+    are the others.
+    """
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._capsys = capsys
+        self.notes: list[str] = []
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:
             main(arguments)
         captured = self._capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
+        lines = captured.err.splitlines(keepends=True)
+        self.notes = [line.rstrip() for line in lines if line.startswith(NOTE)]
+        others = "".join(line for line in lines if not line.startswith(NOTE))
+        return int(exit_.value.code or 0), captured.out, others
 
     def fails(self, *arguments: str, code: int = 2) -> str:
         """The one line on stderr of a command that must fail."""

@@ -27,6 +27,8 @@ KINDS = (
 )
 """What can be wrong, in the order of the table's columns."""
 MOST_MIB = 1024
+NOTE = "threedis: "
+"""How lines on stderr begin that say how the work goes."""
 TRACEBACK = "Traceback (most recent call last)"
 KILLED = -9
 # Terminals act on these; tabs and line breaks are what plain text is made of.
@@ -93,7 +95,7 @@ def _output(case: Case, code: int, out: str, err: str) -> Iterator[Fault]:
         if found := CONTROL.search(text):
             start = max(0, found.start() - 30)
             yield Fault("output", f"control character on {name}: {text[start : found.end()]!r}")
-    lines = err.splitlines()
+    lines = [line for line in err.splitlines() if not line.startswith(NOTE)]
     if case.surroundings.stdout == "broken" and not lines:
         return  # nobody listens any more, as after "| head"; there is nothing to say
     if code == 0:

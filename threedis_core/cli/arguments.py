@@ -15,7 +15,12 @@ from threedis_core.errors import OptionError
 _LAYOUT = typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
 
 LayoutFile = Annotated[Path, _LAYOUT]
-OptionalLayoutFile = Annotated[Path | None, _LAYOUT]
+LayoutFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="LAYOUT...", help="Layout files, JSON or YAML; or one of COCO with --image-id."
+    ),
+]
 ImageId = Annotated[
     int | None,
     typer.Option(

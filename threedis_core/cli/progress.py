@@ -39,8 +39,10 @@ def progress_bars() -> Generator[Progress]:
 
         def progress(stage: str, done: int, total: int) -> None:
             task, last = current.get(stage, (None, 0))
-            if task is None or done < last:  # the next batch of the same stage
+            if task is None:
                 task = bars.add_task(printable(stage, LONGEST_STAGE), total=total)
+            if done < last:  # the next batch of the same stage
+                bars.reset(task, total=total)
             bars.update(task, completed=done, total=total)
             current[stage] = (task, done)
 

@@ -14,6 +14,8 @@ import typer
 from threedis_core.files.printable import printable
 
 LONGEST_LINE = 2000
+NOTE = "threedis: "
+"""How lines on stderr begin that say how the work goes."""
 STDOUT, STDERR = 1, 2
 
 # Newer typers carry a click of their own, and export only this member of the family.
@@ -34,6 +36,12 @@ def tell(text: str) -> None:
 def warn(text: str) -> None:
     """Print one line on stderr, marked as a warning."""
     typer.echo(f"warning: {one_line(text)}", err=True)
+
+
+def note(text: str) -> None:
+    """Print one line on stderr that says how the work goes."""
+    with suppress(OSError):  # nobody reads it any more: that is no reason to stop
+        typer.echo(NOTE + one_line(text), err=True)
 
 
 def fail(line: str) -> None:

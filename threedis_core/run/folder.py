@@ -21,6 +21,8 @@ from threedis_core.files.atomic import check_writable
 
 RUNS = Path("runs")
 SLUG_LENGTH = 40
+DEFAULT_NAME = re.compile(r"\d{8}-\d{6}-")
+TIMESTAMP = len("20250102-030405-")
 RUN_JSON = "run.json"
 CLAIM = ".threedis-run"
 """A file that is in a run's folder, and locked, while the run is at work."""
@@ -44,8 +46,7 @@ def default_run_folder(prompt: str, now: datetime) -> Generator[Path]:
     Raises:
         OptionError: No folder can be made here.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:SLUG_LENGTH].strip("-")
-    name = f"{now:%Y%m%d-%H%M%S}-{slug or 'layout'}"
+    name = f"{now:%Y%m%d-%H%M%S}-{run_slug(prompt)}"
     if RUNS.is_file():
         raise OptionError(f"{RUNS} is a file; expected a folder: name one with --out")
     folder = next(filter(_made, _numbered(RUNS / name)))
@@ -55,6 +56,22 @@ def default_run_folder(prompt: str, now: datetime) -> Generator[Path]:
         with suppress(OSError):  # they hold something: then they stay
             folder.rmdir()
             RUNS.rmdir()
+
+
+def run_slug(prompt: str) -> str:
+    """What a default folder's name tells of a prompt."""
+    slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:SLUG_LENGTH].strip("-")
+    return slug or "layout"
+
+
+def newest_runs(runs: Path, slug: str) -> list[Path]:
+    """The default folders of one slug, the newest first."""
+    try:
+        named = [path for path in runs.iterdir() if DEFAULT_NAME.match(path.name)]
+    except OSError:
+        return []
+    of_slug = [path for path in named if path.name[TIMESTAMP:].startswith(slug)]
+    return sorted((path for path in of_slug if path.is_dir()), reverse=True)
 
 
 def _numbered(folder: Path) -> Iterator[Path]:
@@ -92,7 +109,7 @@ def check_run_folder(folder: Path) -> None:
     if not folder.is_dir():
         return
     found = sorted(os.listdir(folder))
-    if CLAIM in found and _is_claimed(folder):
+    if CLAIM in found and is_claimed(folder):
         raise OptionError(f"{folder} is taken: another run is writing into it; choose another one")
     _check_content(folder, found)
 
@@ -108,7 +125,8 @@ def _is_left_over(name: str) -> bool:
     return name in (CLAIM, BATCH, BATCH + PART) or (name.startswith(".") and name.endswith(PART))
 
 
-def _is_claimed(folder: Path) -> bool:
+def is_claimed(folder: Path) -> bool:
+    """Whether a run is at work in a folder that has a claim."""
     lock = FileLock(folder / CLAIM)
     try:
         lock.acquire(timeout=0)

@@ -9,7 +9,7 @@ from threedis_core.plugin.progress import Progress, Watched, silent
 from threedis_core.run.lending import ClosedAfterUse, Lender, Sharing
 from threedis_core.run.plan import RunPlan
 from threedis_core.run.result import Previews, Run
-from threedis_core.run.work import Work
+from threedis_core.run.stages.work import Work
 
 PICTURES = "pictures"
 """The stage that counts the pictures of all runs together."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from threedis_core.errors import OptionError, placed
 from threedis_core.files import limits
@@ -67,6 +68,10 @@ class RunPlan:
     versions: Mapping[str, str]
     packages: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def into(self, folder: Path) -> RunPlan:
+        """The same plan, carried out in ``folder``."""
+        return replace(self, config=self.config.model_copy(update={"out": folder}))
 
 
 def plan_run(

@@ -1,10 +1,10 @@
-"""One run in one call."""
+"""One run, or several, in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Unpack
+from typing import Unpack, cast, overload
 
 from threedis_core.errors import OptionError
 from threedis_core.plugin.options import validate_options
@@ -17,6 +17,7 @@ from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 
 
+@overload
 def render(
     layout: Layout,
     *,
@@ -25,27 +26,61 @@ def render(
     progress: Progress = silent,
     engine: Engine | None = None,
     **settings: Unpack[RunSettings],
-) -> Run:
+) -> Run: ...
+
+
+@overload
+def render(
+    layout: Sequence[Layout],
+    *,
+    depth: DepthMap | None = None,
+    registry: PluginRegistry | None = None,
+    progress: Progress = silent,
+    engine: Engine | None = None,
+    **settings: Unpack[RunSettings],
+) -> list[Run]: ...
+
+
+def render(
+    layout: Layout | Sequence[Layout],
+    *,
+    depth: DepthMap | None = None,
+    registry: PluginRegistry | None = None,
+    progress: Progress = silent,
+    engine: Engine | None = None,
+    **settings: Unpack[RunSettings],
+) -> Run | list[Run]:
     """Render a layout with one or more renderers and seeds, all from one depth map.
 
     Args:
-        layout: What is where.
+        layout: What is where; or several layouts, which share the loaded models: a run each, in
+            folders of their own in ``out``.
         depth: Its depth map; None: ``depth_model`` makes one.
         registry: The plugins to use; None: the installed ones.
         progress: Told about every step; what it raises ends the run and comes out as it is.
         engine: Keeps the models for the next call; None: each is freed as soon as it has done its
             part.
         **settings: The fields of ``RunConfig``: ``renderers`` (names, or names with their options),
-            ``seeds``, ``out``, ``width`` and ``height``, ``depth_model``, ``depth_seed``,
-            ``depth_tries``, ``depth_cache``, ``region_refiner``, ``batch_size``.
+            ``seeds``, ``out``, ``width`` and ``height``, ``steps``, ``guidance``,
+            ``negative_prompt``, ``control``, ``depth_model``, ``depth_seed``, ``depth_tries``,
+            ``depth_cache``, ``region_refiner``, ``batch_size``.
     Raises:
         InputError: Something is wrong with what was asked, before any model is loaded.
         WeightsError: A model is missing or unreadable.
         RenderError: A backend failed while it was working.
     """
+    if isinstance(layout, list | tuple):
+        several = cast("Sequence[Layout]", layout)
+        with _engine(engine, registry) as chosen:
+            return chosen.render_all(several, depth=depth, progress=progress, **settings)
     config = validate_options(RunConfig, settings, "render")
     return render_config(
-        config, layout=layout, depth=depth, registry=registry, progress=progress, engine=engine
+        config,
+        layout=cast("Layout", layout),
+        depth=depth,
+        registry=registry,
+        progress=progress,
+        engine=engine,
     )
 
 

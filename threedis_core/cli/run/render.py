@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from threedis_core.cli import arguments, streams
-from threedis_core.cli.progress import progress_bars
+from threedis_core.cli import arguments
+from threedis_core.cli.run.work import render_group, render_one
 from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
-
-if TYPE_CHECKING:
-    from threedis_core.plugin.registry import PluginRegistry
-    from threedis_core.run.config import RunConfig
-    from threedis_core.run.plan import RunPlan
-    from threedis_core.run.result import Run
 
 EXAMPLES = """Examples:
 
@@ -28,6 +19,8 @@ threedis render scene.yaml --depth depth.png --renderer sd15
 threedis render scene.yaml --seed 0 --seed 1 --steps 30 --size 768x512
 
 threedis render scene.yaml --hook both
+
+threedis render one.yaml two.yaml --out runs/two-scenes
 
 threedis render scene.yaml --renderer sd15 --set sd15.model=my/sd15
 
@@ -38,7 +31,7 @@ threedis render --config runs/my-run/run.json --out runs/again"""
 
 def render_command(
     context: typer.Context,
-    layout: arguments.OptionalLayoutFile = None,
+    layouts: arguments.LayoutFiles = None,
     depth: Annotated[
         Path | None, typer.Option(help="Depth map: PNG, other picture, or .npy; bright is near.")
     ] = None,
@@ -69,15 +62,19 @@ def render_command(
     config: arguments.ConfigFile = None,
     out: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="New folder. Default: runs/<timestamp>-<prompt>."),
+        typer.Option(metavar="PATH", help="Its folder. Default: runs/<timestamp>-<prompt>."),
     ] = None,
     as_json: arguments.AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Do not say how far the work is.")
+    ] = False,
 ) -> None:
-    """Render a layout: one picture per renderer and seed, all from one depth map."""
+    """Render layouts: one picture per renderer and seed, all from one depth map.
+
+    The same command goes on where it was stopped.
+    """
     from threedis_core.run.config import RunConfig
-    from threedis_core.run.folder import default_run_folder
-    from threedis_core.run.loop import carry_out
-    from threedis_core.run.plan import plan_run, with_default_renderer
+    from threedis_core.run.plan import with_default_renderer
 
     registry = state_of(context).registry
     # The arguments are fields of the config by name. One that may be repeated and was not given is
@@ -90,37 +87,11 @@ def render_command(
         if width is not None or height is not None:
             raise OptionError("--size and --width or --height were both given; give --size alone")
         flags["width"], flags["height"] = arguments.parse_size(size)
+    if layouts and len(layouts) == 1:
+        flags["layout"] = layouts[0]
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
-    read = asked.read_layout()
-    with ExitStack() as stack:
-        if asked.out is None:
-            folder = stack.enter_context(default_run_folder(read.prompt, datetime.now()))
-            asked = asked.model_copy(update={"out": folder})
-        progress = stack.enter_context(progress_bars())
-        stack.enter_context(streams.plugins_print_to_stderr())
-        plan = plan_run(asked, registry, read)
-        run = carry_out(plan, progress)
-    for warning in (*_contested_names(plan, registry), *run.warnings):
-        streams.warn(warning)
-    _report(run, asked, as_json)
-
-
-def _contested_names(plan: RunPlan, registry: PluginRegistry) -> list[str]:
-    """What is to be said of the names in a run that two plugins want: one of them has it."""
-    from threedis_core.run.config import registered_name
-
-    used = {registered_name(renderer.name) for renderer in plan.renderers}
-    used.add(plan.config.region_refiner.name)
-    used.add(getattr(plan.depth, "name", ""))
-    return [failure.reason for failure in registry.failures if failure.name in used - {""}]
-
-
-def _report(run: Run, config: RunConfig, as_json: bool) -> None:
-    if as_json:
-        document: dict[str, Any] = {"folder": str(config.out), **run.record}
-        typer.echo(json.dumps(document, indent=2))
-        return
-    for image in run.images:
-        streams.echo(str(image.file))
-    streams.echo(str(run.sheet))
+    if layouts and len(layouts) > 1:
+        render_group(asked, layouts, registry, as_json, quiet)
+    else:
+        render_one(asked, registry, as_json, quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from threading import Lock, Thread
 from typing import Self, Unpack
@@ -16,6 +16,8 @@ from threedis_core.run.config import RunConfig, RunSettings
 from threedis_core.run.engine.job import Job
 from threedis_core.run.engine.shelf import KeptModel, Shelf
 from threedis_core.run.engine.stop import Stop
+from threedis_core.run.folder import run_slug
+from threedis_core.run.group import carry_out_group, check_group_folder, folder_names
 from threedis_core.run.lending import BackendT
 from threedis_core.run.loop import carry_out
 from threedis_core.run.plan import RunPlan, plan_run
@@ -90,6 +92,31 @@ class Engine:
     ) -> Run:
         """Do what was planned; see ``run.loop.carry_out``."""
         return carry_out(plan, progress, _Turns(self._shelf, Stop()), previews)
+
+    def render_all(
+        self,
+        layouts: Sequence[Layout],
+        *,
+        depth: DepthMap | None = None,
+        progress: Progress = silent,
+        previews: Previews | None = None,
+        **settings: Unpack[RunSettings],
+    ) -> list[Run]:
+        """Render several layouts alike; each model is loaded once for all of them.
+
+        Each one's folder in ``out`` is called by the layout's id, or its prompt, and a sheet beside
+        them shows all. Arguments and errors are those of ``render``.
+        """
+        if not layouts:
+            raise OptionError("there is no layout in the list; expected at least one")
+        config = validate_options(RunConfig, settings, "render")
+        names = folder_names([layout.id or run_slug(layout.prompt) for layout in layouts])
+        if config.out is not None:
+            check_group_folder(config.out, names)
+        alone = config.model_copy(update={"out": None})
+        plans = [plan_run(alone, self.registry, layout, depth) for layout in layouts]
+        turns = _Turns(self._shelf, Stop())
+        return carry_out_group(plans, names, config.out, progress, turns, previews).runs
 
     def submit(
         self,

@@ -11,7 +11,7 @@ from typing import Any, cast
 from threedis_core.errors import InputError, OptionError
 from threedis_core.files.pictures import open_picture
 from threedis_core.files.printable import printable
-from threedis_core.run.folder import PROVENANCE, RUN_JSON
+from threedis_core.run.folder import CLAIM, PROVENANCE, RUN_JSON, RUNS, is_claimed, newest_runs
 from threedis_core.run.plan import RunPlan
 from threedis_core.run.record.files import picture_name
 from threedis_core.run.record.provenance import (
@@ -80,6 +80,31 @@ def read_earlier(folder: Path | None, plan: RunPlan) -> Earlier | None:
         raise OptionError(_changed(folder / DEPTH))
     images = {key: image for key in picture_keys(plan) if (image := _picture(folder, key, depth))}
     return Earlier(record, depth, images)
+
+
+def unfinished_run(plan: RunPlan, slug: str) -> Path | None:
+    """The newest default folder with an unfinished run of the same plan that nobody works at."""
+    for folder in newest_runs(RUNS, slug):
+        if not is_finished(folder) and can_go_on(folder, plan):
+            return folder
+    return None
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a folder is finished, or there is none."""
+    try:
+        return bool(read_record(folder).get("finished", True))
+    except InputError:
+        return True
+
+
+def can_go_on(folder: Path, plan: RunPlan) -> bool:
+    """Whether the run in a folder is of the same plan, and nobody works at it."""
+    try:
+        same = not list(_differences(folder, read_record(folder), plan))
+    except (InputError, AttributeError, TypeError):  # it is damaged
+        return False
+    return same and not ((folder / CLAIM).exists() and is_claimed(folder))
 
 
 def _picture(folder: Path, key: Key, depth: DepthMap) -> RunImage | None:

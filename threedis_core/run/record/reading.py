@@ -20,6 +20,13 @@ from threedis_core.values.layout import Layout
 LAYOUT, DEPTH, REGIONS = "layout.json", "depth.png", "regions.png"
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The run's folder itself, or those in it if it is none."""
+    if (folder / RUN_JSON).exists():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{RUN_JSON}")) or [folder]
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What ``run.json`` in a run's folder says.
 
@@ -31,9 +38,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         kind = "a file" if folder.exists() else "not there"
         raise OptionError(f"{name} is {kind}; expected the folder of a run")
     if not (folder / RUN_JSON).is_file():
-        runs = sorted(path.parent.name for path in folder.glob(f"*/{RUN_JSON}"))
-        hint = f"; there are runs in it: {', '.join(runs[:3])}" if runs else ""
-        raise OptionError(f"{name} is no run: it has no {RUN_JSON}{hint}")
+        raise OptionError(f"{name} is no run: it has no {RUN_JSON}")
     document: Any = read_document(folder / RUN_JSON, OptionError)
     if not isinstance(document, Mapping) or RUN_SIGN not in document:
         raise OptionError(f"{name} is no run: its {RUN_JSON} was not written by ThreeDIS")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from threedis_core.errors import DepthError
 from threedis_core.plugin.interfaces import DepthRequest
-from threedis_core.plugin.progress import Watched
+from threedis_core.plugin.progress import Watched, named
 from threedis_core.plugin.request_checks import MAX_SEED
 from threedis_core.plugin.result_checks import checked_depth
 from threedis_core.presence.measure import presence_scores
@@ -125,5 +125,5 @@ def _generate(
     who = f"depth model '{planned.name}'"
     lent = lender.lent(planned.model, who, told.append)
     with lent as model, planned.failures_named(progress):
-        made = checked_depth(model.generate(requests, progress), requests)
+        made = checked_depth(model.generate(requests, named(progress, planned.name)), requests)
         return [depth.rounded() for depth in made]

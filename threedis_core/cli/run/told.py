@@ -1,0 +1,83 @@
+"""What ``threedis render`` says while it works: bars on a terminal, else a few lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from threedis_core.cli import streams
+from threedis_core.cli.progress import progress_bars
+from threedis_core.plugin.progress import Progress
+
+PICTURES = "pictures"
+
+
+class Told:
+    """A progress that counts the pictures, and says on stderr what is worth a line.
+
+    Args:
+        bars: What shows every step; None off a terminal.
+        quiet: Say nothing but that and why the run was stopped.
+    """
+
+    def __init__(self, bars: Progress | None, quiet: bool) -> None:
+        self._bars = bars
+        self._quiet = quiet
+        self._stages: set[str] = set()
+        self.pictures = (0, 0)
+        self.folder: Path | None = None
+
+    def begin(self, what: str, pictures: int) -> None:
+        """Say what is going to be done, and how many pictures that are."""
+        if not self._quiet:
+            count = "1 picture" if pictures == 1 else f"{pictures} pictures"
+            streams.note(f"{what}: {count} ...")
+        if self._bars is not None:
+            self._bars(PICTURES, 0, pictures)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note how far the work is."""
+        if stage == PICTURES:
+            self._count(done, total)
+        if self._bars is not None:
+            self._bars(stage, done, total)
+        elif stage not in self._stages and stage != PICTURES and not self._quiet:
+            streams.note(f"{stage} ...")
+        self._stages.add(stage)
+
+    @contextmanager
+    def stopping(self) -> Generator[None]:
+        """If Ctrl-C ends the block, say what is kept and how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            done, total = self.pictures
+            if done:
+                streams.note(
+                    f"stopped: {done} of {total} pictures are kept in {self.folder}; the same "
+                    "command goes on with the others"
+                )
+            else:
+                streams.note("stopped before the first picture; nothing is kept")
+            raise
+
+    def _count(self, done: int, total: int) -> None:
+        first, self.pictures = self.pictures == (0, 0), (done, total)
+        if self._quiet:
+            return
+        if first and not self._stages:  # before any work: an earlier run has made them
+            streams.note(f"{done} of {total} pictures were there already")
+        elif self._bars is None:
+            streams.note(f"pictures {done} of {total}")
+
+
+@contextmanager
+def told_progress(quiet: bool) -> Generator[Told]:
+    """Yield what tells of a run on stderr, until the end of the block, by Ctrl-C or not."""
+    with ExitStack() as stack:
+        on_terminal = sys.stderr.isatty() and not quiet
+        told = Told(stack.enter_context(progress_bars()) if on_terminal else None, quiet)
+        stack.enter_context(told.stopping())
+        yield told
