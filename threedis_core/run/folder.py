@@ -18,6 +18,7 @@ from PIL import Image
 
 from threedis_core.errors import InputError, OptionError, RenderError
 from threedis_core.files.atomic import check_writable
+from threedis_core.files.printable import printable
 
 RUNS = Path("runs")
 SLUG_LENGTH = 40
@@ -229,15 +230,8 @@ class RunFolder:
     def _save(self, place: Path, name: str, save: Callable[[Path], None]) -> None:
         file = name if self.path is None else self.path / name
         new = not place.exists()
-        try:
+        with told_as_not_written(file):
             save(place)
-        except OSError as error:
-            raise RenderError(
-                f"{file} cannot be written: {error.strerror or error}; make room, or choose "
-                "another folder with --out"
-            ) from error
-        except InputError as error:  # what a person wrote is right: it is the place that fails
-            raise RenderError(str(error)) from error
         if new:
             self._written.append(place)
 
@@ -256,6 +250,28 @@ class RunFolder:
         if not self._kept:
             for file in self._written:
                 file.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_as_not_written(file: str | Path) -> Generator[None]:
+    """Tell a failure to write ``file`` of a run in the block, whichever way it is written.
+
+    Raises:
+        RenderError: It cannot be written.
+    """
+    try:
+        yield
+    except (OSError, InputError) as error:  # it is the place that fails, no input
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise RenderError(str(error)) from error
+        hint = "make room, or choose another folder with --out"
+        raise RenderError(
+            f"{printable(file)} cannot be written: {cause.strerror or cause}; {hint}",
+            code="file-not-written",
+            file=file,
+            hint=hint,
+        ) from error
 
 
 def _move_out(batch: Path) -> None:

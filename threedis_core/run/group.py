@@ -11,7 +11,7 @@ from pathlib import Path
 from threedis_core.errors import OptionError
 from threedis_core.files.png import write_png
 from threedis_core.plugin.progress import Progress, silent
-from threedis_core.run.folder import RUN_JSON, RUNS, newest_runs
+from threedis_core.run.folder import RUN_JSON, RUNS, newest_runs, told_as_not_written
 from threedis_core.run.lending import Lender
 from threedis_core.run.loop import carry_out_all
 from threedis_core.run.plan import RunPlan
@@ -100,5 +100,6 @@ def carry_out_group(
     placed = [plan.into(folder / name) for plan, name in zip(plans, names, strict=True)]
     runs = carry_out_all(placed, progress, lender, previews)
     sheets = [SheetOfRun.of(run, name) for run, name in zip(runs, names, strict=True)]
-    write_png(place / SHEET, draw_side_by_side(sheets))
+    with told_as_not_written(folder / SHEET):
+        write_png(place / SHEET, draw_side_by_side(sheets))
     return Group(runs, folder / SHEET)

@@ -153,25 +153,28 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from threedis_core import render, RenderError
 from threedis_core.testing import sample_depth, sample_layout
-layout = sample_layout(1)
+layout = sample_layout(1).model_copy(update={"prompt": "a prompt of many words " * 1000})
 depth = sample_depth(layout, 64, 64)
-sys.path.insert(0, sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 try:
     render(layout, depth=depth, renderers=["fake"], out="run")
 except RenderError as error:
     print(error)
+    print(error.code, error.file, error.hint)
 """
 
 
-def test_a_full_disk_is_told_with_the_file(plugins, registry, tmp_path) -> None:
-    path = str(plugins.path)
-    command = [sys.executable, "-c", FULL_DISK, "0", path]
+@pytest.mark.parametrize(("room", "file"), [(0, "run.json"), (15000, "layout.json")])
+def test_a_full_disk_is_told_with_the_file(plugins, registry, tmp_path, room, file) -> None:
+    path = os.pathsep.join([str(plugins.path), *filter(None, sys.path)])
+    command = [sys.executable, "-c", FULL_DISK, str(room)]
     environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert "run/layout.json: cannot be written" in done.stdout, done.stderr
+    hint = "make room, or choose another folder with --out"
+    line = f"run/{file} cannot be written: File too large; {hint}\n"
+    assert done.stdout == line + f"file-not-written run/{file} {hint}\n", done.stderr
     assert files(tmp_path) == {"site"}
 
 

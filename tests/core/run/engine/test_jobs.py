@@ -180,7 +180,7 @@ def test_a_depth_model_is_cancelled_too(engine) -> None:
     submitted_now.set()
     with pytest.raises(Cancelled):
         jobs[0].result(30)
-    assert seen == ["depth"]
+    assert seen == ["fake-depth: depth"]
 
 
 def test_a_failing_job_raises_what_render_raises(engine) -> None:
