@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threedis_core.errors import OptionError
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, RenderBackend
 from threedis_core.plugin.registry import PluginRegistry
@@ -43,9 +44,14 @@ def check_for_models(
         check_instance_count(len(layout.instances), able[name], name)
         seen = renderers[name].trained_on
         notes += likely_to_fail(layout, size, f"renderer '{name}'", seen)
+    depth_size = planned_sizes(config, layout, None, able)[0] if able else DEFAULT_DEPTH_SIZE
     if (choice := config.depth_model) is not None:
-        depth_size = planned_sizes(config, layout, None, able)[0] if able else DEFAULT_DEPTH_SIZE
         plan_depth_model(choice, depth_size, registry).check(layout, config.depth_seed)
         seen = registry.choose(DepthModel, choice.name, choice.options).trained_on
         notes += likely_to_fail(layout, depth_size, f"depth model '{choice.name}'", seen)
+    else:
+        try:
+            plan_depth_model(None, depth_size, registry).check(layout, config.depth_seed)
+        except OptionError as error:  # a depth picture may be at hand
+            notes.append(str(error))
     return tuple(notes)

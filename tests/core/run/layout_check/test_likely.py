@@ -50,8 +50,9 @@ def test_a_preset_says_what_its_model_has_seen(extras) -> None:
 
     extras.add(Plugin(), PluginSource("schooled", "1.0"))
     config = RunConfig.model_validate({"renderers": ["schooled", "fake"]})
-    (note,) = check_for_models(config, sample_layout(2), extras)
-    assert note.startswith("2 instances, but renderer 'schooled' was trained on at most 1")
+    seen, no_depth = check_for_models(config, sample_layout(2), extras)
+    assert seen.startswith("2 instances, but renderer 'schooled' was trained on at most 1")
+    assert no_depth.startswith("the layout has no depth map; give one with --depth FILE")
 
 
 def test_facts_of_another_type_are_refused(registry) -> None:
@@ -88,3 +89,14 @@ def test_the_command_warns_and_ends_well(tmp_path, capsys) -> None:
     printed = capsys.readouterr()
     assert "ok, 1 instance" in printed.out
     assert "likely to fail: instances[0]: a side of 0.05 of the picture" in printed.err
+
+
+def test_the_command_says_that_the_default_depth_model_cannot_draw_it(tmp_path, capsys) -> None:
+    (tmp_path / "layout.yaml").write_text(
+        "prompt: a dog\ninstances: [{prompt: a dog, box: [0.1, 0.1, 0.5, 0.5]}]\n"
+    )
+    with pytest.raises(SystemExit, match="0"):
+        main(["layout", "check", str(tmp_path / "layout.yaml"), "--renderer", "pocket-sd15"])
+    told = capsys.readouterr().err
+    assert "give one with --depth FILE" in told
+    assert "'pocket-depth', cannot draw it: instances[0] is 'dog'" in told
