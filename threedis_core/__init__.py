@@ -6,10 +6,14 @@ The names below are the public ones; each is imported when it is first used, so 
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from threedis_core.version import __version__
+
+# Who wants to see what is going on says so; see "Logging" in docs/service.md.
+logging.getLogger("threedis_core").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from threedis_core.drawing.layout import draw_layout

@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "file-unreadable": "A file is empty, damaged, of another kind, or cannot be opened.",
         "file-too-large": "A file or a picture is larger than what is read.",
         "file-not-written": "A file cannot be written: its name, its place, or the disk.",
+        "folder-taken": "A run's folder holds something else, or another run has it.",
         "unknown-field": "A field or an option that does not exist, such as a misspelt one.",
         "missing-field": "A field that must be there is not.",
         "wrong-value": "A field or an option has a value that does not fit.",
@@ -59,6 +60,7 @@ CODES: Mapping[str, str] = MappingProxyType(
 )
 """What every code means. Codes stay; new ones may come."""
 
+MOST_IN_BRIEF = 5
 MOST_PROBLEMS = 100
 """Of a file with more problems, those after the first so many are not listed."""
 
@@ -125,6 +127,12 @@ class ThreeDISError(Exception):
                 "problems": [_without_empty(asdict(problem)) for problem in self.problems],
             }
         )
+
+    def in_brief(self) -> str:
+        """Class, code and places alone, for a log: the line for people may hold what they wrote."""
+        places = [self.path, *(problem.path for problem in self.problems)]
+        told = ", ".join([place for place in dict.fromkeys(places) if place][:MOST_IN_BRIEF])
+        return f"{type(self).__name__} {self.code}" + (f" at {told}" if told else "")
 
 
 ErrorT = TypeVar("ErrorT", bound=ThreeDISError)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any, ClassVar, Generic, TypeVar
 
 from threedis_core.errors import RenderError
+from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
 from threedis_diffusers.quiet import quiet
+
+_log = logging.getLogger("threedis_core.models")
 
 Model = TypeVar("Model")
 
@@ -68,7 +73,11 @@ class LazyModel(ABC, Generic[Model]):
             with in_own_thread(), quiet():
                 loader = self._find_once()
                 self._loader = None  # after a failure the files may be others
+                source = getattr(getattr(self, "options", None), "model", "")
+                _log.info("%s: loading '%s'", self.name, printable(str(source)))
+                start = perf_counter()
                 self._loaded = loader()
+                _log.info("%s: loaded in %.2f seconds", self.name, perf_counter() - start)
         return self._loaded
 
     def _find_once(self) -> Callable[[], Model]:

@@ -141,7 +141,7 @@ def test_a_deadline_ends_a_job(ask) -> None:
     assert state(ask, job) == "stopped"
 
 
-def test_a_broken_layout_is_refused_in_words(ask) -> None:
+def test_a_broken_layout_is_refused_with_the_list_of_its_problems(ask) -> None:
     layout = {
         "prompt": "a room",
         "instances": [
@@ -152,7 +152,12 @@ def test_a_broken_layout_is_refused_in_words(ask) -> None:
     status, answer = ask("POST", "/jobs", {"layout": layout})
     told = json.loads(answer)
     assert (status, told["error"]) == (422, "LayoutError")
-    assert "instances[1]" in told["message"]
+    assert (told["code"], told["path"]) == ("unknown-field", "instances[1].bocks")
+    assert [(problem["path"], problem["code"]) for problem in told["problems"]] == [
+        ("instances[1].bocks", "unknown-field"),
+        ("instances[0].box", "wrong-value"),
+        ("instances[1].box", "missing-field"),
+    ]
 
 
 def test_what_a_stranger_sends_names_no_file_and_no_other_model(ask, tmp_path) -> None:

@@ -14,6 +14,14 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from threedis_core.cli import streams
+from threedis_core.cli.arguments import (
+    JSON_ERRORS,
+    Debug,
+    JsonErrors,
+    Quiet,
+    Verbose,
+    accept_anywhere,
+)
 from threedis_core.cli.depth.group import depth_app
 from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
@@ -32,7 +40,6 @@ from threedis_core.version import __version__
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-JSON_ERRORS = "--json-errors"
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     # Looked for here: a command line that cannot be understood has set nothing yet.
     as_json = JSON_ERRORS in given
-    ending = _run(given)
+    with streams.Logs() as logs:
+        ending = _run(given, logs)
     problem = streams.deliver()
     if isinstance(problem, BrokenPipeError):  # who reads has seen enough
         ending = Ending(ending.code or EXIT_FAILED)
@@ -93,6 +101,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
     app.add_typer(bench, name="bench")
     group = get_group(app)
     add_plugin_commands(registry, group, cast("TyperGroup", group.commands["bench"]))
+    accept_anywhere(group)
     return group
 
 
@@ -104,12 +113,10 @@ def _show_version(asked: bool) -> None:
 
 def _root(
     context: typer.Context,
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="THREEDIS_DEBUG", help="Show tracebacks.")
-    ] = False,
-    _json_errors: Annotated[
-        bool, typer.Option(JSON_ERRORS, help="Print an error as one JSON document, on stderr.")
-    ] = False,
+    debug: Debug = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    _json_errors: JsonErrors = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -118,14 +125,14 @@ def _root(
     ] = False,
 ) -> None:
     """Turn a layout into a depth map, and a depth map into pictures with any base model."""
-    state_of(context).debug = debug
+    state_of(context).obey(debug, verbose, quiet)
 
 
-def _run(arguments: list[str]) -> Ending:
+def _run(arguments: list[str], logs: streams.Logs) -> Ending:
     state: CliState | None = None
     try:
         with streams.plugins_print_to_stderr():
-            state = CliState(load_plugins())
+            state = CliState(load_plugins(), logs)
             app = build_app(state.registry)
         with app.make_context("threedis", arguments, obj=state) as context:
             app.invoke(context)

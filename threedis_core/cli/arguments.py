@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
+from threedis_core.cli.state import state_of
 from threedis_core.errors import OptionError
 
 _LAYOUT = typer.Argument(help="Layout file, JSON or YAML; COCO with --image-id.")
@@ -27,6 +29,15 @@ ImageId = Annotated[
         min=0,
         help="Id of a picture in a COCO or COCO-MIG file; its place (0, 1, ...) if it has no ids.",
     ),
+]
+Debug = Annotated[bool, typer.Option("--debug", envvar="THREEDIS_DEBUG", help="Show tracebacks.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Say what is going on; -vv: everything.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+JSON_ERRORS = "--json-errors"
+JsonErrors = Annotated[
+    bool, typer.Option(JSON_ERRORS, help="Print an error as one JSON document, on stderr.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -143,3 +154,36 @@ def _seed(text: str) -> int:
             code="wrong-value",
             path="seeds",
         ) from None
+
+
+def accept_anywhere(command: Any) -> None:
+    """Let every command in a group take the options of ``threedis`` itself, where it has none such.
+
+    ``threedis render scene.yaml -v`` is what people write.
+    """
+    for inner in getattr(command, "commands", {}).values():
+        accept_anywhere(inner)
+        taken = {word for own in inner.params for word in (*own.opts, *own.secondary_opts)}
+        inner.params += [option for option in _anywhere() if taken.isdisjoint(option.opts)]
+
+
+def _anywhere() -> list[Any]:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def _(
+        debug: Debug = False,
+        verbose: Verbose = 0,
+        quiet: Quiet = False,
+        json_errors: JsonErrors = False,
+    ) -> None: ...
+
+    options: list[Any] = list(get_command(app).params)
+    for option in options:
+        option.expose_value, option.hidden, option.callback = False, True, _obeyed
+    return options
+
+
+def _obeyed(context: Any, option: Any, value: Any) -> None:
+    if value and option.name != "json_errors":  # which main has seen already
+        state_of(context).obey(**{option.name: value})

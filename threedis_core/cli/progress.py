@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from threedis_core.cli import streams
 from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
 
@@ -14,8 +15,8 @@ LONGEST_STAGE = 60
 
 @contextmanager
 def progress_bars() -> Generator[Progress]:
-    """Yield a progress with one bar per stage: step and time left; silent off a terminal."""
-    if not sys.stderr.isatty():
+    """Yield a progress with one bar per stage; silent off a terminal, and with --quiet."""
+    if not sys.stderr.isatty() or streams.is_quiet():
         yield silent
         return
     from rich.console import Console

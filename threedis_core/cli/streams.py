@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO, cast
 
@@ -16,6 +17,9 @@ from threedis_core.files.printable import printable
 LONGEST_LINE = 2000
 NOTE = "threedis: "
 """How lines on stderr begin that say how the work goes."""
+WAITING, WARNINGS = "threedis_core.waiting", "threedis_core.warnings"
+_core = logging.getLogger("threedis_core")
+_own = logging.getLogger("threedis_core.cli")
 STDOUT, STDERR = 1, 2
 
 # Newer typers carry a click of their own, and export only this member of the family.
@@ -29,12 +33,16 @@ def echo(text: str | os.PathLike[str]) -> None:
 
 
 def tell(text: str) -> None:
-    """Print one line on stderr: what is going on."""
+    """Print one line on stderr, what is going on; not if the command is to be quiet."""
+    if is_quiet():
+        return
     typer.echo(one_line(text), err=True)
 
 
 def warn(text: str) -> None:
-    """Print one line on stderr, marked as a warning."""
+    """Print one line on stderr, marked as a warning; not if the command is to be quiet."""
+    if is_quiet():
+        return
     typer.echo(f"warning: {one_line(text)}", err=True)
 
 
@@ -42,6 +50,63 @@ def note(text: str) -> None:
     """Print one line on stderr that says how the work goes."""
     with suppress(OSError):  # nobody reads it any more: that is no reason to stop
         typer.echo(NOTE + one_line(text), err=True)
+
+
+def is_quiet() -> bool:
+    """True if results and errors alone are to be printed."""
+    return not _own.isEnabledFor(logging.WARNING)
+
+
+class Logs(logging.Handler):
+    """Prints log lines on stderr while it is entered: what is waited for, or more of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._verbose = False
+        self._before: dict[logging.Logger, int] = {}
+
+    def __enter__(self) -> Logs:
+        self._listen(_core, logging.NOTSET)
+        self._before[_own] = _own.level
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for logger, level in self._before.items():
+            logger.removeHandler(self)
+            logger.setLevel(level)
+        self._before.clear()
+
+    def show(self, verbose: int, quiet: bool, packages: Iterable[str] = ()) -> None:
+        """Choose what is printed.
+
+        Args:
+            verbose: 0: what is waited for; 1: what is going on too; 2: everything.
+            quiet: Nothing at all; ``warn`` and ``tell`` print nothing either.
+            packages: Of plugins; what their own loggers say belongs to it.
+        """
+        if quiet:
+            _own.setLevel(logging.ERROR)
+        if verbose:
+            self._verbose = True
+            for package in {_core.name, *packages}:
+                logger = logging.getLogger(package)
+                self._listen(logger, logging.DEBUG if verbose > 1 else logging.INFO)
+
+    def _listen(self, logger: logging.Logger, level: int) -> None:
+        self._before.setdefault(logger, logger.level)
+        logger.addHandler(self)
+        logger.setLevel(level or logger.level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record as one line, if it is to be seen."""
+        waiting = record.name == WAITING
+        if is_quiet() or record.name == WARNINGS:  # which the command prints itself
+            return
+        if not (waiting or self._verbose):
+            return
+        text = self.format(record)  # with its traceback, if it has one
+        with suppress(OSError, ValueError):  # nobody reads stderr, or it is closed
+            print(one_line(text if waiting else f"{record.name}: {text}"), file=sys.stderr)
 
 
 def fail(line: str) -> None:

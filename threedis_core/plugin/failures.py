@@ -6,7 +6,7 @@ Ctrl-C passes as it is.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Timer
@@ -17,6 +17,8 @@ from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Watched, silent
 
 LONGEST_REASON = 2000
+
+_waiting = logging.getLogger("threedis_core.waiting")
 
 PLUGIN_PATIENCE = 3.0
 """Seconds; listing plugins takes milliseconds."""
@@ -102,15 +104,11 @@ def import_failed(error: BaseException) -> str:
 
 @contextmanager
 def waiting_named(what: str, patience: float) -> Generator[None]:
-    """Say on stderr what is being waited for if the block takes more than ``patience`` seconds."""
-    timer = Timer(patience, _say, [f"waiting for {what} ..."])
+    """Log what is being waited for if the block takes more than ``patience`` seconds."""
+    timer = Timer(patience, _waiting.warning, ["waiting for %s ...", printable(what)])
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ in ``PluginRegistry.failures`` and stops no other.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ import pluggy
 
 from threedis_core.alone import loading_alone
 from threedis_core.errors import PluginError, UnknownPluginError
+from threedis_core.files.printable import printable
 from threedis_core.plugin import hookspecs
 from threedis_core.plugin.failures import (
     BACKEND_PATIENCE,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     )
 
 NOTHING_KNOWN = TrainedOn()
+_log = logging.getLogger("threedis_core.plugins")
+
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 BackendT = TypeVar("BackendT", bound="Backend")
@@ -99,7 +103,9 @@ class PluginRegistry:
             reason: What is wrong.
             name: The name that it lost to another plugin, if that is what is wrong.
         """
-        self._failures.append(PluginFailure(source, " ".join(reason.split()), name))
+        failure = PluginFailure(source, " ".join(reason.split()), name)
+        self._failures.append(failure)
+        _log.info("plugin %s: %s", source, printable(failure.reason, 2000))
 
     def add(self, plugin: object, source: PluginSource) -> None:
         """Add a plugin: a module, or any object with hook implementations.

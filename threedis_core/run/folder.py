@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from threedis_core.errors import InputError, OptionError, RenderError
+from threedis_core.errors import InputError, OptionError, RenderError, retold
 from threedis_core.files.atomic import check_writable
 from threedis_core.files.printable import printable
 
@@ -111,14 +111,28 @@ def check_run_folder(folder: Path) -> None:
         return
     found = sorted(os.listdir(folder))
     if CLAIM in found and is_claimed(folder):
-        raise OptionError(f"{folder} is taken: another run is writing into it; choose another one")
+        raise _at_work(folder)
     _check_content(folder, found)
 
 
 def _check_content(folder: Path, found: Sequence[str]) -> None:
     others = [name for name in found if not _is_left_over(name)]
     if others and RUN_JSON not in others:
-        raise OptionError(f"{folder} is not empty; a run needs a new or an empty folder")
+        raise not_empty(folder)
+
+
+def not_empty(folder: Path) -> OptionError:
+    """The error for a folder that holds something else than a run."""
+    return _taken(folder, "is not empty", "choose a new or an empty folder with --out")
+
+
+def _taken(folder: Path, why: str, hint: str) -> OptionError:
+    line = f"{printable(folder)} {why}; {hint}"
+    return OptionError(line, code="folder-taken", file=folder, path="out", hint=hint)
+
+
+def _at_work(folder: Path) -> OptionError:
+    return _taken(folder, "is taken: another run is writing into it", "choose another one")
 
 
 def _is_left_over(name: str) -> bool:
@@ -176,11 +190,14 @@ class RunFolder:
             lock = FileLock(place / CLAIM)
             lock.acquire(timeout=0)
         except Timeout:
-            raise OptionError(
-                f"{path} is taken: another run is writing into it; choose another one"
-            ) from None
+            raise _at_work(path) from None
         except OSError as error:
-            raise OptionError(f"{path} cannot become a run's folder: {error.strerror}") from error
+            raise OptionError(
+                f"{printable(path)} cannot become a run's folder: {error.strerror}",
+                code="file-not-written",
+                file=path,
+                path="out",
+            ) from error
         try:
             _check_content(path, sorted(os.listdir(path)))  # somebody may have written meanwhile
             folder._tidy()
@@ -261,17 +278,22 @@ def told_as_not_written(file: str | Path) -> Generator[None]:
     """
     try:
         yield
-    except (OSError, InputError) as error:  # it is the place that fails, no input
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError):
-            raise RenderError(str(error)) from error
-        hint = "make room, or choose another folder with --out"
-        raise RenderError(
-            f"{printable(file)} cannot be written: {cause.strerror or cause}; {hint}",
-            code="file-not-written",
-            file=file,
-            hint=hint,
-        ) from error
+    except OSError as error:
+        raise _not_written(file, error) from error
+    except InputError as error:  # it is the place that fails, no input
+        if isinstance(error.__cause__, OSError):
+            raise _not_written(file, error.__cause__) from error
+        raise retold(error, RenderError, str(error), file=file) from error
+
+
+def _not_written(file: str | Path, cause: OSError) -> RenderError:
+    hint = "make room, or choose another folder with --out"
+    return RenderError(
+        f"{printable(file)} cannot be written: {cause.strerror or cause}; {hint}",
+        code="file-not-written",
+        file=file,
+        hint=hint,
+    )
 
 
 def _move_out(batch: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from threedis_core.errors import OptionError
 from threedis_core.files.png import write_png
+from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
-from threedis_core.run.folder import RUN_JSON, RUNS, newest_runs, told_as_not_written
+from threedis_core.run.folder import RUN_JSON, RUNS, newest_runs, not_empty, told_as_not_written
 from threedis_core.run.lending import Lender
 from threedis_core.run.loop import carry_out_all
 from threedis_core.run.plan import RunPlan
@@ -58,10 +59,18 @@ def check_group_folder(folder: Path, names: Sequence[str]) -> None:
         return  # what it is otherwise, each run's own check will say
     found = set(os.listdir(folder))
     if RUN_JSON in found:
-        raise OptionError(f"{folder} holds one run; several layouts need another folder")
+        hint = "choose another folder with --out"
+        raise OptionError(
+            f"{printable(folder)} holds one run, and several layouts need a folder of their own; "
+            f"{hint}",
+            code="folder-taken",
+            file=folder,
+            path="out",
+            hint=hint,
+        )
     others = sorted(found - {SHEET, *names})
     if others or (SHEET in found and not found & set(names)):
-        raise OptionError(f"{folder} is not empty; a run needs a new or an empty folder")
+        raise not_empty(folder)
 
 
 def unfinished_group(plans: Sequence[RunPlan], names: Sequence[str], slug: str) -> Path | None:

@@ -42,8 +42,9 @@ def layout_error(
     more = f" (and {len(found) - 1} more problems)" if len(found) > 2 else ""
     more = " (and 1 more problem)" if len(found) == 2 else more
     first, place = problems[0], _place(_owner_of(found[0]), data)
+    message = first.message.removesuffix(".") if more else first.message
     return LayoutError(
-        f"{what}{place}{first.message}{more}",
+        f"{what}{place}{message}{more}",
         code=first.code,
         path=first.path,
         problems=problems,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import Any
 
 from threedis_core.errors import WeightsError
 from threedis_diffusers.model_files.hub import check_hub_answers
+
+_log = logging.getLogger("threedis_core.models")
 
 SHARD_INDEX = ".safetensors.index.json"
 ENDINGS = (".safetensors", SHARD_INDEX, ".fp16.safetensors")
@@ -210,6 +213,7 @@ def _fetch(repository: str, file: str) -> str:
     from huggingface_hub import hf_hub_download
 
     with _reachable(repository, file):
+        _log.info("getting '%s' of '%s' from the hub", file, repository)
         return hf_hub_download(repository, file)
 
 

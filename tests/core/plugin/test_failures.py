@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from threedis_core.cli.streams import Logs
 from threedis_core.errors import OptionError, RenderError
 from threedis_core.plugin.failures import (
     closing_named,
@@ -106,16 +107,24 @@ QUICK = {"at_import": "", "in_hook": "", "target": "threedis_core.testing.fakes:
 
 
 def test_nothing_is_said_of_what_is_quick(capsys) -> None:
-    with waiting_named("x", 0.1):
-        pass
-    time.sleep(0.2)
+    with Logs():
+        with waiting_named("x", 0.1):
+            pass
+        time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
 
 def test_what_takes_long_is_named_once_on_one_line(capsys) -> None:
-    with waiting_named("\x1b[31mx\n", 0.05):
+    with Logs(), waiting_named("\x1b[31mx\n", 0.05):
         time.sleep(0.5)
     assert capsys.readouterr() == ("", "waiting for \\x1b[31mx\\n ...\n")
+
+
+def test_python_hears_of_what_takes_long_through_logging_alone(capsys, caplog) -> None:
+    with waiting_named("x", 0.05):
+        time.sleep(0.5)
+    assert capsys.readouterr() == ("", "")
+    assert [record.getMessage() for record in caplog.records] == ["waiting for x ..."]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +134,8 @@ def test_what_takes_long_is_named_once_on_one_line(capsys) -> None:
 def test_a_plugin_that_sleeps_is_named(plugins, monkeypatch, capsys, where, words) -> None:
     monkeypatch.setattr("threedis_core.plugin.discovery.PLUGIN_PATIENCE", 0.05)
     plugins.install("sleepy", PLUGIN.format(**QUICK | {where: SLEEP}))
-    assert plugins.load().names("renderer") == ("one",)
+    with Logs():
+        assert plugins.load().names("renderer") == ("one",)
     assert capsys.readouterr().err == f"waiting for plugin sleepy 1.0 (sleepy) {words} ...\n"
 
 
@@ -135,7 +145,8 @@ def test_a_backend_whose_import_takes_long_is_named(plugins, monkeypatch, capsys
         f"{SLEEP}\nfrom threedis_core.testing.fakes import FakeRenderer as Slow\n"
     )
     plugins.install("slow", PLUGIN.format(**QUICK | {"target": "slow_backend:Slow"}))
-    plugins.load().renderer("one")
+    with Logs():
+        plugins.load().renderer("one")
     assert capsys.readouterr().err == (
         "waiting for renderer 'one' of slow 1.0 (slow_backend) to be imported ...\n"
     )

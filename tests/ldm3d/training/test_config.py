@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,9 +76,21 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, text: str, mes
     assert "\n" not in str(caught.value)
 
 
+def mappings(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schemas of mappings in ``schema``, at any depth: one may be one of several kinds."""
+    inside = schema.values() if isinstance(schema, dict) else schema
+    if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
+        yield schema
+    if isinstance(schema, dict | list):
+        for part in inside:
+            yield from mappings(part)
+
+
 def test_every_field_is_described_in_the_schema_that_forms_are_made_of() -> None:
     schema = TrainingConfig.model_json_schema()
-    for model in (schema, *schema["$defs"].values()):
+    found = list(mappings(schema))
+    assert {"TrainingConfig", "Choice", "CocoData"} <= {model["title"] for model in found}
+    for model in found:
         for name, field in model["properties"].items():
             assert field.get("description"), name
     steps = schema["properties"]["steps"]

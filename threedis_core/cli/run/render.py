@@ -65,9 +65,6 @@ def render_command(
         typer.Option(metavar="PATH", help="Its folder. Default: runs/<timestamp>-<prompt>."),
     ] = None,
     as_json: arguments.AsJson = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Do not say how far the work is.")
-    ] = False,
 ) -> None:
     """Render layouts: one picture per renderer and seed, all from one depth map.
 
@@ -92,6 +89,6 @@ def render_command(
     asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     if layouts and len(layouts) > 1:
-        render_group(asked, layouts, registry, as_json, quiet)
+        render_group(asked, layouts, registry, as_json)
     else:
-        render_one(asked, registry, as_json, quiet)
+        render_one(asked, registry, as_json)

@@ -19,12 +19,13 @@ class Told:
 
     Args:
         bars: What shows every step; None off a terminal.
-        quiet: Say nothing but that and why the run was stopped.
+
+    With ``--quiet`` it says nothing but that and why the run was stopped.
     """
 
-    def __init__(self, bars: Progress | None, quiet: bool) -> None:
+    def __init__(self, bars: Progress | None) -> None:
         self._bars = bars
-        self._quiet = quiet
+        self._quiet = streams.is_quiet()
         self._stages: set[str] = set()
         self.pictures = (0, 0)
         self.folder: Path | None = None
@@ -74,10 +75,10 @@ class Told:
 
 
 @contextmanager
-def told_progress(quiet: bool) -> Generator[Told]:
+def told_progress() -> Generator[Told]:
     """Yield what tells of a run on stderr, until the end of the block, by Ctrl-C or not."""
     with ExitStack() as stack:
-        on_terminal = sys.stderr.isatty() and not quiet
-        told = Told(stack.enter_context(progress_bars()) if on_terminal else None, quiet)
+        on_terminal = sys.stderr.isatty() and not streams.is_quiet()
+        told = Told(stack.enter_context(progress_bars()) if on_terminal else None)
         stack.enter_context(told.stopping())
         yield told

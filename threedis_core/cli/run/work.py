@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from threedis_core.run.result import Run
 
 
-def render_one(asked: RunConfig, registry: PluginRegistry, as_json: bool, quiet: bool) -> None:
+def render_one(asked: RunConfig, registry: PluginRegistry, as_json: bool) -> None:
     """Render one layout into its folder, print the pictures and the sheet."""
     from threedis_core.run.folder import run_slug
     from threedis_core.run.loop import carry_out
@@ -30,7 +30,7 @@ def render_one(asked: RunConfig, registry: PluginRegistry, as_json: bool, quiet:
     from threedis_core.run.record.earlier import unfinished_run
 
     layout = asked.read_layout()
-    with told_progress(quiet) as told, streams.plugins_print_to_stderr():
+    with told_progress() as told, streams.plugins_print_to_stderr():
         told.begin(*_what(asked, [str(asked.layout)]))
         plan = plan_run(asked, registry, layout)
         slug = run_slug(layout.prompt)
@@ -51,7 +51,6 @@ def render_group(
     files: Sequence[Path],
     registry: PluginRegistry,
     as_json: bool,
-    quiet: bool,
 ) -> None:
     """Render several layouts, each into a folder of its own, and draw a sheet of all."""
     from threedis_core.run.group import (
@@ -70,7 +69,7 @@ def render_group(
     if asked.out is not None:
         check_group_folder(asked.out, names)
     slug = f"{len(files)}-layouts"
-    with told_progress(quiet) as told, streams.plugins_print_to_stderr():
+    with told_progress() as told, streams.plugins_print_to_stderr():
         told.begin(*_what(asked, list(map(str, files))))
         plans = [
             plan_run(config, registry, layout)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from threading import Lock, Thread
 from typing import Self, Unpack
 
-from threedis_core.errors import OptionError
+from threedis_core.errors import OptionError, ThreeDISError
+from threedis_core.files.printable import printable
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.progress import Progress, silent
@@ -24,6 +26,8 @@ from threedis_core.run.plan import RunPlan, plan_run
 from threedis_core.run.result import Previews, Run
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
+
+_log = logging.getLogger("threedis_core.engine")
 
 
 class Engine:
@@ -49,6 +53,7 @@ class Engine:
         self._shelf = Shelf(memory_limit)
         self._lock = Lock()
         self._jobs: dict[Job, Thread] = {}
+        self._submitted = 0
         self._closed = False
 
     def render(
@@ -69,7 +74,8 @@ class Engine:
             previews: Who looks at pictures in the making, if anybody does.
             **settings: The fields of ``RunConfig``.
         """
-        config = validate_options(RunConfig, settings, "render")
+        with _refusal_logged():
+            config = validate_options(RunConfig, settings, "render")
         return self.render_config(
             config, layout=layout, depth=depth, progress=progress, previews=previews
         )
@@ -84,7 +90,8 @@ class Engine:
         previews: Previews | None = None,
     ) -> Run:
         """Do what ``config`` says, as ``threedis_core.render_config`` does."""
-        plan = plan_run(config, self.registry, layout, depth)
+        with _refusal_logged():
+            plan = plan_run(config, self.registry, layout, depth)
         return self.carry_out(plan, progress, previews)
 
     def carry_out(
@@ -107,14 +114,15 @@ class Engine:
         Each one's folder in ``out`` is called by the layout's id, or its prompt, and a sheet beside
         them shows all. Arguments and errors are those of ``render``.
         """
-        if not layouts:
-            raise OptionError("there is no layout in the list; expected at least one")
-        config = validate_options(RunConfig, settings, "render")
-        names = folder_names([layout.id or run_slug(layout.prompt) for layout in layouts])
-        if config.out is not None:
-            check_group_folder(config.out, names)
-        alone = config.model_copy(update={"out": None})
-        plans = [plan_run(alone, self.registry, layout, depth) for layout in layouts]
+        with _refusal_logged():
+            if not layouts:
+                raise OptionError("there is no layout in the list; expected at least one")
+            config = validate_options(RunConfig, settings, "render")
+            names = folder_names([layout.id or run_slug(layout.prompt) for layout in layouts])
+            if config.out is not None:
+                check_group_folder(config.out, names)
+            alone = config.model_copy(update={"out": None})
+            plans = [plan_run(alone, self.registry, layout, depth) for layout in layouts]
         turns = _Turns(self._shelf, Stop())
         return carry_out_group(plans, names, config.out, progress, turns, previews).runs
 
@@ -143,8 +151,9 @@ class Engine:
         """
         if deadline is not None and not deadline > 0:
             raise OptionError(f"deadline is {deadline}; expected seconds, more than 0, or None")
-        config = validate_options(RunConfig, settings, "submit")
-        plan = plan_run(config, self.registry, layout, depth)
+        with _refusal_logged():
+            config = validate_options(RunConfig, settings, "submit")
+            plan = plan_run(config, self.registry, layout, depth)
         stop = Stop(deadline, self._shelf.wake)
         job, turns = Job(stop, progress, previews), _Turns(self._shelf, stop)
 
@@ -156,7 +165,10 @@ class Engine:
         with self._lock:
             if self._closed:
                 raise OptionError("the engine is closed; make another one")
-            self._jobs[job] = Thread(target=work, name="threedis job")
+            self._submitted += 1
+            name = f"threedis job {self._submitted}"
+            self._jobs[job] = Thread(target=work, name=name)
+            _log.info("%s: submitted, %d before it", name, len(self._jobs) - 1)
             self._jobs[job].start()
         return job
 
@@ -212,6 +224,15 @@ class _Turns:
         self._stop.check()
         with self._shelf.lent(backend, who, warn, self._stop) as lent:
             yield lent
+
+
+@contextmanager
+def _refusal_logged() -> Generator[None]:
+    try:
+        yield
+    except ThreeDISError as error:
+        _log.info("refused: %s", printable(error.in_brief()))
+        raise
 
 
 def _nobody(warning: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Literal
 
-from threedis_core.errors import Cancelled, DeadlineExceeded
+from threedis_core.errors import Cancelled, DeadlineExceeded, ThreeDISError
+from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress
 from threedis_core.run.engine.stop import Stop
 from threedis_core.run.result import Preview, Previews, Run
+
+_log = logging.getLogger("threedis_core.engine")
 
 State = Literal["waiting", "working", "done", "stopped", "failed"]
 
@@ -92,12 +97,21 @@ class Job:
     def carry_out(self, work: Callable[[Progress, Previews | None], Run]) -> None:
         """Do ``work``, which tells and shows what the job gives it; the engine calls this."""
         wanted = None if self._wanted is None else Previews(self._show, self._wanted.every)
+        start = perf_counter()
         try:
             self._run = work(self._note, wanted)
         except BaseException as error:
             self._error = error
         finally:
+            name, taken = threading.current_thread().name, perf_counter() - start
+            _log.info("%s: %s after %.2f seconds", name, self._end_in_brief(), taken)
             self._ended.set()
+
+    def _end_in_brief(self) -> str:
+        error = self._error
+        if isinstance(error, ThreeDISError):
+            return printable(error.in_brief())
+        return "done" if error is None else type(error).__name__
 
     def _note(self, stage: str, done: int, total: int) -> None:
         self._progress = JobProgress(stage, done, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -14,6 +15,8 @@ from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.interfaces import Backend
 from threedis_core.run.engine.stop import Stop
 from threedis_core.run.lending import BackendT
+
+_log = logging.getLogger("threedis_core.models")
 
 MOST_EMPTY = 32
 """Backends without a model that are remembered, for the size that it had."""
@@ -206,5 +209,7 @@ class Shelf:
 
 def _empty(kept: _Kept, warn: Callable[[str], None]) -> None:
     """Close a backend that nobody else has; it may be used again."""
+    if kept.bytes != 0:
+        _log.info("%s: its model leaves the memory", kept.who)
     with closing_named(kept.backend, kept.who, warn):
         kept.bytes = 0

@@ -71,7 +71,11 @@ def read_earlier(folder: Path | None, plan: RunPlan) -> Earlier | None:
         told = "; ".join(differences[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
         raise OptionError(
             f"{printable(folder)} holds another run: {told}. Choose another folder with --out, or "
-            "ask for the same to go on"
+            "ask for the same to go on",
+            code="folder-taken",
+            file=folder,
+            path="out",
+            hint="choose another folder with --out, or ask for the same to go on",
         )
     if not (folder / DEPTH).exists():  # it was killed before its first picture
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from threedis_core.errors import DepthError
@@ -18,6 +19,8 @@ from threedis_core.run.result import DepthTry, StageDepth
 from threedis_core.run.stages.depth_cache import DepthCache, depth_key
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
+
+_log = logging.getLogger("threedis_core.run")
 
 STRIDE = 1_000_003
 """From one try's seed to the next: far enough that neighbouring seeds share no try."""
@@ -64,6 +67,8 @@ def make_depth(
     requests = [DepthRequest(layout, one, *source.size) for one in seeds]
     cache = _Cache(source, DepthCache.default() if use_cache else None, told)
     found = {number: depth for number, one in enumerate(requests) if (depth := cache.load(one))}
+    for number in found:
+        _log.info("depth map of seed %d: found in the cache", seeds[number])
     missing = [number for number in range(len(requests)) if number not in found]
     if missing:
         asked = [requests[number] for number in missing]

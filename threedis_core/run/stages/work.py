@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from time import perf_counter
 from typing import Any
 
+from threedis_core.files.printable import printable
 from threedis_core.plugin.interfaces import RenderBackend
 from threedis_core.plugin.progress import Watched
 from threedis_core.presence.measure import presence_scores
@@ -28,6 +30,9 @@ from threedis_core.run.stages.depth import make_depth
 from threedis_core.run.stages.pictures import batches, make_requests, render_batch
 from threedis_core.run.stages.regions import make_regions
 from threedis_core.values.regions import Regions
+
+_log = logging.getLogger("threedis_core.run")
+_warnings = logging.getLogger("threedis_core.warnings")
 
 
 class Work:
@@ -57,6 +62,7 @@ class Work:
         self._created = str(self._record.get("created", now))
         if earlier is not None:
             folder.keep()
+            _log.info("%d of %d pictures are there already", self.kept, self.total)
 
     @classmethod
     @contextmanager
@@ -122,7 +128,7 @@ class Work:
             missing = [one for one in seeds if (renderer, control, one) not in self._images]
             if not missing:
                 continue
-            with self._timed(renderer):
+            with self._timed(renderer, f", pictures of seeds {list(seeds)}"):
                 requests = make_requests(
                     self.plan, planned, self.made.depth, self.regions, control, seeds
                 )
@@ -151,6 +157,8 @@ class Work:
             self._write_record(finished=True)
         else:
             sheet = path / SHEET
+        for line in self._warnings():
+            _warnings.warning("%s", printable(line, 2000))
         return self._run(sheet)
 
     def _run(self, sheet: Any = None) -> Run:
@@ -190,11 +198,13 @@ class Work:
         write_record(self._folder, self._record)
 
     @contextmanager
-    def _timed(self, part: str) -> Generator[None]:
+    def _timed(self, part: str, what: str = "") -> Generator[None]:
         """Add to the part's seconds how long the block takes, by the wall clock."""
         start = perf_counter()
+        _log.debug("%s%s: begins", part, what)
         try:
             yield
         finally:
             taken = perf_counter() - start
             self.seconds[part] = round(self.seconds.get(part, 0.0) + taken, 3)
+            _log.info("%s%s: %.2f seconds", part, what, taken)
