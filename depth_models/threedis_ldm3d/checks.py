@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from threedis_core.errors import WeightsError
-from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.sources import ModelSource
@@ -32,7 +32,7 @@ def find_model(options: LDM3DOptions) -> CheckedDepthModel:
     """
     device = resolve_device(options)
     dtype = resolve_dtype(options, device)
-    model = ModelSource(options.model)
+    model = ModelSource(options.model, half=prefers_half(options, dtype))
     endings = check_model(model, CLASSES, NEEDED)
     _check_vae(model)
     return CheckedDepthModel(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from threedis_core.errors import RenderError
+from threedis_core.errors import RenderError, ThreeDISError
 from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import (
     Progress,
@@ -27,7 +27,7 @@ from threedis_core.plugin.progress import PreviewingProgress
 from threedis_core.plugin.request_checks import check_request
 from threedis_core.values.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn
-from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.loras import require_peft
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
@@ -89,8 +89,16 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         require_peft(options.loras)
         loras = [needed_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
         models, size = [*self.needed_models(), *loras], self.capabilities.default_size
+        half = prefers_half(options, dtype)
         with quiet():  # importing a pipeline logs what it would like to have installed
-            return inspect_model(models, device, dtype, size, self.upcasts_vae)
+            return inspect_model(models, device, dtype, size, self.upcasts_vae, half)
+
+    def download_commands(self) -> Sequence[str]:
+        """What fetches exactly the files that are missing, as far as that is known."""
+        try:
+            return self.inspect().commands
+        except ThreeDISError:  # which is told where it is looked for
+            return ()
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

@@ -60,6 +60,11 @@ def resolve_dtype(
     return getattr(torch, options.dtype)
 
 
+def prefers_half(options: DiffusersOptions, dtype: torch.dtype) -> bool:
+    """True if files that hold the weights in float16 are to be taken before others."""
+    return dtype == torch.float16 if options.variant == "auto" else options.variant == "fp16"
+
+
 def _automatic() -> str:
     if torch.cuda.is_available():
         return "cuda"

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, ClassVar, Generic, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from threedis_core.errors import RenderError
 from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
+from threedis_diffusers.model_files.sources import NotFetchedError
 from threedis_diffusers.quiet import quiet
 
 _log = logging.getLogger("threedis_core.models")
@@ -80,13 +81,20 @@ class LazyModel(ABC, Generic[Model]):
                 _log.info("%s: loaded in %.2f seconds", self.name, perf_counter() - start)
         return self._loaded
 
+    def download_commands(self) -> Sequence[str]:
+        """What to type to fetch what is missing, exactly; one line for each repository."""
+        return ()
+
     def _find_once(self) -> Callable[[], Model]:
         """What loads the model, looked for if nobody did so yet."""
         from threedis_diffusers.own_thread import in_own_thread  # brings torch
 
         with in_own_thread(), quiet():  # importing a pipeline logs what it would like to have
             if self._loader is None:
-                self._loader = self.find()
+                try:
+                    self._loader = self.find()
+                except NotFetchedError as error:
+                    raise error.with_one_of(self.download_commands()) from error
             return self._loader
 
     @contextmanager

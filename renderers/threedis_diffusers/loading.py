@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from threedis_diffusers.loras import LoRAFile
-from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_part
+from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_model, fetch_part
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import DiffusersOptions, LoRA
 from threedis_diffusers.own_thread import in_own_thread
@@ -37,9 +37,10 @@ def load_pipeline(
     Raises:
         WeightsError: A file is damaged or does not fit its configuration.
     """
+    folder = fetch_model(model, endings)
     with readable(model), quiet():
         pipeline = pipeline_class.from_pretrained(
-            model.location,
+            folder,
             variant=variant(endings.values()),
             dtype=dtype,
             use_safetensors=True,
@@ -118,9 +119,10 @@ def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) 
     import_module("peft")  # so that what it does to torch stays in this thread, too
     names = [f"lora_{index}" for index in range(len(loras))]
     for name, lora, found in zip(names, loras, files, strict=True):
+        file = ModelSource(found.folder).get(found.file)
         with readable(ModelSource(lora.path)), quiet(), in_own_thread():
             pipeline.load_lora_weights(
-                found.folder, weight_name=found.file, adapter_name=name, use_safetensors=True
+                file.parent, weight_name=file.name, adapter_name=name, use_safetensors=True
             )
     pipeline.set_adapters(names, [lora.weight for lora in loras])
 

@@ -8,7 +8,7 @@ from os.path import expanduser  # leaves the home of nobody as it is; Path's own
 from pathlib import Path
 
 from threedis_core.errors import OptionError, WeightsError
-from threedis_diffusers.model_files.sources import HUB_ID, ModelSource
+from threedis_diffusers.model_files.sources import HUB_ID, ModelSource, NotFetchedError
 from threedis_diffusers.options import LoRA
 
 USUAL_FILE = "pytorch_lora_weights.safetensors"
@@ -88,9 +88,14 @@ def _find(lora: LoRA) -> LoRAFile:
 
 def only_file(source: ModelSource) -> str:
     """The file of a LoRA that is named by its folder or repository alone."""
-    if source.has(USUAL_FILE):
-        return USUAL_FILE
-    names = source.safetensors()
+    try:
+        if source.has(USUAL_FILE):
+            return USUAL_FILE
+        names = source.safetensors()
+    except NotFetchedError:  # without a network, what was fetched once will do
+        names = source.cached_safetensors()
+        if len(names) != 1:
+            raise
     if len(names) == 1:
         return names[0]
     if not names:

@@ -83,6 +83,12 @@ class DiffusersOptions(ModelOptions):
         "their own: none, whole parts (model), or layer by layer (group, sequential), which is "
         "slower.",
     )
+    variant: Literal["auto", "fp16"] | None = Field(
+        default="auto",
+        description="Which weights files to take where there are several: fp16, half as large; "
+        "null, the plain ones; auto, fp16 if the model computes in float16. What is on this "
+        "machine comes before what is not.",
+    )
     steps: int = Field(default=50, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
     guidance: float = Field(default=7.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
     loras: tuple[LoRA, ...] = Field(

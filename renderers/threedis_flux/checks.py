@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import torch
 
 from threedis_core.errors import OptionError, WeightsError
+from threedis_diffusers.devices import prefers_half
 from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.sources import ModelSource
@@ -47,7 +48,8 @@ def find_flux(options: FluxOptions, device: torch.device, dtype: torch.dtype) ->
         WeightsError: The model is missing, unreadable or of another kind.
     """
     check_lowering(options, device)
-    endings = check_files(options, ModelSource(options.model))
+    model = ModelSource(options.model, half=prefers_half(options, dtype))
+    endings = check_files(options, model)
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
     quantization = None
     if options.quantization is not None:

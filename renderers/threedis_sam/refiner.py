@@ -23,7 +23,7 @@ class SamOptions(ModelOptions):
     """Options of ``sam``."""
 
     model: str = Field(
-        default="facebook/sam-vit-huge",
+        default="facebook/sam-vit-base",
         min_length=1,
         description="Segment Anything: a local folder in transformers format with safetensors "
         "weights, or a hub id.",

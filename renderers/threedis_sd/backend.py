@@ -6,6 +6,7 @@ A family says what it calls for beside what is here; see ``sd15.py`` and ``sdxl.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn
-from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel
@@ -132,16 +133,17 @@ class UNetRenderer(DiffusersRenderer):
         options = self.options
         device = resolve_device(options)
         dtype = resolve_dtype(options, device)
-        model = self.model_source()
+        half = prefers_half(options, dtype)
+        model = replace(self.model_source(), half=half)
         load_model = find_model(options, model, self.name, self.model_classes, self.needed)
         unet = model.read("unet/config.json")
-        controlnet = find_controlnet(self.controlnet_source(), unet, tuple(self.pipeline_classes))
-        parts = {"controlnet": controlnet}
+        control = replace(self.controlnet_source(), half=half)
+        parts = {"controlnet": find_controlnet(control, unet, tuple(self.pipeline_classes))}
         if options.vae is not None:
-            parts["vae"] = find_vae(ModelSource(options.vae), unet)
+            parts["vae"] = find_vae(ModelSource(options.vae, half=half), unet)
         return CheckedPipeline(
             options,
-            getattr(diffusers, self.pipeline_classes[controlnet.kind]),
+            getattr(diffusers, self.pipeline_classes[parts["controlnet"].kind]),
             load_model,
             parts,
             loras=find_loras(options.loras),

@@ -74,6 +74,23 @@ class CheckedPipeline:
         return LoadedPipeline(pipeline, self.device, self.dtype)
 
 
+@dataclass(frozen=True)
+class CheckedFolder:
+    """A model in diffusers format all of whose files are there.
+
+    Args:
+        source: Where it is.
+        endings: By part that is loaded from it, the ending of the weights file.
+    """
+
+    source: ModelSource
+    endings: Mapping[str, str]
+
+    def load(self, pipeline_class: Any, dtype: torch.dtype, **parts: Any) -> Any:
+        """Load it; see ``load_pipeline``."""
+        return load_pipeline(pipeline_class, self.source, self.endings, dtype, **parts)
+
+
 def model_source(options: UNetOptions, default_model: str) -> ModelSource:
     """Where the model's configuration is: with its weights, or beside them if they are one file."""
     if is_single_file(options.model):
@@ -112,12 +129,7 @@ def find_model(
     """
     replaced = replaced_parts(options)
     if not is_single_file(options.model):
-        endings = check_model(model, classes, needed, replaced)
-
-        def load(pipeline_class: Any, dtype: torch.dtype, **parts: Any) -> Any:
-            return load_pipeline(pipeline_class, model, endings, dtype, **parts)
-
-        return load
+        return CheckedFolder(model, check_model(model, classes, needed, replaced)).load
     file = SingleFile(Path(expanduser(options.model)), model)
     file.check(family, classes, needed, replaced)
     return file.load

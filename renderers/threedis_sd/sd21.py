@@ -28,5 +28,5 @@ class SD21Renderer(UNetRenderer):
 
     Options = SD21Options
     name: ClassVar[str] = "sd21"
-    default_controlnet: ClassVar[str] = "thibaud/controlnet-sd21-depth-diffusers"
+    default_controlnet: ClassVar[str] = "multimodalart/controlnet-sd21-depth-diffusers"
     default_side: ClassVar[int] = 768

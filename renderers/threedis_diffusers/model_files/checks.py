@@ -21,6 +21,9 @@ WEIGHTS = {
 }
 """The parts of a pipeline that have weights, and the weights' file name."""
 TOKENIZERS = ("tokenizer", "tokenizer_2")
+OTHER_WORD_FILES = ("added_tokens.json", "special_tokens_map.json")
+WORD_FILES = ("merges.txt", "tokenizer.json", "spiece.model", "vocab.json")
+"""What a tokenizer may have beside its configuration, in the order of fetching."""
 CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
 WORDS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
 PART_CLASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -232,9 +235,51 @@ def fetch_part(source: ModelSource, stem: str, ending: str, *others: str) -> Pat
     files = ["config.json", *others, stem + ending]
     if ending == SHARD_INDEX:
         files += _shards(source, stem + ending)
-    folder, *_ = [source.get(file).parent for file in files]
+    folder = source.get_all(files)
     check_weights(ModelSource(str(folder), library=source.library), "", stem)
     return folder
+
+
+def fetch_model(source: ModelSource, endings: Mapping[str, str]) -> Path:
+    """The folder of a pipeline's files, fetched from the hub as far as they are not here yet.
+
+    Exactly the files that are read are fetched, and a loader that is given the folder finds what
+    was checked.
+
+    Args:
+        source: Where it is; it was checked.
+        endings: By part, the ending of its weights file; parts that come from elsewhere, or from
+            one file, are left out.
+    Raises:
+        WeightsError: A file cannot be fetched.
+    """
+    if source.is_local:
+        return source.path
+    index = source.read("model_index.json")
+    files = ["model_index.json"]
+    for part in PART_CLASSES:
+        if index.get(part) not in (None, [None, None]):
+            files += [f"{part}/{file}" for file in _files_of(source, part, endings.get(part))]
+    return source.get_all(files)
+
+
+def _files_of(source: ModelSource, part: str, ending: str | None) -> Iterator[str]:
+    """The files of a part of a pipeline, without its folder."""
+    if part == "scheduler":
+        yield "scheduler_config.json"
+    elif part in TOKENIZERS:
+        # Where all these are here already, the rest was asked for once.
+        is_there = source.on_this_machine
+        if not any(is_there(f"{part}/{file}") for file in WORD_FILES):
+            is_there = source.has
+        yield from (f for f in (*OTHER_WORD_FILES, *WORD_FILES) if is_there(f"{part}/{f}"))
+        yield "tokenizer_config.json"
+    else:
+        yield "config.json"
+        if ending is not None:
+            yield WEIGHTS[part] + ending
+        if ending == SHARD_INDEX:
+            yield from _shards(source, f"{part}/{WEIGHTS[part]}{ending}")
 
 
 def _shards(source: ModelSource, file: str) -> list[str]:
@@ -255,8 +300,10 @@ def _shards(source: ModelSource, file: str) -> list[str]:
 def _check_tokenizer(source: ModelSource, part: str, kind: str) -> None:
     """See that a tokenizer has its words: without them it would read nothing, and say nothing."""
     read_configuration(source, f"{part}/tokenizer_config.json")
-    if source.has(f"{part}/tokenizer.json"):
-        return
     words = ("spiece.model",) if kind.startswith("T5") else ("vocab.json", "merges.txt")
+    if all(source.on_this_machine(f"{part}/{file}") for file in words):
+        pass  # a cached model needs no network to tell that it has no tokenizer.json
+    elif source.has(f"{part}/tokenizer.json"):
+        return
     for file in words:
         source.require(f"{part}/{file}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from threedis_diffusers.model_files.published import PUBLISHED
-from threedis_diffusers.model_files.sources import ENDINGS, SHARD_INDEX, ModelSource
+from threedis_diffusers.model_files.sources import ENDINGS, HALF, SHARD_INDEX, ModelSource
 
 INDEX = "model_index.json"
 
@@ -44,13 +44,16 @@ class LocalSource(ModelSource):
 
     def find(self, stem: str) -> str:
         """Note the weights file of ``stem``: the one that is here, or else the published one."""
-        for ending in ENDINGS:
+        for ending in self.endings:
             if self.has(stem + ending):
                 return ending
-        known = PUBLISHED.get(self.name)
-        if known is not None and stem.split("/")[0] in known.sharded:
+        known, part = PUBLISHED.get(self.repository), stem.rpartition("/")[0]
+        if known is not None and part in known.sharded:
             self.require(stem + SHARD_INDEX)
             self.require(f"{stem}-*.safetensors")
+        elif known is not None and self.half and part in known.halved:
+            self.require(stem + HALF)
+            return HALF
         else:
             self.require(stem + ENDINGS[0])
         return ENDINGS[0]
@@ -64,14 +67,8 @@ class LocalSource(ModelSource):
         return self.stand_in if file == INDEX else {}
 
     def safetensors(self) -> list[str]:
-        """The names of the safetensors files that are here, at the top."""
+        """The names of the safetensors files at the top: those here, else the published ones."""
         if self.is_local:
             return super().safetensors()
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        try:
-            folder = Path(snapshot_download(self.name, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return []
-        return sorted(path.name for path in folder.glob("*.safetensors"))
+        known = PUBLISHED.get(self.repository)
+        return self.cached_safetensors() or (sorted(known.files) if known is not None else [])

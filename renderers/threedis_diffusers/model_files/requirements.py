@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +31,7 @@ from threedis_diffusers.memory import (
 from threedis_diffusers.model_files.checks import PART_CLASSES, TOKENIZERS
 from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.published import PUBLISHED
-from threedis_diffusers.model_files.sources import HUB_ID, ModelSource
+from threedis_diffusers.model_files.sources import HALF, HUB_ID, ModelSource, download_command
 from threedis_diffusers.options import LoRA
 
 WHOLE = "pipeline"
@@ -81,6 +80,7 @@ def inspect_model(
     dtype: torch.dtype,
     size: tuple[int, int],
     upcasts_vae: bool = False,
+    half: bool = False,
 ) -> Inspection:
     """Look for everything that is needed, and compute what memory it takes.
 
@@ -90,11 +90,14 @@ def inspect_model(
         dtype: The number format it would use.
         size: (width, height) of a picture, in pixels.
         upcasts_vae: True for a pipeline that decodes in float32 if it computes in float16.
+        half: True if files in float16 are preferred.
     """
     found: list[PartFiles] = []
     problems: list[str] = []
     for one in models:
-        source = LocalSource(one.source.name, one.source.subfolder, _stand_in(one.pipeline))
+        source = LocalSource(
+            one.source.name, one.source.subfolder, _stand_in(one.pipeline), half=half
+        )
         try:
             one.check(source)
         except WeightsError as error:
@@ -154,20 +157,22 @@ def _parts(source: LocalSource, name: str) -> list[PartFiles]:
 
 
 def _model_part(part: PartFiles) -> ModelPart:
-    published = _published(part)
+    published = PUBLISHED.get(part.source.repository)
     weights = [path for path in part.files if path.endswith(".safetensors")]
     files: list[NeededFile] = []
     for path, here in part.files.items():
         size = here.stat().st_size if here is not None else None
         if here is None and published is not None and weights == [path]:
-            size = published.parameters * PUBLISHED[part.source.name].stored_bytes
+            size = published.weights_size(part.name, path.endswith(HALF))
+        if here is None and published is not None:
+            size = published.files.get(path, size)
         files.append(NeededFile(path, size, here is not None))
     return ModelPart(part.name, part.source.name, tuple(files))
 
 
 def _published(part: PartFiles) -> PartSize | None:
     """The published size of a part of a known model."""
-    known = PUBLISHED.get(part.source.name)
+    known = PUBLISHED.get(part.source.repository)
     if known is None:
         return None
     return known.parts.get(part.name) or known.parts.get("")
@@ -185,13 +190,12 @@ def _commands(found: Sequence[PartFiles]) -> Iterator[str]:
         patterns.setdefault(part.source.name, []).extend(missing)
     for name, wanted in patterns.items():
         if wanted and HUB_ID.fullmatch(name):
-            asked = " ".join(f"--include {shlex.quote(pattern)}" for pattern in wanted)
-            yield f"hf download {name} {asked}"
+            yield download_command(name, wanted)
 
 
 def _notes(found: Sequence[PartFiles]) -> Iterator[str]:
     """Licences, and where one must log in."""
-    for name in dict.fromkeys(part.source.name for part in found if not part.source.is_local):
+    for name in dict.fromkeys(part.source.repository for part in found if not part.source.is_local):
         known, page = PUBLISHED.get(name), f"https://huggingface.co/{name}"
         licence = known.licence if known is not None else "see its page"
         yield f"Licence of {name}: {licence} ({page})"

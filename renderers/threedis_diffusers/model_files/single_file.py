@@ -18,7 +18,7 @@ from torch import Tensor
 
 from threedis_core.errors import WeightsError, retold
 from threedis_diffusers.loading import left_out
-from threedis_diffusers.model_files.checks import check_configuration
+from threedis_diffusers.model_files.checks import check_configuration, fetch_model
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.readable import readable
@@ -86,10 +86,11 @@ class SingleFile:
         Raises:
             WeightsError: The file is damaged or does not fit its configuration.
         """
+        folder = fetch_model(self.config, {})
         with readable(self._source), quiet():
             pipeline = pipeline_class.from_single_file(
                 str(self.path),
-                config=str(self.config.location),
+                config=str(folder),
                 dtype=dtype,
                 **left_out(pipeline_class),
                 **parts,

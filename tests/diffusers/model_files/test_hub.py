@@ -74,4 +74,4 @@ def test_a_model_of_a_hub_that_cannot_be_reached_says_what_to_do(
     with pytest.raises(WeightsError, match=r"hub\.invalid cannot be reached") as caught:
         ModelSource("nobody/nothing").read("config.json")
     assert caught.value.code == "weights-not-found"
-    assert caught.value.hint.endswith("`hf download nobody/nothing`")
+    assert caught.value.hint.endswith("`hf download nobody/nothing --include config.json`")

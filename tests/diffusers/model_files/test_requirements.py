@@ -221,7 +221,7 @@ def test_loras_are_looked_for_in_every_form(tmp_path: Path, keep) -> None:
 def test_the_depth_lora_of_flux_is_a_part_of_its_own() -> None:
     options = FluxOptions(depth_lora="black-forest-labs/FLUX.1-Depth-dev-lora", device="cpu")
     found = FluxRenderer(options).inspect()
-    assert missing(found)["depth lora"] == ("*.safetensors",)
+    assert missing(found)["depth lora"] == ("flux1-depth-dev-lora.safetensors",)
     assert any(part.source == "black-forest-labs/FLUX.1-dev" for part in found.parts)
 
 

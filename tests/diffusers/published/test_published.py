@@ -1,0 +1,287 @@
+"""Which files are taken of the published repositories, tested against what is really there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+import pytest
+
+from threedis_core.errors import WeightsError
+from threedis_diffusers.backend import DiffusersRenderer
+from threedis_diffusers.model_files.checks import fetch_model, fetch_part
+from threedis_diffusers.model_files.published import PUBLISHED
+from threedis_diffusers.model_files.sources import ModelSource
+from threedis_estimate.detectors import Leres, Midas, Zoe, find_files
+from threedis_flux.backend import FluxRenderer
+from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
+from threedis_ldm3d.checks import ADAPTER_STEM, UNET_STEM, find_weights
+from threedis_ldm3d.checks import find_model as find_ldm3d
+from threedis_ldm3d.options import LDM3DOptions
+from threedis_sam.refiner import SamOptions
+from threedis_sd.sd15 import SD15Options, SD15Renderer
+from threedis_sd.sd21 import SD21Options, SD21Renderer
+from threedis_sd.sdxl import SDXLOptions, SDXLRenderer
+from threedis_transformers.loading import PROCESSOR, WEIGHTS
+from threedis_transformers.loading import check_files as check_vision_files
+
+SD15 = SD15Options().model
+SD21 = SD21Options().model
+SDXL = SDXLOptions().model
+LORA = "black-forest-labs/FLUX.1-Depth-dev-lora"
+FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
+UNET, VAE = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"
+PLAIN, HALF = ".safetensors", ".fp16.safetensors"
+SHARDS = {
+    "transformer/diffusion_pytorch_model-00001-of-00003.safetensors",
+    "transformer/diffusion_pytorch_model-00002-of-00003.safetensors",
+    "transformer/diffusion_pytorch_model-00003-of-00003.safetensors",
+}
+CPU: dict[str, Any] = {"device": "cpu"}
+
+
+def t5(count: int) -> set[str]:
+    names = (f"model-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1))
+    return {f"text_encoder_2/{name}" for name in names}
+
+
+def unet_files(ending: str, second: bool = False) -> set[str]:
+    text = {f"text_encoder{number}/model{ending}" for number in ("", "_2")[: 1 + second]}
+    return {UNET + ending, VAE + ending} | text
+
+
+CASES: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]] = [
+    (
+        lambda: SD15Renderer(SD15Options(**CPU)),
+        {
+            SD15: unet_files(PLAIN),
+            SD15Renderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        5.7,
+    ),
+    (
+        lambda: SD15Renderer(SD15Options(**CPU, dtype="float16")),
+        {
+            SD15: unet_files(HALF),
+            SD15Renderer.default_controlnet: {"diffusion_pytorch_model.fp16.safetensors"},
+        },
+        2.9,
+    ),
+    (
+        lambda: SD15Renderer(SD15Options(**CPU, variant="fp16")),
+        {
+            SD15: unet_files(HALF),
+            SD15Renderer.default_controlnet: {"diffusion_pytorch_model.fp16.safetensors"},
+        },
+        2.9,
+    ),
+    (
+        lambda: SD15Renderer(SD15Options(**CPU, dtype="float16", variant=None)),
+        {
+            SD15: unet_files(PLAIN),
+            SD15Renderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        5.7,
+    ),
+    (
+        lambda: SD21Renderer(SD21Options(**CPU, dtype="float16")),
+        {
+            SD21: unet_files(HALF),
+            SD21Renderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        3.3,
+    ),
+    (
+        lambda: SDXLRenderer(SDXLOptions(**CPU)),
+        {
+            SDXL: unet_files(PLAIN, second=True),
+            SDXLRenderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        18.9,
+    ),
+    (
+        lambda: SDXLRenderer(SDXLOptions(**CPU, dtype="float16", vae=FIXED_VAE)),
+        {
+            SDXL: unet_files(HALF, second=True) - {VAE + HALF},
+            SDXLRenderer.default_controlnet: {"diffusion_pytorch_model.fp16.safetensors"},
+            FIXED_VAE: {"diffusion_pytorch_model.safetensors"},
+        },
+        9.6,
+    ),
+    (
+        lambda: FluxRenderer(FluxOptions(**CPU)),
+        {DEPTH_MODEL: {*SHARDS, *t5(4), "text_encoder/model.safetensors", VAE + PLAIN}},
+        43.7,
+    ),
+    (
+        lambda: FluxRenderer(FluxOptions(**CPU, depth_lora=LORA)),
+        {
+            BASE_MODEL: {*SHARDS, *t5(2), "text_encoder/model.safetensors", VAE + PLAIN},
+            LORA: {"flux1-depth-dev-lora.safetensors"},
+        },
+        35.0,
+    ),
+]
+"""What makes a renderer, the weights that it takes, and how many 10^9 bytes they are."""
+
+
+@pytest.mark.parametrize(("make", "wanted", "size"), CASES)
+def test_the_default_models_take_exactly_these_files(
+    make: Callable[[], DiffusersRenderer],
+    wanted: dict[str, set[str]],
+    size: float,
+    hub,
+    listings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renderer = make()
+    told = commands_fetch(renderer.inspect().commands, listings)
+    assert told == wanted, "what the doctor tells to type"
+    renderer.check()  # fetches the small files alone
+    assert hub.weighty() == {}
+    fetch_all(renderer)
+    assert hub.weighty() == wanted, "what the first render fetches"
+    assert renderer.inspect().ready, "everything that is needed was fetched"
+    total = sum(listings[name]["files"][path] for name in wanted for path in wanted[name])
+    assert total / 1e9 == pytest.approx(size, abs=0.06)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    make().check()  # which needs no network now
+
+
+def fetch_all(renderer: DiffusersRenderer) -> None:
+    """Fetch what a renderer loads, as it does before it loads it."""
+    loader = renderer.find()
+    checked = loader.__self__  # type: ignore[attr-defined]  a bound method of what was checked
+    if isinstance(renderer, FluxRenderer):
+        fetch_model(ModelSource(renderer.options.model), checked.endings)
+        for found in checked.lora_files:
+            ModelSource(found.folder).get(found.file)
+        return
+    for part in checked.parts.values():
+        fetch_part(part.source, "diffusion_pytorch_model", part.ending)
+    folder = checked.load_model.__self__
+    fetch_model(folder.source, folder.endings)
+
+
+def commands_fetch(commands: Sequence[str], listings: dict[str, Any]) -> dict[str, set[str]]:
+    """The weights that commands fetch, by repository; each pattern must fetch something."""
+    found: dict[str, set[str]] = {}
+    for command in commands:
+        _, _, name, *words = shlex.split(command)
+        files: set[str] = set()
+        for pattern in words[1::2]:
+            matching = {file for file in listings[name]["files"] if fnmatch(file, pattern)}
+            assert matching, f"{name} has no {pattern}"
+            files |= matching
+        found[name] = {file for file in files if listings[name]["files"][file]}
+    return found
+
+
+def test_ldm3d_takes_the_published_files(hub) -> None:
+    options = LDM3DOptions(**CPU)
+    found = find_ldm3d(options)
+    fetch_model(found.model, found.endings)
+    assert hub.weighty() == {
+        options.model: unet_files(PLAIN),
+        "sanaka87/3DIS": {"unet_0901.ckpt", "layout_adapter.ckpt"},
+    }
+    for stem in (UNET_STEM, ADAPTER_STEM):
+        file = find_weights("sanaka87/3DIS", stem)
+        assert file is not None
+        assert file.name == f"{stem}.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("sam", f"facebook/sam-vit-{size}") for size in ("base", "large", "huge")),
+        *(
+            ("depth_anything", f"depth-anything/Depth-Anything-V2-{size}-hf")
+            for size in ("Small", "Base", "Large")
+        ),
+        ("dpt", "Intel/dpt-large"),
+    ],
+)
+def test_models_of_transformers_take_one_file(kind: str, name: str, hub) -> None:
+    source = ModelSource(name, library="transformers")
+    fetch_part(source, WEIGHTS, check_vision_files(source, kind), PROCESSOR)
+    assert hub.weighty() == {name: {"model.safetensors"}}
+
+
+def test_the_default_segmenter_is_the_small_one() -> None:
+    assert SamOptions().model == "facebook/sam-vit-base"
+
+
+@pytest.mark.parametrize("detector", [Midas, Zoe, Leres])
+def test_detectors_take_their_files(detector: Any, hub) -> None:
+    name = detector.Options().model
+    find_files(ModelSource(name), detector.files)
+    assert hub.weighty() == {name: set(detector.files)}
+
+
+def test_the_former_controlnet_of_sd21_has_only_a_pickle(hub) -> None:
+    renderer = SD21Renderer(
+        SD21Options(**CPU, controlnet="thibaud/controlnet-sd21-depth-diffusers")
+    )
+    with pytest.raises(WeightsError, match=r"has no file 'diffusion_pytorch_model\.safetensors'"):
+        renderer.check()
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_the_sizes_that_are_told_are_those_of_the_listings(name: str, listings) -> None:
+    known, files = PUBLISHED[name], listings[name]["files"]
+    for file, size in known.files.items():
+        assert size == pytest.approx(files[file], rel=0.02)
+    for part in known.parts:
+        stem = f"{part}/" if part else ""
+        name = "model" if part.startswith("text_encoder") else "diffusion_pytorch_model"
+        start = f"{stem}{name}"
+        shards = [size for file, size in files.items() if file.startswith(f"{start}-0")]
+        plain = sum(shards) if shards else files[f"{start}.safetensors"]
+        assert bool(shards) == (part in known.sharded)
+        assert known.weights_size(part) == pytest.approx(plain, rel=0.02)
+        half = files.get(f"{start}.fp16.safetensors")
+        assert (half is not None) == (part in known.halved)
+        if half is not None:
+            assert known.weights_size(part, half=True) == pytest.approx(half, rel=0.02)
+
+
+def test_a_revision_is_asked_for_and_told(hub) -> None:
+    source = ModelSource(f"{SD15}@fp16")
+    assert source.read("model_index.json")["_class_name"] == "StableDiffusionPipeline"
+    assert (source.repository, source.revision) == (SD15, "fp16")
+    found = SD15Renderer(SD15Options(**CPU, model=f"{SD15}@451f4fe")).inspect()
+    assert found.commands[0].startswith(f"hf download {SD15} --revision 451f4fe --include ")
+    assert any(SD15 in note and "@" not in note for note in found.notes)
+
+
+def test_what_is_here_needs_no_hub_that_answers(hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    SD15Renderer(SD15Options(**CPU)).check()
+    asked = ModelSource(SD15).get("unet/config.json")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert ModelSource(SD15).get("unet/config.json") == asked
+
+
+def test_files_of_a_repository_that_changed_meanwhile_are_fetched_anew(hub) -> None:
+    source = ModelSource(SD15)
+    source.get("unet/config.json")
+    hub.commit = "1" * 40
+    folder = source.get_all(["unet/config.json", "vae/config.json"])
+    assert (folder / "unet/config.json").is_file()
+    assert folder.name == "1" * 40
+
+
+def test_the_error_of_a_missing_model_names_the_command_that_fetches_what_is_read(
+    hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError) as caught:
+        SD15Renderer(SD15Options(**CPU)).check()
+    command = str(caught.value).split("`")[1]
+    assert command.startswith(f"hf download {SD15} --include model_index.json")
+    assert f"--include {UNET}.safetensors" in command
+    assert caught.value.hint.endswith(f"`{command}`")
+    with pytest.raises(WeightsError, match=r"`hf download me/x --include a\.json`"):
+        ModelSource("me/x").read("a.json")
