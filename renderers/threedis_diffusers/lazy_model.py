@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -9,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from traceback import clear_frames
 from typing import Any, ClassVar, Generic, TypeVar
 
 from threedis_core.errors import RenderError
@@ -77,7 +79,11 @@ class LazyModel(ABC, Generic[Model]):
                 source = getattr(getattr(self, "options", None), "model", "")
                 _log.info("%s: loading '%s'", self.name, printable(str(source)))
                 start = perf_counter()
-                self._loaded = loader()
+                try:
+                    self._loaded = loader()
+                except BaseException as error:
+                    _let_go(error)  # of what was loaded until then
+                    raise
                 _log.info("%s: loaded in %.2f seconds", self.name, perf_counter() - start)
         return self._loaded
 
@@ -128,7 +134,29 @@ class LazyModel(ABC, Generic[Model]):
 
     def close(self) -> None:
         """Free the model, and forget what was found."""
+        had_model = self._loaded is not None
         self._loaded = self._loader = None
-        torch = sys.modules.get("torch")  # where nobody has imported it, there is nothing to free
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if had_model:
+            free_memory()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames that an error went through still hold."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    free_memory()
+
+
+def free_memory() -> None:
+    """Give back the memory of models that nobody has any more.
+
+    The hooks of diffusers and accelerate tie a model into cycles, which only the collector frees.
+    """
+    gc.collect()
+    torch = sys.modules.get("torch")  # where nobody has imported it, there is nothing to free
+    if torch is None:
+        return
+    for kind in (torch.cuda, torch.mps, torch.xpu):
+        if kind.is_available():
+            kind.empty_cache()
