@@ -145,7 +145,7 @@ def _run(arguments: list[str], logs: streams.Logs) -> Ending:
     except BrokenPipeError:
         return Ending(EXIT_FAILED)
     except streams.ClickError as error:
-        line = streams.usage_line(error)
+        line = streams.usage_line(error, arguments)
         code = getattr(error, "exit_code", EXIT_BAD_INPUT)
         return Ending(code, line, InputError(line, code="usage"))
     except InputError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO, cast
 
@@ -120,16 +121,33 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()), LONGEST_LINE)
 
 
-def usage_line(error: Exception) -> str:
+def usage_line(error: Exception, arguments: Sequence[str] = ()) -> str:
     """What is wrong with the arguments, and where to read how they are; "" if help was shown."""
     message = str(getattr(error, "format_message", error.__str__)())
     if type(error).__name__ == "NoArgsIsHelpError":
         if message:  # without rich, help is the message
             typer.echo(message, err=True)
         return ""
+    options = [one for one in getattr(getattr(error, "param", None), "opts", ()) if one[:1] == "-"]
+    if options and message.startswith("Invalid value for "):
+        message = _about_value(message, max(options, key=len), arguments)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "threedis"
     return f"{message.rstrip('.')}; see '{command} --help'"
+
+
+def _about_value(message: str, option: str, arguments: Sequence[str]) -> str:
+    """What the parser says of an option's value, with that value, as our own errors say it."""
+    reason = message.partition(": ")[2].removeprefix("Value error, ")
+    reason = re.sub(r"^Input should be (?:a valid )?", "expected ", reason.partition(", unable")[0])
+    for word, said in (("integer", "a whole number"), ("number", "a number")):
+        reason = re.sub(f"^expected {word}$", f"expected {said}", reason)
+    following = (*arguments[1:], "")
+    for word, after in reversed(list(zip(arguments, following, strict=True))):
+        name, sign, value = word.partition("=")
+        if name == option:
+            return f"{option} {value if sign else after:.60}: {reason}"
+    return f"{option}: {reason}"
 
 
 @contextmanager

@@ -105,8 +105,9 @@ def check_file(path: Path, error: type[InputError]) -> int:
             )
         # A named pipe or a device could be read forever.
         if not path.is_file():
+            found = "a folder, not a file" if path.is_dir() else "not a file"
             raise error(
-                f"{name}: not a file; expected a regular file", code="file-unreadable", file=path
+                f"{name}: {found}; expected a regular file", code="file-unreadable", file=path
             )
         size = path.stat().st_size
     except (OSError, ValueError) as reason:

@@ -153,7 +153,11 @@ def _expectation(problem: ErrorDetails) -> str:
     for start, words in EXPECTED.items():
         if problem["type"].startswith(start):
             return f"expected {words}"
+    limits = problem.get("ctx", {})
+    if problem["type"] == "too_short":
+        return f"expected at least {limits['min_length']} in the list"
     message = problem["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^(String|List|Tuple) should have ", "expected ", message)
     message = re.sub(r"^Input should be ", "expected ", message)
     return message[:1].lower() + message[1:]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from threedis_core.errors import OptionError, placed
 from threedis_core.files import limits
@@ -183,18 +184,49 @@ def _with_negative_prompt(layout: Layout, asked: str | None) -> Layout:
     return layout if asked is None else layout.model_copy(update={"negative_prompt": asked})
 
 
+def check_type(path: str, value: object, wanted: type[object], how: str) -> None:
+    """Say what to pass instead of what Python cannot tell until it breaks.
+
+    Args:
+        path: Which argument it is.
+        value: What was given.
+        wanted: What it should be.
+        how: What makes one: "read_layout(file)".
+    Raises:
+        OptionError: It is none.
+    """
+    if not isinstance(value, wanted):
+        article = "an" if wanted.__name__[0] in "AEIOU" else "a"
+        raise OptionError(
+            f"got a value of type {type(value).__name__}; expected {article} {wanted.__name__}: "
+            f"use {how}",
+            code="wrong-value",
+            path=path,
+            hint=f"use {how}",
+        )
+
+
+def check_layouts(layouts: object) -> None:
+    """Refuse what is no list of layouts.
+
+    Raises:
+        OptionError: Something else, such as names of files, or an empty list.
+    """
+    check_type("layout", layouts, Sequence, "a list of layouts")
+    found = cast("Sequence[object]", layouts)
+    if not found:
+        raise OptionError(
+            "there is no layout in the list; expected at least one",
+            code="wrong-value",
+            path="layout",
+        )
+    for index, layout in enumerate(found):
+        check_type(f"layout[{index}]", layout, Layout, "read_layout(file)")
+
+
 def _check_types(config: object, layout: object, depth: object) -> None:
-    """Say what to pass instead of what Python cannot tell until it breaks."""
-    for name, value, wanted, how in (
-        ("config", config, RunConfig, "RunConfig.load(file)"),
-        ("layout", layout, Layout, "read_layout(file)"),
-        ("depth", depth, DepthMap, "DepthMap.load(file), or DepthMap(array)"),
-    ):
-        if value is not None and not isinstance(value, wanted):
-            raise OptionError(
-                f"got a value of type {type(value).__name__}; expected a {wanted.__name__}: "
-                f"use {how}",
-                code="wrong-value",
-                path=name,
-                hint=f"use {how}",
-            )
+    check_type("config", config, RunConfig, "RunConfig.load(file)")
+    if layout is not None:
+        check_type("layout", layout, Layout, "read_layout(file)")
+    if depth is not None:
+        check_type("depth", depth, DepthMap, "DepthMap.load(file), or DepthMap(array)")

@@ -12,6 +12,7 @@ from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.config import RunConfig, RunSettings
 from threedis_core.run.engine.engine import Engine
+from threedis_core.run.plan import check_type
 from threedis_core.run.result import Run
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
@@ -108,6 +109,10 @@ def _engine(engine: Engine | None, registry: PluginRegistry | None) -> Generator
         with Engine(memory_limit=0, registry=registry) as own:
             yield own
         return
+    check_type("engine", engine, Engine, "Engine()")
     if registry is not None:
-        raise OptionError("an engine and a registry were both given; give the engine its registry")
+        hint = "give the engine its registry"
+        raise OptionError(
+            f"an engine and a registry were both given; {hint}", path="registry", hint=hint
+        )
     yield engine

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from PIL import Image
 
+from threedis_core.errors import OptionError
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
+from threedis_core.values.problems import shown
 from threedis_core.values.regions import Regions
 
 Presence = tuple[float | None, ...]
@@ -99,11 +102,29 @@ class Previews:
     Args:
         show: Called with each preview, in the thread that renders; what it raises ends the run.
             None: a job keeps them, for somebody to look at.
-        every: Steps from preview to preview.
+        every: Steps from preview to preview, 1 or more.
+
+    Raises:
+        OptionError: ``show`` is no function, or ``every`` no such number.
     """
 
     show: Callable[[Preview], None] | None = None
     every: int = 5
+
+    def __post_init__(self) -> None:
+        if self.show is not None and not callable(self.show):
+            raise OptionError(
+                f"show is {shown(self.show)}; expected a function that takes a preview",
+                code="wrong-value",
+                path="previews.show",
+            )
+        every = cast("object", self.every)
+        if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 1:
+            raise OptionError(
+                f"every is {shown(every)}; expected a number of steps, 1 or more",
+                code="wrong-value",
+                path="previews.every",
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -200,9 +200,11 @@ class Layout(LayoutValue):
             LayoutError: The data is no layout, or a mask cannot be read.
         """
         if not isinstance(data, Mapping):
-            kind = type(data).__name__
+            told = "a list" if isinstance(data, list) else shown(data)
+            found = "nothing" if data is None else told
             raise LayoutError(
-                f"got a {kind}; expected a mapping with prompt and instances", code="wrong-value"
+                f"got {found}; expected a mapping with prompt and instances",
+                code="wrong-value",
             )
         try:
             return cls.model_validate(without_key(data), context=MaskFiles(folder))

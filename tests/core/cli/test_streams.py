@@ -345,3 +345,18 @@ def test_what_a_library_writes_to_the_descriptor_stays_out_of_json_too(plugins, 
     )
     assert json.loads(done.stdout)["folder"] == "run"
     assert "noise of a C library" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--steps", "0"], "--steps 0: expected greater than or equal to 1"),
+        (["--steps=many"], "--steps many: expected a whole number"),
+        (["--guidance", "x"], "--guidance x: expected a number"),
+        (["--steps", "3", "--steps", "q"], "--steps q: expected a whole number"),
+        (["--hook", "of"], "--hook of: 'of' is not one of 'on', 'off', 'both'"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_shown(threedis, words, line) -> None:
+    said = threedis.fails("render", "scene.yaml", *words)
+    assert said == f"error: {line}; see 'threedis render --help'"

@@ -150,7 +150,7 @@ BOMB = "a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n"
         ("a.yaml", "[" + "a," * 210_000 + "]", "more than 200000 values"),
         ("a.yaml", b"prompt: \x00", "not YAML"),
         ("a.yaml", "- a\n- b", "got a list; expected a mapping"),
-        ("a.json", '"text"', "got a str; expected a mapping"),
+        ("a.json", '"text"', "got 'text'; expected a mapping"),
         ("a.json", b"\x89PNG\r\n\x1a\n", "this is a PNG picture; expected a JSON or YAML"),
         ("a.yaml", b"\xff\xd8\xff\xe0", "this is a JPEG picture"),
         ("a.yaml", b" " * (16 * 2**20 + 1), "16777217 bytes; expected at most 16777216"),

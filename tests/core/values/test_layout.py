@@ -116,7 +116,7 @@ def test_a_layout_may_have_no_instances() -> None:
         ({"instances": []}, "prompt: is missing; expected text"),
         ({"prompt": "a", 3: 4}, "the key 3 is no text; quote it"),
         ([], "got a list; expected a mapping"),
-        (None, "got a NoneType; expected a mapping"),
+        (None, "got nothing; expected a mapping"),
     ],
 )
 def test_a_wrong_layout_gets_one_line_that_names_the_place(data: object, said: str) -> None:

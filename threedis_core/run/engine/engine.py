@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from threading import Lock, Thread
 from typing import Self, Unpack
+
+import numpy as np
 
 from threedis_core.errors import OptionError, ThreeDISError
 from threedis_core.files.printable import printable
@@ -22,10 +25,11 @@ from threedis_core.run.folder import run_slug
 from threedis_core.run.group import carry_out_group, check_group_folder, folder_names
 from threedis_core.run.lending import BackendT
 from threedis_core.run.loop import carry_out
-from threedis_core.run.plan import RunPlan, plan_run
+from threedis_core.run.plan import RunPlan, check_layouts, check_type, plan_run
 from threedis_core.run.result import Previews, Run
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
+from threedis_core.values.problems import shown
 
 _log = logging.getLogger("threedis_core.engine")
 
@@ -47,8 +51,17 @@ class Engine:
     def __init__(
         self, *, memory_limit: int | None = None, registry: PluginRegistry | None = None
     ) -> None:
-        if memory_limit is not None and memory_limit < 0:
-            raise OptionError(f"memory_limit is {memory_limit}; expected bytes, 0 or more, or None")
+        asked: object = memory_limit
+        whole = isinstance(asked, int | np.integer) and not isinstance(asked, bool)
+        if memory_limit is not None and not (whole and memory_limit >= 0):
+            raise OptionError(
+                f"memory_limit is {shown(memory_limit)}; expected a whole number of bytes, 0 or "
+                "more, such as 2 * 2**30, or None",
+                code="wrong-value",
+                path="memory_limit",
+            )
+        if registry is not None:
+            check_type("registry", registry, PluginRegistry, "load_plugins()")
         self.registry = registry or load_plugins()
         self._shelf = Shelf(memory_limit)
         self._lock = Lock()
@@ -91,6 +104,7 @@ class Engine:
     ) -> Run:
         """Do what ``config`` says, as ``threedis_core.render_config`` does."""
         with _refusal_logged():
+            _check_watchers(progress, previews)
             plan = plan_run(config, self.registry, layout, depth)
         return self.carry_out(plan, progress, previews)
 
@@ -115,8 +129,8 @@ class Engine:
         them shows all. Arguments and errors are those of ``render``.
         """
         with _refusal_logged():
-            if not layouts:
-                raise OptionError("there is no layout in the list; expected at least one")
+            _check_watchers(progress, previews)
+            check_layouts(layouts)
             config = validate_options(RunConfig, settings, "render")
             names = folder_names([layout.id or run_slug(layout.prompt) for layout in layouts])
             if config.out is not None:
@@ -149,9 +163,14 @@ class Engine:
             InputError: Something is wrong with what was asked.
             WeightsError: A model is missing.
         """
-        if deadline is not None and not deadline > 0:
-            raise OptionError(f"deadline is {deadline}; expected seconds, more than 0, or None")
         with _refusal_logged():
+            _check_watchers(progress, previews)
+            if deadline is not None and not (isinstance(deadline, Real) and deadline > 0):
+                raise OptionError(
+                    f"deadline is {shown(deadline)}; expected seconds, more than 0, or None",
+                    code="wrong-value",
+                    path="deadline",
+                )
             config = validate_options(RunConfig, settings, "submit")
             plan = plan_run(config, self.registry, layout, depth)
         stop = Stop(deadline, self._shelf.wake)
@@ -233,6 +252,17 @@ def _refusal_logged() -> Generator[None]:
     except ThreeDISError as error:
         _log.info("refused: %s", printable(error.in_brief()))
         raise
+
+
+def _check_watchers(progress: object, previews: object) -> None:
+    if not callable(progress):
+        raise OptionError(
+            f"progress is {shown(progress)}; expected a function of (stage, done, total)",
+            code="wrong-value",
+            path="progress",
+        )
+    if previews is not None:
+        check_type("previews", previews, Previews, "Previews(show, every=5)")
 
 
 def _nobody(warning: str) -> None:

@@ -96,9 +96,9 @@ class Job:
 
     def carry_out(self, work: Callable[[Progress, Previews | None], Run]) -> None:
         """Do ``work``, which tells and shows what the job gives it; the engine calls this."""
-        wanted = None if self._wanted is None else Previews(self._show, self._wanted.every)
         start = perf_counter()
         try:
+            wanted = None if self._wanted is None else Previews(self._show, self._wanted.every)
             self._run = work(self._note, wanted)
         except BaseException as error:
             self._error = error
