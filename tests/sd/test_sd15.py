@@ -193,6 +193,7 @@ def test_a_step_of_a_second_order_scheduler_counts_once(
     told: list[tuple[int, int]] = []
     options = SD15Options(model=str(pipeline_folder), steps=3, scheduler="heun", control_steps=2)
     heun = SD15Renderer(options)
+    heun.load()  # of which it would be told, too
     result = heun.render([make_request(CAT)], lambda stage, done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert result[0].provenance["phases"] == [
