@@ -33,7 +33,8 @@ def find_model(options: LDM3DOptions) -> CheckedDepthModel:
     device = resolve_device(options)
     dtype = resolve_dtype(options, device)
     model = ModelSource(options.model, half=prefers_half(options, dtype))
-    endings = check_model(model, CLASSES, NEEDED)
+    replaced = () if options.unet is None else ("unet",)
+    endings = check_model(model, CLASSES, NEEDED, replaced)
     _check_vae(model)
     return CheckedDepthModel(
         options,

@@ -44,7 +44,7 @@ class CheckedDepthModel:
     Args:
         options: The depth model's.
         model: Where the pipeline is.
-        endings: The ending of each part's weights file.
+        endings: The ending of the weights file of each part that is loaded from there.
         unet_file: Weights for the U-Net in place of the model's own, if there are any.
         adapter_file: The layout adapter's weights, if there is one.
         loras: Where each LoRA of the options is.
@@ -74,12 +74,16 @@ class CheckedDepthModel:
         options = self.options
         hollow = _hollow_unet(self.model, self.model.read("unet/config.json"))
         adapter = None if self.adapter_file is None else load_adapter(self.adapter_file, hollow)
-        weights = None if self.unet_file is None else _unet_weights(self.unet_file, hollow)
+        parts = {}
+        if self.unet_file is not None:  # the model's own is not even read
+            weights = _unet_weights(self.unet_file, hollow)
+            # Copied, one by one, so that nothing hangs on the file.
+            own = {name: one.to(self.dtype, copy=True) for name, one in weights.items()}
+            hollow.load_state_dict(own, assign=True)
+            parts["unet"] = hollow.eval()
         kind = diffusers.StableDiffusionPipeline
-        pipeline = load_pipeline(kind, self.model, self.endings, self.dtype)
+        pipeline = load_pipeline(kind, self.model, self.endings, self.dtype, **parts)
         pipeline.scheduler = self.scheduler
-        if weights is not None:
-            pipeline.unet.load_state_dict(weights)
         load_loras(pipeline, options.loras, self.loras)
         place(pipeline, options, self.device)
         if adapter is not None:

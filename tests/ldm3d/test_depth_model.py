@@ -160,7 +160,9 @@ def test_it_works_at_its_own_area_and_resizes(model: LDM3D) -> None:
 def test_more_requests_than_fit_into_a_batch_are_split(make: Make) -> None:
     requests = [request(sample_layout(count), seed=count) for count in (1, 2, 3)]
     seen: list[tuple[str, int, int]] = []
-    one_by_one = make(batch_size=1).generate(requests, lambda *step: seen.append(step))
+    model = make(batch_size=1)
+    model.load()  # of which it would be told, too
+    one_by_one = model.generate(requests, lambda *step: seen.append(step))
     together = make(batch_size=3).generate(requests)
     for alone, other in zip(one_by_one, together, strict=True):
         np.testing.assert_allclose(alone.values, other.values, atol=1e-3)

@@ -20,7 +20,6 @@ from threedis_core.formats.coco_records import (
     joined,
     read_box,
     records,
-    without_segmentation,
 )
 from threedis_core.values.layout import Instance, Layout
 from threedis_core.values.problems import shown
@@ -63,9 +62,7 @@ def read_coco_data(data: CocoData) -> FoundExamples:
         DataError: A file is missing or is no COCO file.
     """
     with _named(data.annotations):
-        document = read_document(
-            data.annotations, DataError, MAX_DATASET_BYTES, without_segmentation
-        )
+        document = read_document(data.annotations, DataError, MAX_DATASET_BYTES)
         images = records(document, "images")
         annotations = _by_image(records(document, "annotations"))
         names = category_names(records(document, "categories"))
