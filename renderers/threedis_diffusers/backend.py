@@ -27,9 +27,12 @@ from threedis_core.plugin.progress import PreviewingProgress
 from threedis_core.plugin.request_checks import check_request
 from threedis_core.values.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn
+from threedis_diffusers.decoding import frugal_decoding
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
+from threedis_diffusers.finite import finite_stages
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.loras import require_peft
+from threedis_diffusers.machine_failures import DEVICE_MEMORY, failed, machine_failure
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.previews import Previewer
@@ -151,12 +154,17 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     ) -> list[RenderResult]:
         shared = self._provenance(loaded, batch)
         try:
-            drawn = self.draw(loaded, batch, on_step)
-        except torch.OutOfMemoryError as error:
+            movable = self.options.offload == "none"
+            frugal = frugal_decoding(loaded.pipeline, self.options.vae_tiling, movable)
+            with frugal, finite_stages(loaded.pipeline):
+                drawn = self.draw(loaded, batch, on_step)
+        except BaseException as error:
             loaded.pipeline.maybe_free_model_hooks()
-            raise RenderError(_out_of_memory(batch)) from error
-        except BaseException:
-            loaded.pipeline.maybe_free_model_hooks()
+            told = None if isinstance(error, ThreeDISError) else machine_failure(error)
+            if told == DEVICE_MEMORY:
+                raise RenderError(_out_of_memory(batch)) from error
+            if told is not None:
+                raise failed(f"rendering with '{self.name}'", told, error) from error
             raise
         return [
             RenderResult(one.image.convert("RGB"), {**shared, **one.provenance}, one.warnings)

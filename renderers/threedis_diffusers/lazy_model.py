@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from threedis_core.errors import RenderError
 from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
+from threedis_diffusers.machine_failures import machine_failures_told
 from threedis_diffusers.model_files.sources import NotFetchedError
 from threedis_diffusers.quiet import quiet
 
@@ -80,7 +81,8 @@ class LazyModel(ABC, Generic[Model]):
                 _log.info("%s: loading '%s'", self.name, printable(str(source)))
                 start = perf_counter()
                 try:
-                    self._loaded = loader()
+                    with machine_failures_told(f"loading '{self.name}'"):
+                        self._loaded = loader()
                 except BaseException as error:
                     _let_go(error)  # of what was loaded until then
                     raise

@@ -89,6 +89,11 @@ class DiffusersOptions(ModelOptions):
         "null, the plain ones; auto, fp16 if the model computes in float16. What is on this "
         "machine comes before what is not.",
     )
+    vae_tiling: bool = Field(
+        default=False,
+        description="Decode the picture in tiles, for large pictures on small devices; where the "
+        "memory runs out it is done anyway.",
+    )
     steps: int = Field(default=50, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
     guidance: float = Field(default=7.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
     loras: tuple[LoRA, ...] = Field(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pickle import UnpicklingError
 
-from threedis_core.errors import WeightsError
+from threedis_core.errors import ThreeDISError, WeightsError
+from threedis_diffusers.machine_failures import machine_failure
 from threedis_diffusers.model_files.sources import ModelSource
 
 
@@ -17,22 +17,15 @@ def readable(source: ModelSource) -> Iterator[None]:
     Args:
         source: What is loaded inside.
     Raises:
-        WeightsError: The loader could not.
+        WeightsError: The loader could not; what the machine lacks is raised as it is.
     """
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        SafetensorError,
-        UnpicklingError,
-    ) as error:
+    except ThreeDISError:
+        raise
+    except Exception as error:  # what a library raises on damaged files may be anything
+        if machine_failure(error) is not None:
+            raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise WeightsError(
             f"'{source.name}' cannot be loaded ({reason}); the files are damaged or of another "

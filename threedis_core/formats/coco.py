@@ -18,7 +18,6 @@ from threedis_core.formats.coco_records import (
     checked_id,
     image_size,
     joined,
-    only_of,
     read_box,
     records,
 )
@@ -44,7 +43,7 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
             the annotation.
     """
     image_id = checked_id(image_id)
-    document = read_document(path, LayoutError, MAX_DATASET_BYTES, only_of(image_id))
+    document = read_document(path, LayoutError, MAX_DATASET_BYTES)
     try:
         image = _find_image(records(document, "images", NOT_COCO), image_id)
         size = image_size(image)
