@@ -15,24 +15,36 @@ LONGEST_STAGE = 60
 
 @contextmanager
 def progress_bars() -> Generator[Progress]:
-    """Yield a progress with one bar per stage; silent off a terminal, and with --quiet."""
+    """Yield a progress with one bar per stage; silent off a terminal, and with --quiet.
+
+    A stage of which nobody knows how much there is to do has a total of 0.
+    """
     if not sys.stderr.isatty() or streams.is_quiet():
         yield silent
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
+        ProgressColumn,
+        Task,
         TaskID,
         TextColumn,
         TimeRemainingColumn,
     )
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Steps(ProgressColumn):
+        """As in "4 of 6"; nothing as long as nobody knows of how many."""
+
+        def render(self, task: Task) -> Text:
+            known = task.total is not None
+            return Text(f"{task.completed:.0f} of {task.total:.0f}" if known else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        Steps(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
@@ -41,10 +53,10 @@ def progress_bars() -> Generator[Progress]:
         def progress(stage: str, done: int, total: int) -> None:
             task, last = current.get(stage, (None, 0))
             if task is None:
-                task = bars.add_task(printable(stage, LONGEST_STAGE), total=total)
+                task = bars.add_task(printable(stage, LONGEST_STAGE), total=total or None)
             if done < last:  # the next batch of the same stage
                 bars.reset(task, total=total)
-            bars.update(task, completed=done, total=total)
+            bars.update(task, completed=done, total=total or None)
             current[stage] = (task, done)
 
         yield progress

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from threedis_core.drawing.lettering import Font, Lettering, wrap
+from threedis_core.drawing.page import WHITE
 from threedis_core.values.layout import Layout
-from threedis_core.values.palette import Color
+from threedis_core.values.palette import Color, plate_color
 
 MOST_LETTERS = 200
 """Of a prompt: more fit no label."""
-WHITE: Color = (255, 255, 255)
 MAX_LINES = 3
 # In units of the drawing: height of letters and lines, padding beside and above the text, and how
 # far a label stays off its box.
@@ -26,42 +26,60 @@ Rectangle = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Label:
-    """Lines of text on a plate, which is a rectangle in pixels."""
+    """Lines of text on a plate, which is a rectangle in pixels; ``whole`` if none of it is cut."""
 
     lines: tuple[str, ...]
     font: Font
     plate: Rectangle
+    whole: bool
 
 
 def place_labels(
-    layout: Layout, rectangles: Sequence[Rectangle], size: tuple[int, int], unit: float
+    layout: Layout,
+    rectangles: Sequence[Rectangle],
+    size: tuple[int, int],
+    unit: float,
+    numbered: bool = False,
 ) -> dict[int, Label]:
     """Labels by instance, each inside the picture, and off the others where there is room.
+
+    A prompt that would cover another label is cut to one line, and if that does not help, its place
+    is taken by its instance's number in the layout, as in "#3".
 
     Args:
         layout: Whose instances to name.
         rectangles: Their boxes in pixels of the drawing.
         size: (width, height) of the drawing.
         unit: Size of lines and letters, relative.
+        numbered: Write the numbers alone: what they stand for is told beside the drawing.
     """
     lettering = Lettering(round(LETTER * unit))
-    padding_x, padding_y, line_height = PADDING_X * unit, PADDING_Y * unit, LINE * unit
     labels: dict[int, Label] = {}
     for index, (instance, box) in enumerate(zip(layout.instances, rectangles, strict=True)):
-        text, font = lettering.readable(instance.prompt[:MOST_LETTERS], otherwise=f"#{index}")
-        inner = box[2] - box[0] - 2 * LABEL_GAP * unit
-        # A label stays inside its box if the box is not too narrow for words.
-        room = (inner if inner > 0.2 * size[0] else 0.35 * size[0]) - 2 * padding_x
-        lines = wrap(text, font, room, MAX_LINES)
-        plate_width = max((font.getlength(line) for line in lines), default=0) + 2 * padding_x
-        plate_height = len(lines) * line_height + 2 * padding_y
-        if not lines or plate_width > size[0] or plate_height > size[1]:
-            continue
         taken = np.array([label.plate for label in labels.values()]).reshape(-1, 4)
         others = np.array([*rectangles[:index], *rectangles[index + 1 :]]).reshape(-1, 4)
-        plate = _free_place(box, (plate_width, plate_height), size, taken, others, unit)
-        labels[index] = Label(lines, font, plate)
+        prompt = " ".join(instance.prompt.split())
+        text, font = lettering.readable(prompt[:MOST_LETTERS], otherwise=f"#{index}")
+        inner = box[2] - box[0] - 2 * LABEL_GAP * unit
+        # A label stays inside its box if the box is not too narrow for words.
+        room = (inner if inner > 0.2 * size[0] else 0.35 * size[0]) - 2 * PADDING_X * unit
+        ways = [wrap(text, font, room, most) for most in (MAX_LINES, 1)] + [(f"#{index}",)]
+        for lines in [(str(index),)] if numbered else ways:
+            plate = _plate_size(lines, font, unit)
+            if not lines or plate[0] > size[0] or plate[1] > size[1]:
+                continue
+            place = _free_place(box, plate, size, taken, others, unit)
+            whole = numbered or "".join(lines).replace(" ", "") == prompt.replace(" ", "")
+            labels[index] = Label(lines, font, place, whole)
+            if _overlap(place, taken) <= 0:
+                break
     return labels
+
+
+def _plate_size(lines: Sequence[str], font: Font, unit: float) -> tuple[float, float]:
+    """(width, height) in pixels of the plate that lines are written on."""
+    width = max((font.getlength(line) for line in lines), default=0)
+    return width + 2 * PADDING_X * unit, (len(lines) * LINE + 2 * PADDING_Y) * unit
 
 
 def _free_place(
@@ -114,9 +132,8 @@ def _overlap(place: Rectangle, others: NDArray[np.float64]) -> float:
 
 def draw_label(canvas: Image.Image, label: Label, color: Color, unit: float) -> None:
     """Draw a label on a plate of its instance's colour, darker for the sake of white letters."""
-    red, green, blue = (round(channel * 0.62) for channel in color)
     draw = ImageDraw.Draw(canvas)
-    draw.rounded_rectangle(label.plate, radius=4 * unit, fill=(red, green, blue))
+    draw.rounded_rectangle(label.plate, radius=4 * unit, fill=plate_color(color))
     padding_x, padding_y, line_height = PADDING_X * unit, PADDING_Y * unit, LINE * unit
     for index, line in enumerate(label.lines):
         middle = label.plate[1] + padding_y + (index + 0.5) * line_height

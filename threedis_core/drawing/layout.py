@@ -30,6 +30,7 @@ def draw_layout(
     background: Image.Image | None = None,
     scale: float = 1.0,
     colors: Sequence[Color] | None = None,
+    numbered: bool = False,
 ) -> Image.Image:
     """Draw the boxes of a layout with their prompts, and the masks where instances have them.
 
@@ -40,6 +41,7 @@ def draw_layout(
         background: A picture to draw upon, of any size; None draws on plain paper.
         scale: Size of lines and letters, relative; more than 1 where the drawing will be shrunk.
         colors: RGB colour of each instance, 0 to 255; None gives each one its own.
+        numbered: Write each instance's number in the layout instead of its prompt.
     Returns:
         An RGB picture with the same proportions. Its longer side is 512 to 2048 pixels, so that
         the prompts can be read: small sizes are enlarged, large ones reduced, and reduced further
@@ -65,9 +67,24 @@ def draw_layout(
         _draw_box(canvas, rectangles[index], palette[index], unit, filled=mask is None)
         if mask is not None:
             draw_mask(canvas, mask, palette[index], LINE * unit)
-    for index, label in place_labels(layout, rectangles, canvas.size, unit).items():
+    for index, label in place_labels(layout, rectangles, canvas.size, unit, numbered).items():
         draw_label(canvas, label, palette[index], unit)
     return canvas.resize(size, Image.Resampling.BOX)
+
+
+def has_room_for_prompts(layout: Layout, width: int, height: int, scale: float = 1.0) -> bool:
+    """Whether ``draw_layout`` can write every prompt in full, and none upon another.
+
+    Args:
+        layout: What is to be drawn.
+        width: Width of the picture that the layout is meant for, in pixels.
+        height: Its height.
+        scale: Size of letters, relative.
+    """
+    size = _canvas_size(width, height, 0)
+    rectangles = [_to_pixels(instance.box.xyxy, size) for instance in layout.instances]
+    labels = place_labels(layout, rectangles, size, scale * max(size) / SMALLEST_SIDE)
+    return len(labels) == len(rectangles) and all(label.whole for label in labels.values())
 
 
 def _canvas_size(width: int, height: int, covered: float) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from threedis_core.drawing.lettering import Font, Lettering
 from threedis_core.values.palette import Color
 
 PAPER: Color = (250, 249, 246)
+WHITE: Color = (255, 255, 255)
 INK: Color = (32, 34, 38)
 QUIET: Color = (98, 102, 110)
 FRAME: Color = (222, 220, 214)
@@ -19,12 +20,9 @@ SMALLEST_LETTERS = 9
 def shown_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """How large a picture of ``size`` (width, height) is shown in a cell of ``side`` pixels.
 
-    A small one is enlarged by a whole factor, so that its pixels stay equal; a large one is
-    shrunk. The proportions stay.
+    Its longer side is the cell's, so that pictures of one shape stand beside each other alike.
     """
     longer = max(size)
-    if longer <= side:
-        return size[0] * (side // longer), size[1] * (side // longer)
     return max(1, round(size[0] * side / longer)), max(1, round(size[1] * side / longer))
 
 

@@ -12,13 +12,16 @@ from threedis_core.values.palette import instance_color
 from threedis_core.values.regions import Regions
 
 
-def draw_named_regions(regions: Regions, layout: Layout, scale: float = 1.0) -> Image.Image:
+def draw_named_regions(
+    regions: Regions, layout: Layout, scale: float = 1.0, numbered: bool = False
+) -> Image.Image:
     """Draw each instance's region in its colour, mixed where they overlap, with its prompt.
 
     Args:
         regions: What to draw.
         layout: Whose instances they belong to.
         scale: Size of the letters, relative; more than 1 where the drawing will be shrunk.
+        numbered: Write each instance's number in the layout instead of its prompt.
     Returns:
         An RGB picture whose longer side is 512 to 2048 pixels: a small one is enlarged by a whole
         factor, without new colours.
@@ -36,7 +39,7 @@ def draw_named_regions(regions: Regions, layout: Layout, scale: float = 1.0) -> 
     canvas = picture.resize(large, Image.Resampling.NEAREST)
     unit = scale * max(large) / SMALLEST_SIDE
     rectangles = [_rectangle(regions, index, large) for index in range(len(regions))]
-    for index, label in place_labels(layout, rectangles, large, unit).items():
+    for index, label in place_labels(layout, rectangles, large, unit, numbered).items():
         draw_label(canvas, label, instance_color(index), unit)
     return canvas.resize(size, Image.Resampling.BOX)
 

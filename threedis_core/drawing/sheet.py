@@ -16,7 +16,7 @@ from threedis_core.drawing.page import (
     shown,
     shown_size,
 )
-from threedis_core.drawing.text import TextBlock, chips, text_block
+from threedis_core.drawing.text import Chips, TextBlock, chips, text_block
 from threedis_core.values.palette import Color
 
 CELL, SMALLEST_CELL, MOST_WIDTH = 384, 96, 6144
@@ -50,6 +50,7 @@ class Sheet:
         note: A quieter line below the heading.
         rows: Rows of panels; panels of one place in their rows stand in one column.
         names: What each colour in the pictures stands for.
+        numbered: The pictures have numbers for names: tell them with the colours.
         warnings: One line each, at the foot.
     """
 
@@ -58,6 +59,7 @@ class Sheet:
     note: str = ""
     names: Sequence[tuple[Color, str]] = ()
     warnings: Sequence[str] = ()
+    numbered: bool = False
 
     def draw(self) -> Image.Image:
         """Draw the sheet; its cells shrink if there are many, down to 96 pixels."""
@@ -71,7 +73,7 @@ class Sheet:
         head = [
             text_block(self.title, inner, TITLE, INK, 3),
             text_block(self.note, inner, NOTE + 1, QUIET, 3),
-            chips(_shortened(self.names), inner),
+            self._chips(inner),
         ]
         foot = _warning_blocks(self.warnings, inner)
         height = _stacked_height(head) + sum(row.height + ROW_GAP for row in rows)
@@ -88,6 +90,11 @@ class Sheet:
             block.draw(pen, (MARGIN, y))
             y += block.height + BLOCK_GAP
         return picture
+
+    def _chips(self, width: int) -> Chips:
+        names, more = list(self.names[:MOST_CHIPS]), len(self.names) - MOST_CHIPS
+        marks = [str(number) for number in range(len(names))] if self.numbered else []
+        return chips(names + ([(QUIET, f"and {more} more")] if more > 0 else []), width, marks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +154,6 @@ def _text_width(cell: _Cell) -> int:
     blocks = (cell.caption, cell.note)
     lengths = [block.font.getlength(line) for block in blocks for line in block.lines]
     return round(max(lengths, default=0))
-
-
-def _shortened(names: Sequence[tuple[Color, str]]) -> list[tuple[Color, str]]:
-    more = len(names) - MOST_CHIPS
-    kept = list(names[:MOST_CHIPS])
-    return kept + ([(QUIET, f"and {more} more")] if more > 0 else [])
 
 
 def _warning_blocks(warnings: Sequence[str], width: int) -> list[TextBlock]:

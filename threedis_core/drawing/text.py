@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from PIL import ImageDraw
 
 from threedis_core.drawing.lettering import Font, Lettering, wrap
-from threedis_core.drawing.page import INK, UNREADABLE
-from threedis_core.values.palette import Color
+from threedis_core.drawing.page import INK, UNREADABLE, WHITE
+from threedis_core.values.palette import Color, plate_color
 
 MOST_LETTERS = 2000
 LEADING = 1.35
 """Height of a line in heights of its letters."""
-CHIP_SIZE, CHIP_GAP, CHIP_LINE = 14, 22, 26
+CHIP_SIZE, CHIP_GAP, CHIP_LINE, CHIP_SPACE = 14, 22, 26, 7
+MARKED, MARK_SIZE = 20, 13
+"""Pixels: how wide a patch is at least that something is written in, and how large that is."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +67,48 @@ def text_block(text: str, width: int, size: int, color: Color, most_lines: int) 
 class Chips:
     """What each colour stands for, one after the other in lines: a patch, and words beside it.
 
-    ``placed`` are the patch's corner (x, y) relative to the block, its colour and its words.
+    ``placed`` are the patch's corner (x, y) relative to the block, its colour, what is written in
+    it, if anything, and its words. All patches are ``patch`` pixels wide.
     """
 
-    placed: tuple[tuple[int, int, Color, TextBlock], ...]
+    placed: tuple[tuple[int, int, Color, str, TextBlock], ...]
+    patch: int
 
     @property
     def height(self) -> int:
         """Of all lines together, in pixels."""
-        return max((y + CHIP_LINE for _, y, _, _ in self.placed), default=0)
+        return max((y + CHIP_LINE for _, y, *_ in self.placed), default=0)
 
     def draw(self, pen: ImageDraw.ImageDraw, corner: tuple[int, int]) -> None:
         """Draw them, from the upper left ``corner`` on."""
-        for x, y, color, words in self.placed:
+        font = Lettering(MARK_SIZE).plain
+        for x, y, color, mark, words in self.placed:
             left, top = corner[0] + x, corner[1] + y + (CHIP_LINE - CHIP_SIZE) // 2
-            patch = (left, top, left + CHIP_SIZE, top + CHIP_SIZE)
-            pen.rounded_rectangle(patch, radius=3, fill=color)
-            words.draw(pen, (left + CHIP_SIZE + 7, top - 3))
+            rim = 2 if mark else 0
+            patch = (left, top - rim, left + self.patch, top + CHIP_SIZE + rim)
+            pen.rounded_rectangle(patch, radius=3, fill=plate_color(color) if mark else color)
+            pen.text((left + self.patch / 2, top + CHIP_SIZE / 2), mark, WHITE, font, "mm")
+            words.draw(pen, (left + self.patch + CHIP_SPACE, top - 3))
 
 
-def chips(named: Sequence[tuple[Color, str]], width: int) -> Chips:
-    """Place chips in as many lines of ``width`` pixels as they need."""
-    placed: list[tuple[int, int, Color, TextBlock]] = []
+def chips(named: Sequence[tuple[Color, str]], width: int, marks: Sequence[str] = ()) -> Chips:
+    """Place chips in as many lines of ``width`` pixels as they need.
+
+    Args:
+        named: Each one's colour and words.
+        width: The widest line.
+        marks: What is written in the patches, which then look as labels in drawings do.
+    """
+    placed: list[tuple[int, int, Color, str, TextBlock]] = []
+    widest = max(map(Lettering(MARK_SIZE).plain.getlength, marks), default=0)
+    patch = max(MARKED, 9 + round(widest)) if marks else CHIP_SIZE
     x = y = 0
-    for color, name in named:
-        words = text_block(name, width - CHIP_SIZE - 7, 15, INK, 1)
-        own = CHIP_SIZE + 7 + round(max(map(words.font.getlength, words.lines), default=0))
+    for place, (color, name) in enumerate(named):
+        mark = marks[place] if place < len(marks) else ""
+        words = text_block(name, width - patch - CHIP_SPACE, 15, INK, 1)
+        own = patch + CHIP_SPACE + round(max(map(words.font.getlength, words.lines), default=0))
         if x and x + own > width:
             x, y = 0, y + CHIP_LINE
-        placed.append((x, y, color, words))
+        placed.append((x, y, color, mark, words))
         x += own + CHIP_GAP
-    return Chips(tuple(placed))
+    return Chips(tuple(placed), patch)

@@ -18,7 +18,7 @@ from threedis_core.files.schemas import WrittenAs, named_by_key, without_key
 from threedis_core.formats.layout_files import read_layout
 from threedis_core.plugin.options import OptionsModel, validate_options
 from threedis_core.plugin.registrations import NAME
-from threedis_core.run.record.portable_paths import at_home
+from threedis_core.run.record.replay import replayed
 from threedis_core.suggest import did_you_mean
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout, Text
@@ -36,6 +36,8 @@ of either kind."""
 MAX_STEPS = 1000
 OF_EVERY_RENDERER = ("steps", "guidance")
 """Fields that say for all renderers what each one's option of the same name says for it."""
+OF_A_DEPTH_MODEL = ("depth_seed", "depth_tries")
+"""Fields that have no effect where a depth map is given."""
 
 
 def registered_name(name: str) -> str:
@@ -246,9 +248,13 @@ class RunConfig(OptionsModel):
         return ("on", "none") if self.control == "both" else (self.control,)
 
     @classmethod
-    def load(cls, path: str | Path) -> RunConfig:
+    def load(cls, path: str | Path, *, new_depth: bool = False) -> RunConfig:
         """Read a YAML or JSON config, or the ``run.json`` of an earlier run to repeat it.
 
+        Args:
+            path: The file.
+            new_depth: Of a run whose depth map a model has made, take the model, its options and
+                its seed instead of the map: to make another one, with another seed.
         Raises:
             OptionError: The file cannot be read, or a field is unknown or wrong.
         """
@@ -259,7 +265,7 @@ class RunConfig(OptionsModel):
                 f"{path} is a layout; expected run settings: give a layout without --config"
             )
         if isinstance(document, Mapping) and RUN_SIGN in document:
-            document = at_home(cast("Mapping[str, Any]", document).get("config"), path.parent)
+            document = replayed(cast("Mapping[str, Any]", document), path.parent, new_depth)
         if not isinstance(document, Mapping):
             raise OptionError(f"{path}: expected a mapping of run settings", file=path)
         try:
@@ -313,11 +319,16 @@ class RunConfig(OptionsModel):
             document |= {"depth": None, "depth_model": None}
         if asked.layout is not None:
             document["image_id"] = None
-        if "depth_seed" in given and (asked.depth or document["depth"]) is not None:
-            where = "" if asked.depth else " in the config: name a --depth-model to make a new one"
-            raise OptionError(
-                "--depth-seed is the seed of a depth model, but a depth map is given" + where
-            )
+        depth_is_given = (asked.depth or document["depth"]) is not None
+        for name in OF_A_DEPTH_MODEL if depth_is_given else ():
+            if name in given:
+                where = "; leave one of them out"
+                if not asked.depth:
+                    where = " in the config: name a --depth-model to make a new one"
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is for a depth model, but a depth map is given"
+                    + where
+                )
         document |= asked.model_dump(include=set(given))
         if "renderers" in given:
             document["renderers"] = {name: self.renderers.get(name, {}) for name in asked.renderers}
@@ -341,7 +352,8 @@ class RunConfig(OptionsModel):
         parsed = [parse_setting(setting) for setting in settings]
         by_name = dict(document["renderers"])
         by_default = document["depth_model"] is None and document["depth"] is None
-        if by_default and any(name == DEFAULT_DEPTH_MODEL for name, _, _ in parsed):
+        known = {DEFAULT_DEPTH_MODEL} if by_default else set[str]()
+        if known & {name for name, _, _ in parsed}:
             document["depth_model"] = {"name": DEFAULT_DEPTH_MODEL, "options": {}}
         for key in ("depth_model", "region_refiner"):
             if document[key] is not None:
@@ -349,11 +361,12 @@ class RunConfig(OptionsModel):
         # Those for all come first, so that one renderer's own value wins in any order.
         for name, option, value in sorted(parsed, key=lambda setting: setting[0] is not None):
             if name is not None and name not in by_name:
+                names = sorted({*by_name, *known})
                 raise OptionError(
                     f"--set {name}.{option}: '{name}' is not chosen. "
-                    f"Chosen: {', '.join(sorted(by_name))}.{did_you_mean(name, by_name)}",
+                    f"Chosen: {', '.join(names)}.{did_you_mean(name, names)}",
                     path=path_of((name, option)),
-                    hint=did_you_mean(name, by_name).strip(),
+                    hint=did_you_mean(name, names).strip(),
                 )
             if name is None and not document["renderers"]:
                 raise OptionError(

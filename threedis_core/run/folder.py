@@ -33,6 +33,7 @@ PART = ".part"
 """How names of what is not complete end."""
 PROVENANCE = "threedis"
 """The keyword of the text in a PNG that holds a picture's provenance as JSON."""
+ANOTHER = "choose another folder with --out"
 ATTEMPTS = 100
 """How often a folder is made again that others keep taking away."""
 
@@ -117,22 +118,33 @@ def check_run_folder(folder: Path) -> None:
 
 def _check_content(folder: Path, found: Sequence[str]) -> None:
     others = [name for name in found if not _is_left_over(name)]
-    if others and RUN_JSON not in others:
+    if RUN_JSON in others:
+        return
+    if runs := runs_among(folder, others):
+        raise folder_taken(folder, f"holds several runs ({runs})", ANOTHER)
+    if others:
         raise not_empty(folder)
+
+
+def runs_among(folder: Path, names: Sequence[str]) -> str:
+    """Which of ``names`` are folders of runs in ``folder``: the first ones; "" if none is."""
+    runs = [printable(name) for name in names if (folder / name / RUN_JSON).exists()]
+    return ", ".join(runs[:3]) + (", ..." if len(runs) > 3 else "")
 
 
 def not_empty(folder: Path) -> OptionError:
     """The error for a folder that holds something else than a run."""
-    return _taken(folder, "is not empty", "choose a new or an empty folder with --out")
+    return folder_taken(folder, "is not empty", "choose a new or an empty folder with --out")
 
 
-def _taken(folder: Path, why: str, hint: str) -> OptionError:
+def folder_taken(folder: Path, why: str, hint: str) -> OptionError:
+    """The error for a folder that cannot become a run's, for what is in it."""
     line = f"{printable(folder)} {why}; {hint}"
     return OptionError(line, code="folder-taken", file=folder, path="out", hint=hint)
 
 
 def _at_work(folder: Path) -> OptionError:
-    return _taken(folder, "is taken: another run is writing into it", "choose another one")
+    return folder_taken(folder, "is taken: another run is writing into it", "choose another one")
 
 
 def _is_left_over(name: str) -> bool:

@@ -8,18 +8,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from threedis_core.errors import OptionError
+from threedis_core.errors import InputError, retold
 from threedis_core.files.png import write_png
-from threedis_core.files.printable import printable
 from threedis_core.plugin.progress import Progress, silent
-from threedis_core.run.folder import RUN_JSON, RUNS, newest_runs, not_empty, told_as_not_written
+from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.config import RunConfig
+from threedis_core.run.folder import (
+    ANOTHER,
+    RUN_JSON,
+    RUNS,
+    folder_taken,
+    newest_runs,
+    not_empty,
+    runs_among,
+    told_as_not_written,
+)
 from threedis_core.run.lending import Lender
 from threedis_core.run.loop import carry_out_all
-from threedis_core.run.plan import RunPlan
+from threedis_core.run.plan import RunPlan, plan_run
 from threedis_core.run.record.earlier import can_go_on, is_finished
 from threedis_core.run.record.files import SHEET
 from threedis_core.run.record.sheet import SheetOfRun, draw_side_by_side
 from threedis_core.run.result import Previews, Run
+from threedis_core.values.depth import DepthMap
+from threedis_core.values.layout import Layout
 
 LONGEST_NAME = 60
 
@@ -59,18 +71,48 @@ def check_group_folder(folder: Path, names: Sequence[str]) -> None:
         return  # what it is otherwise, each run's own check will say
     found = set(os.listdir(folder))
     if RUN_JSON in found:
-        hint = "choose another folder with --out"
-        raise OptionError(
-            f"{printable(folder)} holds one run, and several layouts need a folder of their own; "
-            f"{hint}",
-            code="folder-taken",
-            file=folder,
-            path="out",
-            hint=hint,
-        )
+        why = "holds one run, and several layouts need a folder of their own"
+        raise folder_taken(folder, why, ANOTHER)
     others = sorted(found - {SHEET, *names})
+    if runs := runs_among(folder, others):
+        raise folder_taken(folder, f"holds runs of other layouts ({runs})", ANOTHER)
     if others or (SHEET in found and not found & set(names)):
         raise not_empty(folder)
+
+
+def plan_group(
+    configs: Sequence[RunConfig],
+    registry: PluginRegistry,
+    layouts: Sequence[Layout],
+    names: Sequence[str],
+    depth: DepthMap | None = None,
+) -> list[RunPlan]:
+    """Plan every layout; see ``plan_run``.
+
+    Args:
+        configs: What is asked for each.
+        registry: The plugins.
+        layouts: What is where.
+        names: How an error that only one of them has is told apart.
+        depth: The depth map of all; None: as the configs say.
+    Raises:
+        InputError: Something that does not fit; with a name if it fits other layouts.
+        PluginError: A backend's class cannot be used.
+        WeightsError: A model is missing.
+    """
+    plans: list[RunPlan] = []
+    failed: list[tuple[str, InputError]] = []
+    for config, layout, name in zip(configs, layouts, names, strict=True):
+        try:
+            plans.append(plan_run(config, registry, layout, depth))
+        except InputError as error:
+            failed.append((name, error))
+        if failed and plans:
+            name, error = failed[0]
+            raise retold(error, type(error), f"{name}: {error}") from error
+    if failed:
+        raise failed[0][1]
+    return plans
 
 
 def unfinished_group(plans: Sequence[RunPlan], names: Sequence[str], slug: str) -> Path | None:

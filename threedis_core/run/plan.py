@@ -21,7 +21,7 @@ from threedis_core.plugin.request_checks import (
     check_size,
 )
 from threedis_core.plugin.result_checks import checked_capabilities
-from threedis_core.run.config import RunConfig, registered_name
+from threedis_core.run.config import OF_A_DEPTH_MODEL, RunConfig, registered_name
 from threedis_core.run.depth_plan import PlannedDepthModel, plan_depth_model
 from threedis_core.run.effects import without_effect
 from threedis_core.run.folder import check_run_folder
@@ -107,13 +107,14 @@ def plan_run(
             path="depth_model",
             hint="give one of them",
         )
-    if depth is not None and config.depth_seed:
-        raise OptionError(
-            f"depth_seed is {config.depth_seed}, the seed of a depth model, but a depth map is "
-            "given; leave one of them out",
-            path="depth_seed",
-            hint="leave one of them out",
-        )
+    for name in OF_A_DEPTH_MODEL if depth is not None else ():
+        if value := getattr(config, name):
+            raise OptionError(
+                f"{name} is {value}, which is for a depth model, but a depth map is given; leave "
+                "one of them out",
+                path=name,
+                hint="leave one of them out",
+            )
     refiner_name, options = config.region_refiner.name, config.region_refiner.options
     with placed("region_refiner", "options"):
         refiner = registry.choose(RegionRefiner, refiner_name, options)

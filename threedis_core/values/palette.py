@@ -22,6 +22,12 @@ PALETTE: tuple[Color, ...] = (
 GOLDEN_RATIO = 0.618034
 
 
+def plate_color(color: Color) -> Color:
+    """A colour as dark as white letters upon it need."""
+    red, green, blue = (round(channel * 0.62) for channel in color)
+    return red, green, blue
+
+
 def instance_color(index: int) -> Color:
     """The colour of the instance at ``index``, each channel 0..255; never runs out."""
     if index < len(PALETTE):

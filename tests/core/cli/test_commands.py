@@ -81,7 +81,8 @@ def test_what_every_renderer_knows_has_flags_of_its_own(threedis) -> None:
         (("--size", "64", "--width", "64"), "were both given; give --size alone"),
         (("--guidance", "2"), "renderer 'fake' has no guidance scale"),
         (("--steps", "2", "--set", "steps=3"), "steps is 2 for every renderer, and 3 among"),
-        (("--depth-seed", "0"), "--depth-seed is the seed of a depth model, but a depth map"),
+        (("--depth-seed", "0"), "--depth-seed is for a depth model, but a depth map is given"),
+        (("--depth-tries", "2"), "--depth-tries is for a depth model, but a depth map is given"),
         (("--out", ""), "out is '': expected the name of a folder"),
         (("--config", "scene.yaml"), "scene.yaml is a layout; expected run settings"),
     ],
@@ -100,6 +101,41 @@ def test_render_repeats_an_earlier_run(threedis) -> None:
     assert (code, err) == (0, "")
     for name in ("fake-seed3.png", "depth.png", "layout.json"):
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+
+
+def test_a_run_is_repeated_with_another_depth_map_of_the_same_model(threedis) -> None:
+    first = ("render", "scene.yaml", "--depth-model", "fake-depth", "--renderer", "fake", "--json")
+    how = ("--set", "fake-depth.noise=0.4", "--depth-tries", "2")
+    threedis(*first, *how, "--out", "one")
+    asked = ("render", "--config", "one/run.json", "--json")
+    told = {}
+    for name, flags in (
+        ("other", ("--depth-seed", "5")),
+        ("same", ("--depth-seed", "0")),
+        ("more", ("--depth-tries", "3")),
+    ):
+        _, out, _ = threedis(*asked, *flags, "--out", name)
+        told[name] = json.loads(out)["depth"]
+    assert (told["other"]["tries"][0]["seed"], len(told["other"]["tries"])) == (5, 2)
+    assert told["other"]["options"]["noise"] == 0.4
+    assert len(told["more"]["tries"]) == 3
+    depth = Path("one/depth.png").read_bytes()
+    assert Path("same/depth.png").read_bytes() == depth != Path("other/depth.png").read_bytes()
+    threedis("render", "scene.yaml", "--depth", "depth.png", "--renderer", "fake", "--out", "given")
+    line = threedis.fails("render", "--config", "given/run.json", "--depth-seed", "5")
+    assert "given in the config: name a --depth-model to make a new one" in line
+
+
+def test_a_run_goes_on_by_its_own_run_json_too(threedis) -> None:
+    first = ("render", "scene.yaml", "--depth-model", "fake-depth", "--renderer", "fake")
+    threedis(*first, "--seed", "0", "--seed", "1", "--out", "one")
+    Path("one/fake-seed1.png").unlink()
+    record = json.loads(Path("one/run.json").read_text())
+    code, _, _ = threedis("render", "--config", "one/run.json", "--out", "one")
+    assert code == 0
+    assert "threedis: 1 of 2 pictures were there already" in threedis.notes
+    again = json.loads(Path("one/run.json").read_text())
+    assert {**again, "seconds": 0} == {**record, "seconds": 0}
 
 
 def test_render_takes_a_config_that_flags_override(threedis) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 from threedis_core.cli.progress import progress_bars
 from threedis_core.plugin.progress import silent
@@ -24,8 +25,23 @@ def test_bars_show_stage_and_step_on_a_terminal(monkeypatch) -> None:
             progress("depth", batch + 1, 2)
     text = terminal.getvalue()
     assert "sd15: render" in text
-    assert "3/3" in text
-    assert "2/2" in text
+    assert "3 of 3" in text
+    assert "2 of 2" in text
+    last = text.rsplit("\x1b[1A", 1)[1]
+    assert last.count("sd15: render") == 1, "the next batch has the same bar"
+
+
+def test_a_stage_of_unknown_length_has_a_bar_without_numbers(monkeypatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bars() as progress:
+        progress("preparing", 0, 0)
+        time.sleep(0.3)
+        assert "preparing" in terminal.getvalue()
+        assert " of " not in terminal.getvalue()
+        progress("preparing", 1, 1)
+    assert "1 of 1" in terminal.getvalue()
 
 
 def test_a_stage_is_shown_as_it_is_written_and_not_obeyed(monkeypatch) -> None:

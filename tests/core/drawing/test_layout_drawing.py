@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from threedis_core.drawing.layout import PAPER, draw_layout
+from threedis_core.drawing.labels import place_labels
+from threedis_core.drawing.layout import PAPER, draw_layout, has_room_for_prompts
 from threedis_core.drawing.lettering import Lettering, wrap
 from threedis_core.drawing.regions import draw_named_regions
 from threedis_core.values.layout import Box, Instance, Layout
@@ -63,6 +66,42 @@ def test_any_prompt_in_any_corner_is_drawn(text: str) -> None:
     drawing = draw_layout(layout(*((text, corner) for corner in corners)), 512, 300)
     assert drawing.size == (512, 300)
     assert drawing.tobytes() != draw_layout(layout(), 512, 300).tobytes()
+
+
+LONG = "a tall yellow cone, slim and pointed like a hat in an old picture book, at night"
+GRID = [[x / 4 + 0.02, y / 2 + 0.05, x / 4 + 0.22, y / 2 + 0.3] for y in (0, 1) for x in range(4)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.4])
+def test_labels_of_long_prompts_never_lie_upon_each_other(scale: float) -> None:
+    crowd = layout(*((LONG, box) for box in GRID))
+    boxes = [tuple(512 * side for side in box) for box in GRID]
+    labels = place_labels(crowd, boxes, (512, 512), scale)
+    assert len(labels) == len(GRID)
+    plates = [label.plate for label in labels.values()]
+    for one, other in itertools.combinations(plates, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
+
+
+def test_prompts_without_room_are_known_and_numbers_take_their_place() -> None:
+    short, crowd = layout(*(("a cube", box) for box in GRID)), layout(*((LONG, x) for x in GRID))
+    assert has_room_for_prompts(short, 512, 512)
+    assert not has_room_for_prompts(crowd, 512, 512)
+    boxes = [tuple(512 * side for side in box) for box in GRID]
+    labels = place_labels(crowd, boxes, (512, 512), 1.4, numbered=True)
+    assert [label.lines for label in labels.values()] == [(str(n),) for n in range(8)]
+    for box, label in zip(boxes, labels.values(), strict=True):
+        left, top, right, bottom = label.plate
+        assert box[0] <= left < right <= box[2]
+        assert box[1] <= top < bottom <= box[3]
+    assert (
+        draw_layout(crowd, 512, 512, numbered=True).tobytes()
+        != draw_layout(crowd, 512, 512).tobytes()
+    )
+    regions = Regions.from_layout(crowd, 64, 64)
+    numbered = draw_named_regions(regions, crowd, numbered=True)
+    assert numbered.tobytes() != draw_named_regions(regions, crowd).tobytes()
 
 
 def test_the_drawing_is_the_same_every_time() -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from threedis_core.drawing.page import ALARM, PAPER, shown, shown_size
 from threedis_core.drawing.sheet import CELL, GAP, MARGIN, MOST_WIDTH, Panel, Sheet
+from threedis_core.values.palette import plate_color
 
 RED = Image.new("RGB", (128, 128), (200, 0, 0))
 
@@ -21,14 +22,15 @@ def has_colour(picture: Image.Image, colour: tuple[int, int, int]) -> bool:
     [
         ((128, 128), (384, 384)),
         ((192, 128), (384, 256)),
-        ((160, 128), (320, 256)),
+        ((160, 128), (384, 307)),
+        ((256, 160), (384, 240)),
         ((384, 100), (384, 100)),
         ((1, 3), (128, 384)),
         ((1024, 768), (384, 288)),
         ((16384, 1), (384, 1)),
     ],
 )
-def test_small_pictures_grow_by_a_whole_factor_and_large_ones_shrink(size, larger) -> None:
+def test_pictures_of_any_size_are_shown_as_large_as_a_cell(size, larger) -> None:
     assert shown_size(size, 384) == larger
 
 
@@ -76,6 +78,16 @@ def test_any_text_is_drawn_in_any_place(text: str) -> None:
     drawn = Sheet(text, panels, text, [((1, 2, 3), text)] * 9, [text] * 9).draw()
     assert drawn.width < 2000
     assert drawn.height < 4000
+
+
+def test_names_are_numbered_where_the_pictures_are() -> None:
+    names = [((200, 100, 50), f"thing {n}") for n in range(50)]
+    plain = Sheet("t", [[Panel(RED, "a")]], "", names).draw()
+    numbered = Sheet("t", [[Panel(RED, "a")]], "", names, numbered=True).draw()
+    assert has_colour(plain, (200, 100, 50))
+    assert not has_colour(numbered, (200, 100, 50))
+    assert has_colour(numbered, plate_color((200, 100, 50)))
+    assert has_colour(numbered, (255, 255, 255))
 
 
 def test_hundreds_of_pictures_names_and_warnings_make_no_endless_sheet() -> None:

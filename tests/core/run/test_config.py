@@ -220,9 +220,11 @@ def test_a_layout_is_no_config(tmp_path) -> None:
         load(tmp_path, "{prompt: a, instances: []}")
 
 
-def test_a_seed_of_the_depth_model_beside_a_depth_map_is_refused() -> None:
-    with pytest.raises(OptionError, match="--depth-seed is the seed of a depth model, but a depth"):
-        RunConfig().overridden({"depth": "d.png", "depth_seed": 0})
+def test_what_is_for_a_depth_model_beside_a_depth_map_is_refused() -> None:
+    for name, value in (("depth_seed", 0), ("depth_tries", 2)):
+        flag = f"--{name.replace('_', '-')}"
+        with pytest.raises(OptionError, match=f"{flag} is for a depth model, but a depth map is"):
+            RunConfig().overridden({"depth": "d.png", name: value})
     repeated = RunConfig(depth=Path("run/depth.png"))
     with pytest.raises(OptionError, match="given in the config: name a --depth-model to make"):
         repeated.overridden({"depth_seed": 5})
@@ -234,6 +236,8 @@ def test_the_default_depth_model_has_settings_though_nobody_named_it() -> None:
     config = RunConfig(renderers={"a": {}}).with_settings(["pocket-depth.steps=2"])
     assert config.depth_model == Choice(name="pocket-depth", options={"steps": 2})
     assert RunConfig(renderers={"a": {}}).with_settings(["steps=2"]).depth_model is None
+    with pytest.raises(OptionError, match=r"a, boxes, pocket-depth\. Did you mean 'pocket-d"):
+        RunConfig(renderers={"a": {}}).with_settings(["pocket-depht.steps=2"])
     with pytest.raises(OptionError, match="'pocket-depth' is not chosen"):
         RunConfig(depth=Path("d.png")).with_settings(["pocket-depth.steps=2"])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from threedis_core import OptionError, render
+from threedis_core import LayoutError, OptionError, render
 from threedis_core.run.group import folder_names
 from threedis_core.testing import sample_depth, sample_layout
 
@@ -74,8 +74,12 @@ def test_one_layout_that_does_not_fit_stops_all_before_anything_renders(extras, 
     with pytest.raises(OptionError, match="no layout"):
         render([], renderers=["recording"], registry=extras)
     crowd = sample_layout(40)
-    with pytest.raises(Exception, match="40 instances"):
-        render([ONE, crowd], depth=DEPTH, renderers=["recording"], registry=extras)
+    for place, layouts in ((1, [ONE, crowd]), (0, [crowd, ONE])):
+        with pytest.raises(LayoutError, match=rf"^layout\[{place}\]: .*40 instances"):
+            render(layouts, depth=DEPTH, renderers=["recording"], registry=extras)
+    misspelt = {"recording": {"stepz": 3}}
+    with pytest.raises(OptionError, match=r"^Unknown option"):
+        render([ONE, TWO], depth=DEPTH, renderers=misspelt, registry=extras)
     assert calls == []
 
 
@@ -99,6 +103,11 @@ def test_the_command_takes_several_layouts(threedis) -> None:
     code, _, _ = threedis(*RENDER, "--out", "both")
     assert (code, threedis.notes[1:]) == (0, ["threedis: 2 of 2 pictures were there already"])
     assert "holds one run" in threedis.fails(*RENDER, "--out", "both/scene")
+    line = threedis.fails("render", "scene.yaml", "--renderer", "fake", "--out", "both")
+    assert "both holds several runs (scene, scene-2); choose another folder" in line
+    Path("third.json").write_bytes(Path("more/scene.json").read_bytes())
+    line = threedis.fails("render", "scene.yaml", "third.json", *RENDER[3:], "--out", "both")
+    assert "both holds runs of other layouts (scene-2); choose another folder with --out" in line
     assert "belongs to one layout" in threedis.fails(*RENDER, "--image-id", "3")
 
 

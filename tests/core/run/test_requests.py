@@ -40,7 +40,8 @@ def test_steps_of_a_run_are_the_steps_of_every_renderer(registry) -> None:
         ({"negative_prompt": "a\x07"}, "negative_prompt.*control character"),
         ({"renderers": ["stepless"], "negative_prompt": "x"}, "'stepless' has no negative prompt"),
         ({"renderers": ["stepless"], "steps": 3}, "renderer 'stepless' has no steps to choose"),
-        ({"depth_seed": 3}, "depth_seed is 3, the seed of a depth model, but a depth map is given"),
+        ({"depth_seed": 3}, "depth_seed is 3, which is for a depth model, but a depth map is give"),
+        ({"depth_tries": 2}, "depth_tries is 2, which is for a depth model, but a depth map is gi"),
     ],
 )
 def test_what_a_renderer_does_not_have_is_refused_before_anything_renders(

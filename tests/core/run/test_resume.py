@@ -143,6 +143,15 @@ def test_another_command_is_refused_with_what_differs(asked, tmp_path, changes, 
 
 def test_another_layout_is_refused(asked, tmp_path) -> None:
     render(LAYOUT, out=tmp_path / "run", **asked)
+    one, two = LAYOUT.instances
+    moved = two.model_copy(update={"prompt": "a green cone"})
+    other = LAYOUT.model_copy(update={"instances": (one, moved)})
+    message = r'run: layout\.instances\[1\]\.prompt was "[^"]*", now "a green cone"\. Choose'
+    with pytest.raises(OptionError, match=message):
+        render(other, out=tmp_path / "run", **asked)
+    fewer = LAYOUT.model_copy(update={"instances": (one,)})
+    with pytest.raises(OptionError, match=r"layout\.instances were 2, now 1"):
+        render(fewer, out=tmp_path / "run", **asked)
     other = LAYOUT.model_copy(update={"prompt": "something else"})
     with pytest.raises(OptionError, match=r'layout\.prompt was "solids on a floor", now "somethi'):
         render(other, out=tmp_path / "run", **asked)

@@ -86,7 +86,10 @@ def render_command(
         flags["width"], flags["height"] = arguments.parse_size(size)
     if layouts and len(layouts) == 1:
         flags["layout"] = layouts[0]
-    asked = (RunConfig.load(config) if config else RunConfig()).overridden(flags)
+    asked = RunConfig()
+    if config is not None:
+        asked = RunConfig.load(config, new_depth=depth_seed is not None or depth_tries is not None)
+    asked = asked.overridden(flags)
     asked = with_default_renderer(asked, registry).with_settings(settings or [])
     if layouts and len(layouts) > 1:
         render_group(asked, layouts, registry, as_json)

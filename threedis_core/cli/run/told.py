@@ -12,19 +12,19 @@ from threedis_core.cli.progress import progress_bars
 from threedis_core.plugin.progress import Progress
 
 PICTURES = "pictures"
+PREPARING = "preparing"
 
 
 class Told:
     """A progress that counts the pictures, and says on stderr what is worth a line.
 
-    Args:
-        bars: What shows every step; None off a terminal.
-
     With ``--quiet`` it says nothing but that and why the run was stopped.
     """
 
-    def __init__(self, bars: Progress | None) -> None:
-        self._bars = bars
+    bars: Progress | None = None
+    """What shows every step; None off a terminal."""
+
+    def __init__(self) -> None:
         self._quiet = streams.is_quiet()
         self._stages: set[str] = set()
         self.pictures = (0, 0)
@@ -35,15 +35,24 @@ class Told:
         if not self._quiet:
             count = "1 picture" if pictures == 1 else f"{pictures} pictures"
             streams.note(f"{what}: {count} ...")
-        if self._bars is not None:
-            self._bars(PICTURES, 0, pictures)
+        if self.bars is not None:
+            self.bars(PICTURES, 0, pictures)
+
+    @contextmanager
+    def preparing(self) -> Generator[None]:
+        """Show that it takes time while the plan is made: it imports the backends' libraries."""
+        if self.bars is not None:
+            self.bars(PREPARING, 0, 0)
+        yield
+        if self.bars is not None:
+            self.bars(PREPARING, 1, 1)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Note how far the work is."""
         if stage == PICTURES:
             self._count(done, total)
-        if self._bars is not None:
-            self._bars(stage, done, total)
+        if self.bars is not None:
+            self.bars(stage, done, total)
         elif stage not in self._stages and stage != PICTURES and not self._quiet:
             streams.note(f"{stage} ...")
         self._stages.add(stage)
@@ -70,7 +79,7 @@ class Told:
             return
         if first and not self._stages:  # before any work: an earlier run has made them
             streams.note(f"{done} of {total} pictures were there already")
-        elif self._bars is None:
+        elif self.bars is None:
             streams.note(f"pictures {done} of {total}")
 
 
@@ -78,7 +87,8 @@ class Told:
 def told_progress() -> Generator[Told]:
     """Yield what tells of a run on stderr, until the end of the block, by Ctrl-C or not."""
     with ExitStack() as stack:
-        on_terminal = sys.stderr.isatty() and not streams.is_quiet()
-        told = Told(stack.enter_context(progress_bars()) if on_terminal else None)
+        told = Told()
         stack.enter_context(told.stopping())
+        if sys.stderr.isatty() and not streams.is_quiet():
+            told.bars = stack.enter_context(progress_bars())
         yield told

@@ -32,7 +32,8 @@ def render_one(asked: RunConfig, registry: PluginRegistry, as_json: bool) -> Non
     layout = asked.read_layout()
     with told_progress() as told, streams.plugins_print_to_stderr():
         told.begin(*_what(asked, [str(asked.layout)]))
-        plan = plan_run(asked, registry, layout)
+        with told.preparing():
+            plan = plan_run(asked, registry, layout)
         slug = run_slug(layout.prompt)
         with _folder(asked.out, unfinished_run(plan, slug), slug) as folder:
             told.folder, plan = folder, plan.into(folder)
@@ -57,9 +58,9 @@ def render_group(
         carry_out_group,
         check_group_folder,
         folder_names,
+        plan_group,
         unfinished_group,
     )
-    from threedis_core.run.plan import plan_run
 
     if asked.image_id is not None:
         raise OptionError("--image-id belongs to one layout file; give one file at a time")
@@ -71,10 +72,8 @@ def render_group(
     slug = f"{len(files)}-layouts"
     with told_progress() as told, streams.plugins_print_to_stderr():
         told.begin(*_what(asked, list(map(str, files))))
-        plans = [
-            plan_run(config, registry, layout)
-            for config, layout in zip(configs, layouts, strict=True)
-        ]
+        with told.preparing():
+            plans = plan_group(configs, registry, layouts, list(map(str, files)))
         unfinished = unfinished_group(plans, names, slug)
         with _folder(asked.out, unfinished, slug) as folder:
             told.folder = folder

@@ -22,7 +22,12 @@ from threedis_core.run.engine.job import Job
 from threedis_core.run.engine.shelf import KeptModel, Shelf
 from threedis_core.run.engine.stop import Stop
 from threedis_core.run.folder import run_slug
-from threedis_core.run.group import carry_out_group, check_group_folder, folder_names
+from threedis_core.run.group import (
+    carry_out_group,
+    check_group_folder,
+    folder_names,
+    plan_group,
+)
 from threedis_core.run.lending import BackendT
 from threedis_core.run.loop import carry_out
 from threedis_core.run.plan import RunPlan, check_layouts, check_type, plan_run
@@ -135,8 +140,9 @@ class Engine:
             names = folder_names([layout.id or run_slug(layout.prompt) for layout in layouts])
             if config.out is not None:
                 check_group_folder(config.out, names)
-            alone = config.model_copy(update={"out": None})
-            plans = [plan_run(alone, self.registry, layout, depth) for layout in layouts]
+            configs = [config.model_copy(update={"out": None})] * len(layouts)
+            places = [f"layout[{number}]" for number in range(len(layouts))]
+            plans = plan_group(configs, self.registry, layouts, places, depth)
         turns = _Turns(self._shelf, Stop())
         return carry_out_group(plans, names, config.out, progress, turns, previews).runs
 

@@ -142,11 +142,12 @@ def _differences(folder: Path, record: Mapping[str, Any], plan: RunPlan) -> Iter
     now: dict[str, Any] = {**planned_facts(plan, folder)}
     for part in now:
         yield from _compared(part, record.get(part), now[part])
-    depth = record.get("depth", {})
-    for name, fact in planned_depth_facts(plan, folder).items():
+    depth, facts = record.get("depth", {}), planned_depth_facts(plan, folder)
+    for name, fact in facts.items():
         yield from _compared(f"depth {name}", depth.get(name), fact)
-    if isinstance(plan.depth, DepthMap):
-        yield from _compared("depth model", depth.get("model"), None)
+    if isinstance(plan.depth, DepthMap):  # whoever made it, if it is the same
+        if depth.get("checksum") != facts["checksum"]:
+            yield from _compared("depth model", depth.get("model"), None)
     else:
         tries = cast("list[Mapping[str, Any]]", depth.get("tries") or [{}])
         yield from _compared("depth_seed", tries[0].get("seed"), plan.config.depth_seed)
@@ -164,6 +165,15 @@ def _compared(name: str, before: Any, now: Any) -> Iterator[str]:
         for key in dict.fromkeys([*one, *other]):
             yield from _compared(f"{name}.{key}", one.get(key), other.get(key))
         return
+    if isinstance(before, list) and isinstance(now, list):
+        first, second = cast("list[Any]", before), cast("list[Any]", now)
+        if any(isinstance(one, Mapping) for one in first + second):
+            if len(first) != len(second):
+                yield f"{name} were {len(first)}, now {len(second)}"
+                return
+            for index, (one, other) in enumerate(zip(first, second, strict=True)):
+                yield from _compared(f"{name}[{index}]", one, other)
+            return
     yield f"{name.removeprefix('config.')} was {_shown(before)}, now {_shown(now)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from threedis_core.drawing.layout import SMALLEST_SIDE, draw_layout
+from threedis_core.drawing.layout import SMALLEST_SIDE, draw_layout, has_room_for_prompts
 from threedis_core.drawing.regions import draw_named_regions
 from threedis_core.drawing.sheet import CELL, Panel, Sheet
 from threedis_core.run.result import Run, RunImage
@@ -45,18 +45,20 @@ class SheetOfRun:
 
     @classmethod
     def of(cls, run: Run, name: str = "") -> SheetOfRun:
-        """The sheet of a run that is here."""
-        regions = draw_named_regions(run.regions, run.layout, LETTERING)
-        return cls(name, run.layout, run.depth.to_image(), regions, run.images, run.record)
+        """The sheet of a run that is here; one with a name stands beside others."""
+        layout, depth = run.layout, run.depth.to_image()
+        numbered = not name and _is_crowded(layout, depth)
+        regions = draw_named_regions(run.regions, layout, LETTERING, numbered)
+        return cls(name, layout, depth, regions, run.images, run.record)
 
     @property
     def warnings(self) -> Sequence[str]:
         """One line each."""
         return [str(warning) for warning in self.record.get("warnings", ())]
 
-    def inputs(self) -> list[Panel]:
-        """The layout, the depth map and the regions."""
-        drawn = draw_layout(self.layout, *self.depth.size, scale=LETTERING)
+    def inputs(self, numbered: bool = False) -> list[Panel]:
+        """The layout, with numbers for names if they are told elsewhere, depth map and regions."""
+        drawn = draw_layout(self.layout, *self.depth.size, scale=LETTERING, numbered=numbered)
         config = self.record.get("config", {})
         refiner = config.get("region_refiner", {})
         return [
@@ -66,16 +68,21 @@ class SheetOfRun:
         ]
 
     def draw(self) -> Image.Image:
-        """Draw it: what the pictures are made from, then a row for each renderer and switch."""
-        inputs, rows = self.inputs(), self._picture_rows()
+        """Draw it: what the pictures are made from, then a row for each renderer and switch.
+
+        Where the prompts have no room in the layout, numbers stand there, and the prompts beside
+        their colours above.
+        """
+        numbered = _is_crowded(self.layout, self.depth)
+        inputs, rows = self.inputs(numbered), self._picture_rows()
         in_one_row = len(rows) == 1 and len(rows[0]) <= 2
         rows = [[*inputs, *rows[0]]] if in_one_row else [inputs, *rows]
         names = [
             (instance_color(index), instance.prompt)
             for index, instance in enumerate(self.layout.instances)
         ]
-        sheet = Sheet(self.layout.prompt, rows, self._note(), names, self.warnings)
-        return sheet.draw()
+        title, warnings = self.layout.prompt, self.warnings
+        return Sheet(title, rows, self._note(), names, warnings, numbered).draw()
 
     def _picture_rows(self) -> list[list[Panel]]:
         """A row of seeds for each renderer and switch; of renderers, if there is one seed."""
@@ -98,11 +105,15 @@ class SheetOfRun:
         sizes = {one.image.size for one in self.pictures}
         facts = [" and ".join(f"{width} x {height}" for width, height in sorted(sizes)), *asked]
         if self.layout.negative_prompt:
-            facts.append(f"without: {self.layout.negative_prompt}")
+            facts.append(f"negative prompt: {self.layout.negative_prompt}")
         left_out = len(self.pictures) - MOST_PICTURES
         if left_out > 0:
             facts.append(f"{_counted(left_out, 'picture')} more in the folder")
         return "  ·  ".join(fact for fact in facts if fact)
+
+
+def _is_crowded(layout: Layout, depth: Image.Image) -> bool:
+    return not has_room_for_prompts(layout, *depth.size, scale=LETTERING)
 
 
 def draw_side_by_side(runs: Sequence[SheetOfRun]) -> Image.Image:
