@@ -95,7 +95,7 @@ def test_requests_at_once_get_the_pictures_that_render_makes(ask) -> None:
     asked = [("pocket-sd15", 0), ("pocket-flux", 1), ("pocket-sd15", 2), ("pocket-flux", 0)]
 
     def picture(renderer: str, seed: int) -> bytes:
-        job = submitted(ask, renderer=renderer, seed=seed)
+        job = submitted(ask, renderer=renderer, seed=seed, deadline=600)
         status, png = ask("GET", f"/jobs/{job}/picture")
         assert status == 200, png
         assert state(ask, job) == "done"
