@@ -82,12 +82,13 @@ def test_requests_that_go_together_make_one_batch_and_results_keep_the_order(
     sizes = [(64, 64), (72, 64), (64, 64), (64, 64)]
     requests = [sample_request(seed=seed, size=size) for seed, size in enumerate(sizes)]
     object.__setattr__(requests[3], "steps", 2)
-    told: list[tuple[int, int]] = []
-    results = renderer.render(requests, lambda stage, done, total: told.append((done, total)))
+    told: list[tuple[str, int, int]] = []
+    results = renderer.render(requests, lambda *now: told.append(now))
     assert [result.provenance["shade"] for result in results] == [0, 1, 2, 3]
     assert [result.image.size for result in results] == sizes
     assert [len(batch.requests) for batch in renderer.batches] == [2, 1, 1]
-    assert told == [(done, 10) for done in range(1, 11)]
+    assert told[:2] == [("loading", 0, 1), ("loading", 1, 1)]
+    assert told[2:] == [("render", done, 10) for done in range(1, 11)]
 
 
 def test_the_model_is_loaded_once_and_again_after_closing(renderer: GreyRenderer) -> None:
