@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -140,14 +142,17 @@ def main() -> None:
         ended(process, said)
         length = time.perf_counter() - begun
         whole = content(folder / "whole")
-        for number in range(chosen.kills):
+        for number in itertools.count():
+            if len(rows) == chosen.kills:
+                break
             out = folder / f"run{number}"
             asked = command(out, layout, chosen.steps)
             process, said = rendering(asked)
             moment = rng.uniform(0, length)
             time.sleep(moment)
             process.kill()
-            ended(process, said)
+            if ended(process, said) != -signal.SIGKILL:
+                continue  # it was done before: another moment
             before = pictures(out)
             code = ended(*started(asked))
             after = pictures(out)

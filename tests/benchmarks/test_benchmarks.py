@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +109,15 @@ def test_the_renderers_whose_pictures_are_compared_exist(
     assert {registered_name(name) for name in compared} <= presets
     for name, options in compared.items():
         registry.renderer(registered_name(name), options).check()
+
+
+def test_a_killed_render_goes_on_and_loses_nothing() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"
+    command = [sys.executable, str(script), "--kills", "1", "--steps", "2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)  # it forks: no threads here
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (row["lost"], row["made_twice"], row["torn"], row["as_unbroken"]) == (0, 0, 0, True)
 
 
 def test_a_kept_model_is_measured_against_a_bare_call_and_a_cancel_in_steps(run: Run) -> None:
