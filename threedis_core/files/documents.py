@@ -9,7 +9,7 @@ from typing import Any, cast
 from threedis_core.errors import InputError, LayoutError
 from threedis_core.files.limits import MAX_DOCUMENT_BYTES
 from threedis_core.files.pictures import check_file
-from threedis_core.files.plain_json import NotJsonError, PlainJsonError, parse_json
+from threedis_core.files.plain_json import NotJsonError, PlainJsonError, Prune, parse_json
 from threedis_core.files.plain_yaml import PlainYamlError, parse_yaml
 from threedis_core.files.printable import printable
 
@@ -26,7 +26,10 @@ BINARY_STARTS = {
 
 
 def read_document(
-    path: str | Path, error: type[InputError] = LayoutError, max_bytes: int = MAX_DOCUMENT_BYTES
+    path: str | Path,
+    error: type[InputError] = LayoutError,
+    max_bytes: int = MAX_DOCUMENT_BYTES,
+    prune: Prune | None = None,
 ) -> Any:
     """Read a JSON or YAML file: dicts, lists, texts, numbers, booleans and None.
 
@@ -38,6 +41,7 @@ def read_document(
         error: The error class to raise.
         max_bytes: The largest file that is read. Above the size of a layout file it is a data
             set's: then JSON may hold any number of values.
+        prune: What to keep of each JSON object as it is read; None: everything.
     Raises:
         InputError: As ``error``: missing, too large, not text, not JSON or YAML, a duplicate key,
             more than 200,000 values or 32 levels, half a character, or YAML with anchors, aliases
@@ -46,7 +50,7 @@ def read_document(
     text = read_text(path, error, max_bytes)
     bounded = max_bytes <= MAX_DOCUMENT_BYTES
     try:
-        document = _parse(text, Path(path).suffix.lower(), bounded)
+        document = _parse(text, Path(path).suffix.lower(), bounded, prune)
         if bounded and re.search(r"\\[uU]", text):
             _check_texts(document)
     except NotJsonError as reason:
@@ -59,12 +63,12 @@ def read_document(
     return document
 
 
-def _parse(text: str, suffix: str, bounded: bool) -> Any:
+def _parse(text: str, suffix: str, bounded: bool, prune: Prune | None) -> Any:
     if suffix == ".json":
-        return parse_json(text, bounded)
+        return parse_json(text, bounded, prune)
     if suffix not in (".yaml", ".yml") and text.lstrip()[:1] in ("{", "["):
         try:
-            return parse_json(text, bounded)
+            return parse_json(text, bounded, prune)
         except NotJsonError:
             pass  # YAML has braces and brackets too
     return parse_yaml(text)

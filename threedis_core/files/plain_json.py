@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from threedis_core.files.limits import MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_VALUES
@@ -23,20 +23,29 @@ class NotJsonError(PlainJsonError):
     """The text is not JSON at all."""
 
 
-def parse_json(text: str, bounded: bool = True) -> Any:
+Prune = Callable[[dict[str, Any]], dict[str, Any]]
+"""What is kept of an object: called with each as soon as it is read, the innermost first."""
+
+
+def parse_json(text: str, bounded: bool = True, prune: Prune | None = None) -> Any:
     """Parse one JSON document into dicts, lists, texts, numbers, booleans and None.
 
     Args:
         text: The document.
         bounded: Refuse more values or levels than a layout or a configuration can need. A data
             set's file has more of them; only the size of the file bounds it.
+        prune: What to keep of each object; None: everything. The rest takes no memory.
     Raises:
         PlainJsonError: Not JSON, or of a kind that is refused.
     """
     if bounded:
         _check_bounds(text)
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return _mapping(pairs) if prune is None else prune(_mapping(pairs))
+
     try:
-        return json.loads(text, object_pairs_hook=_mapping)
+        return json.loads(text, object_pairs_hook=made)
     except json.JSONDecodeError as reason:
         raise NotJsonError(
             f"not JSON: line {reason.lineno}, column {reason.colno}: {reason.msg}"

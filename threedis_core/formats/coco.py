@@ -18,6 +18,7 @@ from threedis_core.formats.coco_records import (
     checked_id,
     image_size,
     joined,
+    only_of,
     read_box,
     records,
 )
@@ -43,7 +44,7 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
             the annotation.
     """
     image_id = checked_id(image_id)
-    document = read_document(path, LayoutError, MAX_DATASET_BYTES)
+    document = read_document(path, LayoutError, MAX_DATASET_BYTES, only_of(image_id))
     try:
         image = _find_image(records(document, "images", NOT_COCO), image_id)
         size = image_size(image)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import index as whole
 from typing import Any, SupportsIndex, cast
 
@@ -28,6 +28,32 @@ def checked_id(image_id: object) -> int:
             path="image_id",
         )
     return whole(image_id)
+
+
+def only_of(image_id: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What to keep of a file's objects to know one picture: of other pictures' annotations nothing.
+
+    A file of a data set has a million of them; all at once would take many times its size.
+    """
+    nothing: dict[str, Any] = {}
+
+    def kept(record: dict[str, Any]) -> dict[str, Any]:
+        other = is_annotation(record) and record.get("image_id") != image_id
+        return nothing if other else record
+
+    return kept
+
+
+def without_segmentation(record: dict[str, Any]) -> dict[str, Any]:
+    """What to keep of a file's objects where boxes are enough: most of its size is polygons."""
+    if is_annotation(record):
+        record.pop("segmentation", None)
+    return record
+
+
+def is_annotation(record: Record) -> bool:
+    """True for an entry of a COCO file's ``annotations``, by its fields."""
+    return "image_id" in record and ("category_id" in record or "caption" in record)
 
 
 def records(document: Any, name: str, hint: str = "") -> Sequence[Record]:

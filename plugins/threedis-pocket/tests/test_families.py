@@ -205,8 +205,8 @@ def save_untrained(work: Path, name: str) -> None:
         build_flux_transformer().save_pretrained(work / "flux-wild-guided/model")
     else:
         unet = builds[name]()
-        unet.save_pretrained(work / f"{name}-wild" / "unet")
-        build_controlnet(unet).save_pretrained(work / f"{name}-wild" / "controlnet")
+        unet.save_pretrained(work / f"{name}-fine" / "unet")
+        build_controlnet(unet).save_pretrained(work / f"{name}-fine" / "controlnet")
 
 
 @pytest.mark.parametrize("name", ["sd21", "sdxl", "flux"])

@@ -16,7 +16,7 @@ from threedis_pocket.models import build_vae
 from threedis_pocket.shapes import SHAPES
 from threedis_pocket.training.data import wild_pictures
 from threedis_pocket.training.depth import WildDepthTask, told
-from threedis_pocket.training.diffusion import encode_depth, encode_latents
+from threedis_pocket.training.diffusion import encode_depth, encode_latents, timesteps
 from threedis_pocket.training.sets import LatentSet, Pick, loss_weights, pick, worse_depth
 from threedis_pocket.training.vae import CROP, VaeTask
 from threedis_pocket.wild import SIZES, sample_wild
@@ -47,7 +47,16 @@ def test_small_things_count_more_in_the_loss(tmp_path: Path) -> None:
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).masked_fill(~there, 1)
     x, y = ((boxes[areas.argmin(), :2] + boxes[areas.argmin(), 2:]) / 2).tolist()
     height, width = one.latents.shape[2:]
-    assert weights[0, 0, int(y * height), int(x * width)] == weights[0].max()
+    smallest = weights[0, 0, int(y * height), int(x * width)]
+    assert smallest == weights[0].max()
+    equal = loss_weights(Pick(one, [0, 1, 2, 3]), equal=True)
+    assert equal[0, 0, int(y * height), int(x * width)] > smallest
+
+
+def test_fine_training_sees_every_noise_as_often() -> None:
+    early, fine = (timesteps(4000, torch.Generator().manual_seed(0), share) for share in (0.5, 0.0))
+    assert 0.66 < (early >= 600).float().mean() < 0.74
+    assert 0.36 < (fine >= 600).float().mean() < 0.44
 
 
 def test_a_third_of_the_depth_maps_is_blurred() -> None:

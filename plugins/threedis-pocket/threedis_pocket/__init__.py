@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 
 TRAINED_ON = TrainedOn(smallest_box=0.1, most_instances=8, most_overlap=0.5, sides=(128, 192))
-"""What the depth model and the U-Nets have seen; see ``wild.py``."""
-SQUARE = TrainedOn(smallest_box=0.19, most_instances=5, most_overlap=0.3, sides=(128, 128))
-"""What FLUX has seen; see ``scenes.py``."""
+"""What all of them have seen; see ``wild.py``."""
 
 _UNETS = {
     "sd15": "the pocket world's SD1.5: 128 px, about a second a picture on a CPU",
@@ -33,7 +31,7 @@ _UNET_OPTIONS = {
 _FLUX_OPTIONS = {
     "default_side": 128,
     "steps": 20,
-    "guidance": 2.0,
+    "guidance": 3.0,
     "tokens_per_prompt": "auto",
     "dtype": "float32",
 }
@@ -63,7 +61,7 @@ def threedis_register_presets(register: RegisterPreset) -> None:
         register(f"pocket-{name}", name, {**options, **_UNET_OPTIONS}, text, TRAINED_ON)
     flux = {"model": str(WEIGHTS / "pocket-flux"), **_FLUX_OPTIONS}
     summary = "the pocket world's FLUX: 128 px, 16x16 image tokens"
-    register("pocket-flux", "flux", flux, summary, SQUARE)
+    register("pocket-flux", "flux", flux, summary, TRAINED_ON)
 
 
 @hookimpl

@@ -37,10 +37,13 @@ class RecipeName(StrEnum):
     depth_wild = "depth-wild"
     sd15 = "sd15"
     sd15_wild = "sd15-wild"
+    sd15_fine = "sd15-fine"
     sd21 = "sd21"
     sd21_wild = "sd21-wild"
+    sd21_fine = "sd21-fine"
     sdxl = "sdxl"
     sdxl_wild = "sdxl-wild"
+    sdxl_fine = "sdxl-fine"
     flux = "flux"
     flux_guided = "flux-guided"
     flux_wild = "flux-wild"
@@ -323,11 +326,14 @@ def train(
 ) -> None:
     """Train one of the pocket models; run again after a kill, and it goes on where it was.
 
-    vae, text and sd15 make pocket-sd15; openclip and sd21 or sdxl, which start from sd15's
-    weights, pocket-sd21 and pocket-sdxl; text, t5, flux-vae, flux and flux-guided pocket-flux.
-    The shipped weights: the text encoders (text, openclip, t5) with one process, the others with
-    --processes 2. Uses the GPU if there is one. On a CPU two processes of one thread beat one
-    process of two.
+    pocket-sd15: vae, text, sd15, sd15-wild, sd15-fine. pocket-sd21 and pocket-sdxl go on from
+    its weights: openclip, then sd21, -wild, -fine or sdxl, -wild, -fine. pocket-flux: text, t5,
+    flux-vae, flux, flux-guided, flux-wild, flux-wild-guided. pocket-depth: text, depth-vae, then
+    what threedis pocket depth-base prints, depth-wild.
+
+    The shipped weights: vae, flux-vae and the first training of each model with --processes 2,
+    the others with one. Uses the GPU if there is one. On a CPU two processes of one thread beat
+    one process of two.
     """
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         launch_again(processes)

@@ -25,7 +25,7 @@ from threedis_ldm3d.options import (
 from threedis_pocket import TRAINED_ON
 from threedis_pocket.depth_texts import depth_layout
 
-TRIES = 1
+TRIES = 4
 """How many maps a run makes, to use the best; see ``threedis bench presence``."""
 MODEL = str(Path(__file__).parent / "weights" / "pocket-depth")
 

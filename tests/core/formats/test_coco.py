@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,30 @@ def test_wrong_annotations_are_named(tmp_path: Path, data: object, said: str) ->
 def test_an_unknown_picture_gets_some_that_are_there(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="no picture with id 8; the file has 2, such as 7, 9"):
         read_coco(coco_file(tmp_path), 8)
+
+
+def test_of_a_large_file_only_one_picture_is_kept_in_memory(tmp_path: Path) -> None:
+    corners = [0.5 + place / 7 for place in range(60)]
+    others = [
+        {"id": number, "image_id": 9, "category_id": 3, "bbox": [0, 0, 8, 8]}
+        | {"segmentation": [corners]}
+        for number in range(3000)
+    ]
+    expected = read_coco(coco_file(tmp_path), 7)
+    path = coco_file(tmp_path, COCO | {"annotations": [*others, *COCO["annotations"]]})
+    tracemalloc.start()
+    try:
+        found = read_coco(path, 7)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == expected
+    assert peak < 2.5 * path.stat().st_size  # its bytes and its text, and little more
+
+
+def test_what_only_looks_like_an_annotation_stays(tmp_path: Path) -> None:
+    images = [image | {"image_id": 1} for image in COCO["images"]]
+    assert read_coco(coco_file(tmp_path, COCO | {"images": images}), 7).width == 20
 
 
 @pytest.mark.parametrize("image_id", ["7", 7.0, True, [7]])

@@ -10,8 +10,8 @@ from diffusers import StableDiffusionPipeline
 from threedis_core.files.atomic import write_atomically
 from threedis_pocket.models import build_depth_unet
 from threedis_pocket.training.diffusion import build_scheduler
-from threedis_pocket.training.recipes import load_text, require
 from threedis_pocket.training.vae import load_vae
+from threedis_pocket.training.work import load_text, require
 
 NEEDS = ("depth-vae/model", "text/text_encoder")
 BASE, UNET, ADAPTER = "depth-base", "depth-unet-2", "depth-adapter-2"

@@ -110,7 +110,15 @@ def caption(scenes: Scenes, index: int, rng: torch.Generator) -> str:
 
 
 class DiffusionTask(Task):
-    """Predict v from noisy latents, a caption and a depth map; the text encoder is frozen."""
+    """Predict v from noisy latents, a caption and a depth map; the text encoder is frozen.
+
+    Args:
+        unet, controlnet: Trained together.
+        text_encoder, tokenizer: Of the captions.
+        sets: The pictures.
+        wild: Small objects count more, and some depth maps are blurred.
+        fine: Every object counts the same, and every noise: colours are known, shapes are not.
+    """
 
     def __init__(
         self,
@@ -120,11 +128,12 @@ class DiffusionTask(Task):
         tokenizer: CLIPTokenizer,
         sets: Sequence[LatentSet],
         wild: bool = False,
+        fine: bool = False,
     ) -> None:
         super().__init__()
         self.unet, self.controlnet = unet, controlnet
         self.text_encoder = text_encoder.eval().requires_grad_(False)
-        self.tokenizer, self.sets, self.wild = tokenizer, sets, wild
+        self.tokenizer, self.sets, self.wild, self.fine = tokenizer, sets, wild, fine
         self.scheduler = build_scheduler()
 
     def batch(self, size: int, rng: torch.Generator) -> dict[str, Tensor]:
@@ -135,12 +144,12 @@ class DiffusionTask(Task):
         return {
             "latents": latents,
             "noise": torch.randn(latents.shape, generator=rng),
-            "timesteps": _timesteps(size, rng),
+            "timesteps": timesteps(size, rng, 0.0 if self.fine else 0.5),
             "depth": (worse_depth(depth, rng) if self.wild else depth).expand(-1, 3, -1, -1),
             "ids": pad_to(self.tokenizer, captions, 77),
             "control_ids": pad_to(self.tokenizer, _control_prompts(captions, rng), 77),
             "control_on": (torch.rand(size, generator=rng) >= 0.05).float(),
-            "weights": loss_weights(picked) if self.wild else torch.ones(()),
+            "weights": loss_weights(picked, self.fine) if self.wild else torch.ones(()),
         }
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -196,8 +205,9 @@ class SDXLTask(DiffusionTask):
         tokenizer: CLIPTokenizer,
         sets: Sequence[LatentSet],
         wild: bool = False,
+        fine: bool = False,
     ) -> None:
-        super().__init__(unet, controlnet, text_encoder, tokenizer, sets, wild)
+        super().__init__(unet, controlnet, text_encoder, tokenizer, sets, wild, fine)
         self.text_encoder_2 = text_encoder_2.eval().requires_grad_(False)
 
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,11 +221,11 @@ class SDXLTask(DiffusionTask):
         return {"text_embeds": pooled, "time_ids": ids.expand(len(pooled), -1)}
 
 
-def _timesteps(size: int, rng: torch.Generator) -> Tensor:
-    """Half of the steps over the whole range, half where colours are decided (600-999)."""
+def timesteps(size: int, rng: torch.Generator, early: float) -> Tensor:
+    """A share ``early`` of the steps where colours are decided (600-999), the rest anywhere."""
     low = torch.randint(0, 1000, (size,), generator=rng)
     high = torch.randint(600, 1000, (size,), generator=rng)
-    return torch.where(torch.rand(size, generator=rng) < 0.5, low, high)
+    return torch.where(torch.rand(size, generator=rng) < 1 - early, low, high)
 
 
 def _control_prompts(captions: list[str], rng: torch.Generator) -> list[str]:

@@ -25,8 +25,8 @@ from threedis_pocket.models import penultimate
 from threedis_pocket.training.depth_base import BASE
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.parts import load_part
-from threedis_pocket.training.recipes import load_openclip, load_t5, load_text, require
 from threedis_pocket.training.vae import load_vae
+from threedis_pocket.training.work import load_openclip, load_t5, load_text, require
 
 
 def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
@@ -80,19 +80,19 @@ def _stable_diffusion(work: Path, name: str, text: tuple[Any, Any]) -> Diffusion
 
 
 def _sd15(work: Path) -> DiffusionPipeline:
-    return _stable_diffusion(work, "sd15-wild", load_text(work))
+    return _stable_diffusion(work, "sd15-fine", load_text(work))
 
 
 def _sd21(work: Path) -> DiffusionPipeline:
     encoder, tokenizer = load_openclip(work)
-    return _stable_diffusion(work, "sd21-wild", (penultimate(encoder), tokenizer))
+    return _stable_diffusion(work, "sd21-fine", (penultimate(encoder), tokenizer))
 
 
 def _sdxl(work: Path) -> DiffusionPipeline:
     text_encoder, tokenizer = load_text(work)
     text_encoder_2, tokenizer_2 = load_openclip(work)
     return StableDiffusionXLControlNetPipeline(
-        **_unet_parts(work, "sdxl-wild"),
+        **_unet_parts(work, "sdxl-fine"),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,
@@ -133,9 +133,9 @@ def _export_adapter(work: Path, folder: Path) -> None:
 DEPTH = "depth-wild"
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
-    "sd15": ((*_UNET, "text/text_encoder", "sd15-wild/unet"), _sd15),
-    "sd21": ((*_UNET, "openclip/text_encoder", "sd21-wild/unet"), _sd21),
-    "sdxl": ((*_UNET, "text/text_encoder", "openclip/text_encoder", "sdxl-wild/unet"), _sdxl),
+    "sd15": ((*_UNET, "text/text_encoder", "sd15-fine/unet"), _sd15),
+    "sd21": ((*_UNET, "openclip/text_encoder", "sd21-fine/unet"), _sd21),
+    "sdxl": ((*_UNET, "text/text_encoder", "openclip/text_encoder", "sdxl-fine/unet"), _sdxl),
     "flux": (
         ("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux-wild-guided/model"),
         _flux,

@@ -1,8 +1,9 @@
 """The recipes behind the shipped weights: one command each, from the seed to the folder.
 
 vae, flux-vae, depth-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder
-that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet.
-flux: latents, depth, captions -> transformer; flux-guided: distils guidance into it.
+that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet;
+-wild goes on with wild pictures, -fine with their small shapes. flux: latents, depth, captions ->
+transformer; -guided distils guidance into it. depth-wild: texts, boxes -> depth.
 """
 
 from __future__ import annotations
@@ -14,14 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed
-from diffusers import AutoencoderKL, ControlNetModel, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import (
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
     PreTrainedTokenizerBase,
-    T5EncoderModel,
-    T5TokenizerFast,
 )
 
 from threedis_core.errors import OptionError
@@ -34,61 +30,44 @@ from threedis_ldm3d.options import LDM3DOptions
 from threedis_ldm3d.training.train import ADAPTER_FILE, UNET_FILE
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
-    build_controlnet,
     build_depth_vae,
     build_open_text_encoder,
-    build_sd21_unet,
-    build_sdxl_unet,
     build_t5,
     build_text_encoder,
-    build_unet,
     build_vae,
-    penultimate,
-    start_from,
 )
 from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import build_tokenizer
-from threedis_pocket.training.data import Pictures, pictures, wild_pictures
+from threedis_pocket.training import unets
+from threedis_pocket.training.data import Pictures, wild_pictures
 from threedis_pocket.training.depth import WildDepthTask
-from threedis_pocket.training.diffusion import (
-    DiffusionTask,
-    SDXLTask,
-    encode_depth,
-    encode_latents,
-)
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.parts import load_part
-from threedis_pocket.training.sets import LatentSet
 from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
-from threedis_pocket.training.vae import VaeTask, load_vae, normalise_latents
+from threedis_pocket.training.vae import VaeTask, normalise_latents
+from threedis_pocket.training.work import (
+    WILD,
+    load_t5,
+    load_text,
+    require,
+    save_part,
+    square_set,
+    train_pictures,
+    wild_sets,
+)
 from threedis_train.engine import fit, processes
 from threedis_train.settings import TrainingSettings
 
-PICTURES = 12288
-WILD, SQUARE = 18432, 4096
-"""Wild scenes, and square ones beside them, that the last trainings see."""
 VAE = TrainingSettings(steps=2400, batch_size=8, learning_rate=2e-3, ema=0.995)
 FLUX_VAE = TrainingSettings(steps=1800, batch_size=8, learning_rate=2e-3, ema=0.995)
 DEPTH_VAE = TrainingSettings(steps=3000, batch_size=8, learning_rate=2e-3, ema=0.995)
 TEXT = TrainingSettings(steps=500, batch_size=96, learning_rate=1e-3, ema=0.995)
 OPENCLIP = TrainingSettings(steps=600, batch_size=96, learning_rate=1e-3, ema=0.995)
 T5 = TrainingSettings(steps=400, batch_size=96, learning_rate=3e-3, ema=0.995)
-SD21 = TrainingSettings(steps=600, batch_size=16, learning_rate=1.2e-3, ema=0.995, warmup=50)
-SDXL = TrainingSettings(steps=450, batch_size=16, learning_rate=1.2e-3, ema=0.995, warmup=50)
 FLUX = TrainingSettings(steps=2400, batch_size=16, learning_rate=1.5e-3, ema=0.998, warmup=150)
 FLUX_GUIDED = TrainingSettings(steps=400, batch_size=10, learning_rate=8e-4, ema=0.99, warmup=30)
 DEPTH_WILD = TrainingSettings(steps=4200, batch_size=16, learning_rate=1e-3, ema=0.998, warmup=100)
-SD15_WILD = TrainingSettings(steps=3600, batch_size=16, learning_rate=7e-4, ema=0.998, warmup=100)
-SD21_WILD = TrainingSettings(steps=900, batch_size=16, learning_rate=7e-4, ema=0.995, warmup=50)
-SDXL_WILD = TrainingSettings(steps=900, batch_size=16, learning_rate=7e-4, ema=0.995, warmup=50)
 FLUX_WILD = TrainingSettings(steps=3000, batch_size=16, learning_rate=8e-4, ema=0.998, warmup=100)
-SD15 = TrainingSettings(steps=3600, batch_size=16, learning_rate=1.2e-3, ema=0.998, warmup=200)
-
-
-def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
-    """The training pictures, drawn once under ``work/data``."""
-    with processes().main_process_first():
-        return pictures(work / "data", "train", PICTURES, progress)
 
 
 def train_vae(work: Path, settings: TrainingSettings = VAE, progress: Progress = silent) -> Path:
@@ -132,7 +111,7 @@ def _train_vae(
     vae = build()
     fit(VaeTask(vae, sets, depth_share, around), settings, folder, progress)
     normalise_latents(vae, sets[0])
-    return _save(vae, folder / "model")
+    return save_part(vae, folder / "model")
 
 
 def train_text(work: Path, settings: TrainingSettings = TEXT, progress: Progress = silent) -> Path:
@@ -172,159 +151,8 @@ def _train_text(
     set_seed(settings.seed)
     encoder = build()
     fit(task(encoder, tokenizer), settings, folder, progress)
-    _save(tokenizer, folder / "tokenizer")
-    return _save(encoder, folder / "text_encoder")
-
-
-def train_sd15(work: Path, settings: TrainingSettings = SD15, progress: Progress = silent) -> Path:
-    """Train U-Net and ControlNet together on the VAE's latents; save both under ``work/sd15``."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        unet = build_unet()
-        return DiffusionTask(unet, build_controlnet(unet), *load_text(work), sets)
-
-    return _train_unet(task, work, "sd15", settings, progress)
-
-
-def train_sd21(work: Path, settings: TrainingSettings = SD21, progress: Progress = silent) -> Path:
-    """The same for SD2.1, from SD1.5's weights where they fit; save both under ``work/sd21``."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        unet, controlnet = _from_sd15(build_sd21_unet(), work)
-        encoder, tokenizer = load_openclip(work)
-        return DiffusionTask(unet, controlnet, penultimate(encoder), tokenizer, sets)
-
-    return _train_unet(task, work, "sd21", settings, progress)
-
-
-def train_sdxl(work: Path, settings: TrainingSettings = SDXL, progress: Progress = silent) -> Path:
-    """The same for SDXL, from SD1.5's weights where they fit; save both under ``work/sdxl``."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        unet, controlnet = _from_sd15(build_sdxl_unet(), work)
-        encoder, tokenizer = load_text(work)
-        encoder_2, _ = load_openclip(work)
-        return SDXLTask(unet, controlnet, encoder, encoder_2, tokenizer, sets)
-
-    return _train_unet(task, work, "sdxl", settings, progress)
-
-
-def _train_unet(
-    make_task: Callable[[Sequence[LatentSet]], DiffusionTask],
-    work: Path,
-    name: str,
-    settings: TrainingSettings,
-    progress: Progress,
-    sets: Sequence[LatentSet] | None = None,
-) -> Path:
-    sets = sets or [square_set(work, "vae", progress)]
-    set_seed(settings.seed)
-    task = make_task(sets)
-    fit(task, settings, work / name, progress)
-    _save(task.controlnet, work / name / "controlnet")
-    return _save(task.unet, work / name / "unet")
-
-
-def square_set(work: Path, vae: str, progress: Progress = silent, depth: bool = False) -> LatentSet:
-    """The training pictures as latents of the trained autoencoder ``vae``."""
-    return _latents(work, vae, [train_pictures(work, progress)], progress, depth)[0]
-
-
-def wild_sets(
-    work: Path, vae: str, progress: Progress = silent, depth: bool = False
-) -> list[LatentSet]:
-    """Wild pictures of every size, and some of the square ones, likewise."""
-    with processes().main_process_first():
-        some = pictures(work / "data", "train", SQUARE, progress)
-        sets = [some, *wild_pictures(work / "data", "train", WILD, progress)]
-    return _latents(work, vae, sets, progress, depth)
-
-
-def _latents(
-    work: Path, name: str, sets: Sequence[Pictures], progress: Progress, depth: bool
-) -> list[LatentSet]:
-    """Latents of the pictures and, if wanted, of the depth maps; of these alone for a depth VAE."""
-    vae = load_vae(work / name / "model")
-    found = []
-    with processes().main_process_first():
-        for data in sets:
-            maps = encode_depth(vae, data, progress) if depth or name == "depth-vae" else None
-            own = maps if name == "depth-vae" else encode_latents(vae, data, progress)
-            found.append(LatentSet(data, own, maps))
-    return found
-
-
-def train_sd15_wild(
-    work: Path, settings: TrainingSettings = SD15_WILD, progress: Progress = silent
-) -> Path:
-    """SD1.5's U-Net and ControlNet go on with wild pictures; saved under ``work/sd15-wild``."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        return DiffusionTask(*_trained(work, "sd15"), *load_text(work), sets, wild=True)
-
-    sets = wild_sets(work, "vae", progress)
-    return _train_unet(task, work, "sd15-wild", settings, progress, sets)
-
-
-def train_sd21_wild(
-    work: Path, settings: TrainingSettings = SD21_WILD, progress: Progress = silent
-) -> Path:
-    """The same for SD2.1, from SD1.5's but for what reads the text, which is its own."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        parts = _with_body_of(*_trained(work, "sd21"), *_trained(work, "sd15-wild"))
-        encoder, tokenizer = load_openclip(work)
-        return DiffusionTask(*parts, penultimate(encoder), tokenizer, sets, wild=True)
-
-    sets = wild_sets(work, "vae", progress)
-    return _train_unet(task, work, "sd21-wild", settings, progress, sets)
-
-
-def train_sdxl_wild(
-    work: Path, settings: TrainingSettings = SDXL_WILD, progress: Progress = silent
-) -> Path:
-    """The same for SDXL."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        parts = _with_body_of(*_trained(work, "sdxl"), *_trained(work, "sd15-wild"))
-        encoder, tokenizer = load_text(work)
-        encoder_2, _ = load_openclip(work)
-        return SDXLTask(*parts, encoder, encoder_2, tokenizer, sets, wild=True)
-
-    sets = wild_sets(work, "vae", progress)
-    return _train_unet(task, work, "sdxl-wild", settings, progress, sets)
-
-
-def _with_body_of(
-    unet: UNet2DConditionModel,
-    controlnet: ControlNetModel,
-    donor: UNet2DConditionModel,
-    controlnet_donor: ControlNetModel,
-) -> tuple[UNet2DConditionModel, ControlNetModel]:
-    """A family's own models with a donor's weights where they fit; its text layers stay."""
-    start_from(unet, donor, fresh=False)
-    start_from(controlnet, controlnet_donor, fresh=False)
-    return unet, controlnet
-
-
-def _trained(work: Path, name: str) -> tuple[UNet2DConditionModel, ControlNetModel]:
-    """A recipe's U-Net and ControlNet."""
-    folder = work / name
-    return (
-        load_part(UNet2DConditionModel, folder / "unet"),
-        load_part(ControlNetModel, folder / "controlnet"),
-    )
-
-
-def _from_sd15(
-    unet: UNet2DConditionModel, work: Path
-) -> tuple[UNet2DConditionModel, ControlNetModel]:
-    """``unet`` and its ControlNet, both started from the trained SD1.5's."""
-    controlnet = build_controlnet(unet)
-    donor = work / "sd15"
-    start_from(unet, load_part(UNet2DConditionModel, donor / "unet"))
-    start_from(controlnet, load_part(ControlNetModel, donor / "controlnet"))
-    return unet, controlnet
+    save_part(tokenizer, folder / "tokenizer")
+    return save_part(encoder, folder / "text_encoder")
 
 
 def train_depth_wild(
@@ -411,22 +239,7 @@ def _train_flow(
     task: FlowTask, folder: Path, settings: TrainingSettings, progress: Progress
 ) -> Path:
     fit(task, settings, folder, progress)
-    return _save(task.transformer, folder / "model")
-
-
-def require(work: Path, *parts: str) -> None:
-    """See that trained parts are there.
-
-    Raises:
-        OptionError: One is not, and what to train.
-    """
-    for part in parts:
-        if not (work / part).exists():
-            recipe = part.split("/")[0]
-            raise OptionError(
-                f"{work / part} is not there; train it first: "
-                f"threedis pocket train {recipe} --work {work}"
-            )
+    return save_part(task.transformer, folder / "model")
 
 
 @dataclass(frozen=True)
@@ -456,12 +269,23 @@ RECIPES: dict[str, Recipe] = {
     "flux-vae": Recipe(train_flux_vae, FLUX_VAE),
     "depth-vae": Recipe(train_depth_vae, DEPTH_VAE),
     "depth-wild": Recipe(train_depth_wild, DEPTH_WILD, ("depth-vae/model", "text/text_encoder")),
-    "sd15": Recipe(train_sd15, SD15, _SD15_NEEDS),
-    "sd15-wild": Recipe(train_sd15_wild, SD15_WILD, (*_SD15_NEEDS, "sd15/unet")),
-    "sd21": Recipe(train_sd21, SD21, (*_SD21_NEEDS, "sd15/unet")),
-    "sd21-wild": Recipe(train_sd21_wild, SD21_WILD, (*_SD21_NEEDS, "sd21/unet", "sd15-wild/unet")),
-    "sdxl": Recipe(train_sdxl, SDXL, (*_SDXL_NEEDS, "sd15/unet")),
-    "sdxl-wild": Recipe(train_sdxl_wild, SDXL_WILD, (*_SDXL_NEEDS, "sdxl/unet", "sd15-wild/unet")),
+    "sd15": Recipe(unets.train_sd15, unets.SD15, _SD15_NEEDS),
+    "sd15-wild": Recipe(unets.train_sd15_wild, unets.SD15_WILD, (*_SD15_NEEDS, "sd15/unet")),
+    "sd15-fine": Recipe(unets.train_sd15_fine, unets.SD15_FINE, (*_SD15_NEEDS, "sd15-wild/unet")),
+    "sd21": Recipe(unets.train_sd21, unets.SD21, (*_SD21_NEEDS, "sd15/unet")),
+    "sd21-wild": Recipe(
+        unets.train_sd21_wild, unets.SD21_WILD, (*_SD21_NEEDS, "sd21/unet", "sd15-wild/unet")
+    ),
+    "sd21-fine": Recipe(
+        unets.train_sd21_fine, unets.SD21_FINE, (*_SD21_NEEDS, "sd21-wild/unet", "sd15-fine/unet")
+    ),
+    "sdxl": Recipe(unets.train_sdxl, unets.SDXL, (*_SDXL_NEEDS, "sd15/unet")),
+    "sdxl-wild": Recipe(
+        unets.train_sdxl_wild, unets.SDXL_WILD, (*_SDXL_NEEDS, "sdxl/unet", "sd15-wild/unet")
+    ),
+    "sdxl-fine": Recipe(
+        unets.train_sdxl_fine, unets.SDXL_FINE, (*_SDXL_NEEDS, "sdxl-wild/unet", "sd15-fine/unet")
+    ),
     "flux": Recipe(train_flux, FLUX, _FLUX_NEEDS),
     "flux-guided": Recipe(train_flux_guided, FLUX_GUIDED, (*_FLUX_NEEDS, "flux/model")),
     "flux-wild": Recipe(train_flux_wild, FLUX_WILD, (*_FLUX_NEEDS, "flux-guided/model")),
@@ -492,35 +316,3 @@ def run_recipe(
     told = {**recipe.settings.model_dump(), **changes}
     settings = validate_options(TrainingSettings, told, f"recipe '{name}'")
     return recipe.train(work, settings, progress)
-
-
-def load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """The trained CLIP text encoder and its tokenizer."""
-    return (
-        load_part(CLIPTextModel, work / "text" / "text_encoder"),
-        CLIPTokenizer.from_pretrained(work / "text" / "tokenizer"),
-    )
-
-
-def load_openclip(work: Path) -> tuple[CLIPTextModelWithProjection, CLIPTokenizer]:
-    """The trained OpenCLIP text encoder, whole, and its tokenizer."""
-    return (
-        load_part(CLIPTextModelWithProjection, work / "openclip" / "text_encoder"),
-        CLIPTokenizer.from_pretrained(work / "openclip" / "tokenizer"),
-    )
-
-
-def load_t5(work: Path) -> tuple[T5EncoderModel, PreTrainedTokenizerBase]:
-    """The trained T5 encoder and its tokenizer."""
-    return (
-        load_part(T5EncoderModel, work / "t5" / "text_encoder"),
-        T5TokenizerFast.from_pretrained(work / "t5" / "tokenizer"),
-    )
-
-
-def _save(part: Any, folder: Path) -> Path:
-    """Save a model or tokenizer once, whatever the number of processes."""
-    if processes().is_main_process:
-        part.save_pretrained(folder)
-    processes().wait_for_everyone()
-    return folder

@@ -19,6 +19,7 @@ from threedis_pocket.world import Scenes
 SMALL = 0.09
 """Boxes below this share of the picture count more in the loss, the smaller the more."""
 MOST_WEIGHT = 4.0
+EQUAL_MOST = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,12 @@ def pick(sets: Sequence[LatentSet], size: int, rng: torch.Generator) -> Pick:
     return Pick(chosen, torch.randint(len(chosen), (size,), generator=rng).tolist())
 
 
-def loss_weights(picked: Pick) -> Tensor:
+def loss_weights(picked: Pick, equal: bool = False) -> Tensor:
     """How much each latent counts, shape (B, 1, h, w), mean 1 in every picture.
 
     In a plain mean an object of a hundredth of the picture is a hundredth of the loss, and is
-    learnt last. Inside a box the weight grows with the root of SMALL over its area.
+    learnt last. Inside a box the weight grows with the root of SMALL over its area, or, if objects
+    are to count ``equal``, with that itself.
     """
     height, width = picked.data.latents.shape[2:]
     boxes = picked.scenes.boxes[picked.numbers]
@@ -78,7 +80,9 @@ def loss_weights(picked: Pick) -> Tensor:
     across = (x > x0 - 0.5 / width) & (x < x1 + 0.5 / width)
     down = (y > y0 - 0.5 / height) & (y < y1 + 0.5 / height)
     area = ((x1 - x0) * (y1 - y0)).clamp_min(1e-4)
-    gain = (SMALL / area).sqrt().clamp(0.5, MOST_WEIGHT) * (across & down) * there[..., None, None]
+    share = SMALL / area
+    gain = share.clamp(0.5, EQUAL_MOST) if equal else share.sqrt().clamp(0.5, MOST_WEIGHT)
+    gain = gain * (across & down) * there[..., None, None]
     weight = 1 + gain.amax(1, keepdim=True)
     return weight / weight.mean((2, 3), keepdim=True)
 

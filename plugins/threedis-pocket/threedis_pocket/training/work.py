@@ -1,0 +1,111 @@
+"""What a training's work folder holds: pictures, their latents, text encoders, saved parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerBase,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
+
+from threedis_core.errors import OptionError
+from threedis_core.plugin.progress import Progress, silent
+from threedis_pocket.training.data import Pictures, pictures, wild_pictures
+from threedis_pocket.training.diffusion import encode_depth, encode_latents
+from threedis_pocket.training.parts import load_part
+from threedis_pocket.training.sets import LatentSet
+from threedis_pocket.training.vae import load_vae
+from threedis_train.engine import processes
+
+PICTURES = 12288
+WILD, SQUARE = 18432, 4096
+"""Wild scenes, and square ones beside them, that the last trainings see."""
+
+
+def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
+    """The training pictures, drawn once under ``work/data``."""
+    with processes().main_process_first():
+        return pictures(work / "data", "train", PICTURES, progress)
+
+
+def square_set(work: Path, vae: str, progress: Progress = silent, depth: bool = False) -> LatentSet:
+    """The training pictures as latents of the trained autoencoder ``vae``."""
+    return _latents(work, vae, [train_pictures(work, progress)], progress, depth)[0]
+
+
+def wild_sets(
+    work: Path, vae: str, progress: Progress = silent, depth: bool = False
+) -> list[LatentSet]:
+    """Wild pictures of every size, and some of the square ones, likewise."""
+    with processes().main_process_first():
+        some = pictures(work / "data", "train", SQUARE, progress)
+        sets = [some, *wild_pictures(work / "data", "train", WILD, progress)]
+    return _latents(work, vae, sets, progress, depth)
+
+
+def _latents(
+    work: Path, name: str, sets: Sequence[Pictures], progress: Progress, depth: bool
+) -> list[LatentSet]:
+    """Latents of the pictures and, if wanted, of the depth maps; of these alone for a depth VAE."""
+    vae = load_vae(work / name / "model")
+    found = []
+    with processes().main_process_first():
+        for data in sets:
+            maps = encode_depth(vae, data, progress) if depth or name == "depth-vae" else None
+            own = maps if name == "depth-vae" else encode_latents(vae, data, progress)
+            found.append(LatentSet(data, own, maps))
+    return found
+
+
+def load_text(work: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """The trained CLIP text encoder and its tokenizer."""
+    return (
+        load_part(CLIPTextModel, work / "text" / "text_encoder"),
+        CLIPTokenizer.from_pretrained(work / "text" / "tokenizer"),
+    )
+
+
+def load_openclip(work: Path) -> tuple[CLIPTextModelWithProjection, CLIPTokenizer]:
+    """The trained OpenCLIP text encoder, whole, and its tokenizer."""
+    return (
+        load_part(CLIPTextModelWithProjection, work / "openclip" / "text_encoder"),
+        CLIPTokenizer.from_pretrained(work / "openclip" / "tokenizer"),
+    )
+
+
+def load_t5(work: Path) -> tuple[T5EncoderModel, PreTrainedTokenizerBase]:
+    """The trained T5 encoder and its tokenizer."""
+    return (
+        load_part(T5EncoderModel, work / "t5" / "text_encoder"),
+        T5TokenizerFast.from_pretrained(work / "t5" / "tokenizer"),
+    )
+
+
+def require(work: Path, *parts: str) -> None:
+    """See that trained parts are there.
+
+    Raises:
+        OptionError: One is not, and what to train.
+    """
+    for part in parts:
+        if not (work / part).exists():
+            recipe = part.split("/")[0]
+            raise OptionError(
+                f"{work / part} is not there; train it first: "
+                f"threedis pocket train {recipe} --work {work}"
+            )
+
+
+def save_part(part: Any, folder: Path) -> Path:
+    """Save a model or tokenizer once, whatever the number of processes."""
+    if processes().is_main_process:
+        part.save_pretrained(folder)
+    processes().wait_for_everyone()
+    return folder
