@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from threedis_core import OptionError
+from threedis_core.cli.run.told import told_progress
 
 RENDER = ("render", "scene.yaml", "--depth", "depth.png", "--renderer", "fake")
 SEEDS = ("--seed", "0", "--seed", "1", "--seed", "2")
@@ -112,8 +113,36 @@ def test_ctrl_c_before_the_first_picture_leaves_nothing(start) -> None:
     process = start()
     said = stopped(process, "with fake: 1 picture ...", signal.SIGINT)
     assert process.returncode == 130
-    assert said.splitlines()[-1] == "threedis: stopped before the first picture; nothing is kept"
+    assert said.splitlines()[-1].startswith("threedis: stopped before ")
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([], "stopped before any work; what was there is as it was"),
+        ([("fake: render", 1, 2)], "stopped before the first picture; nothing is kept"),
+        (
+            [("pictures", 1, 3)],
+            "stopped: 1 of 3 pictures are kept in there; the same command goes on with the others",
+        ),
+        (
+            [("fake: render", 1, 1), ("pictures", 3, 3)],
+            "stopped: 3 of 3 pictures are kept in there; the same command finishes the run",
+        ),
+    ],
+)
+def test_what_is_said_when_ctrl_c_comes(capsys, stages, message) -> None:
+    def stopped() -> None:
+        with told_progress("a scene", 3) as told:
+            told.folder = Path("there")
+            for stage in stages:
+                told(*stage)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert capsys.readouterr().err.splitlines()[-1] == f"threedis: {message}"
 
 
 def test_the_first_line_comes_before_anything_is_planned(threedis, monkeypatch) -> None:

@@ -171,6 +171,30 @@ def test_what_somebody_changed_is_neither_used_nor_overwritten(asked, tmp_path) 
         render(LAYOUT, out=out, **asked)
 
 
+@pytest.mark.parametrize("length", [0, 5, 60, -20])
+def test_a_torn_picture_is_none_and_is_made_again(asked, calls, tmp_path, length) -> None:
+    out = tmp_path / "run"
+    render(LAYOUT, out=out, **asked)
+    whole = files(out)
+    (out / "recording-seed1.png").write_bytes(whole["recording-seed1.png"][:length])
+    calls.clear()
+    run = render(LAYOUT, out=out, **asked)
+    assert run.kept == len(run.images) - 1
+    assert [seeds for what, seeds in calls if what == "render"] == [[4, 1]]
+    again = files(out)
+    assert {name for name in whole if again[name] != whole[name]} <= {RUN_JSON}
+
+
+@pytest.mark.parametrize("content", [b"mine", b"\xff\xd8\xff and more"])
+def test_what_is_no_picture_of_a_run_is_not_overwritten(asked, tmp_path, content) -> None:
+    out = tmp_path / "run"
+    render(LAYOUT, out=out, **asked)
+    (out / "recording-seed1.png").write_bytes(content)
+    with pytest.raises(OptionError, match=r"recording-seed1\.png is not what the run has written"):
+        render(LAYOUT, out=out, **asked)
+    assert (out / "recording-seed1.png").read_bytes() == content
+
+
 def test_a_folder_of_something_else_is_no_run(asked, tmp_path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / RUN_JSON).write_text('{"my": "own"}')

@@ -30,14 +30,6 @@ class Told:
         self.pictures = (0, 0)
         self.folder: Path | None = None
 
-    def begin(self, what: str, pictures: int) -> None:
-        """Say what is going to be done, and how many pictures that are."""
-        if not self._quiet:
-            count = "1 picture" if pictures == 1 else f"{pictures} pictures"
-            streams.note(f"{what}: {count} ...")
-        if self.bars is not None:
-            self.bars(PICTURES, 0, pictures)
-
     @contextmanager
     def preparing(self) -> Generator[None]:
         """Show that it takes time while the plan is made: it imports the backends' libraries."""
@@ -63,15 +55,18 @@ class Told:
         try:
             yield
         except KeyboardInterrupt:
-            done, total = self.pictures
-            if done:
-                streams.note(
-                    f"stopped: {done} of {total} pictures are kept in {self.folder}; the same "
-                    "command goes on with the others"
-                )
-            else:
-                streams.note("stopped before the first picture; nothing is kept")
+            streams.note(self._stopped())
             raise
+
+    def _stopped(self) -> str:
+        done, total = self.pictures
+        if done:
+            rest = "goes on with the others" if done < total else "finishes the run"
+            kept = f"{done} of {total} pictures are kept in {self.folder}"
+            return f"stopped: {kept}; the same command {rest}"
+        if self._stages:
+            return "stopped before the first picture; nothing is kept"
+        return "stopped before any work; what was there is as it was"
 
     def _count(self, done: int, total: int) -> None:
         first, self.pictures = self.pictures == (0, 0), (done, total)
@@ -84,11 +79,20 @@ class Told:
 
 
 @contextmanager
-def told_progress() -> Generator[Told]:
-    """Yield what tells of a run on stderr, until the end of the block, by Ctrl-C or not."""
+def told_progress(what: str, pictures: int) -> Generator[Told]:
+    """Yield what tells of a run on stderr, until the end of the block, by Ctrl-C or not.
+
+    Args:
+        what: What is going to be done, which is said at once.
+        pictures: How many pictures that are.
+    """
     with ExitStack() as stack:
         told = Told()
         stack.enter_context(told.stopping())
-        if sys.stderr.isatty() and not streams.is_quiet():
-            told.bars = stack.enter_context(progress_bars())
+        if not streams.is_quiet():
+            count = "1 picture" if pictures == 1 else f"{pictures} pictures"
+            streams.note(f"{what}: {count} ...")
+            if sys.stderr.isatty():
+                told.bars = stack.enter_context(progress_bars())
+                told.bars(PICTURES, 0, pictures)
         yield told

@@ -30,8 +30,8 @@ def render_one(asked: RunConfig, registry: PluginRegistry, as_json: bool) -> Non
     from threedis_core.run.record.earlier import unfinished_run
 
     layout = asked.read_layout()
-    with told_progress() as told, streams.plugins_print_to_stderr():
-        told.begin(*_what(asked, [str(asked.layout)]))
+    what = _what(asked, [str(asked.layout)])
+    with told_progress(*what) as told, streams.plugins_print_to_stderr():
         with told.preparing():
             plan = plan_run(asked, registry, layout)
         slug = run_slug(layout.prompt)
@@ -70,8 +70,8 @@ def render_group(
     if asked.out is not None:
         check_group_folder(asked.out, names)
     slug = f"{len(files)}-layouts"
-    with told_progress() as told, streams.plugins_print_to_stderr():
-        told.begin(*_what(asked, list(map(str, files))))
+    what = _what(asked, list(map(str, files)))
+    with told_progress(*what) as told, streams.plugins_print_to_stderr():
         with told.preparing():
             plans = plan_group(configs, registry, layouts, list(map(str, files)))
         unfinished = unfinished_group(plans, names, slug)

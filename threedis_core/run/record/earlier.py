@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ Key = tuple[str, str, int]
 """A picture of a run: its renderer's name, its control and its seed."""
 MOST_TOLD = 3
 ABSENT = "nothing"
+PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +114,15 @@ def can_go_on(folder: Path, plan: RunPlan) -> bool:
 
 
 def _picture(folder: Path, key: Key, depth: DepthMap) -> RunImage | None:
-    """A picture that is there, as it was made."""
+    """A picture that is there, as it was made; a torn one is none, and is made again."""
     renderer, control, seed = key
     file = folder / picture_name(renderer, seed, control)
-    if not file.exists():
+    if not file.exists() or _is_torn(file):
         return None
-    picture = open_picture(file, InputError, "a picture", ("PNG",))
+    try:
+        picture = open_picture(file, InputError, "a picture", ("PNG",))
+    except InputError as error:
+        raise OptionError(_changed(file)) from error
     try:
         facts: dict[str, Any] = json.loads(picture.info[PROVENANCE])
         made = (facts["renderer"], facts["control"], facts["seed"]) == key
@@ -128,6 +133,12 @@ def _picture(folder: Path, key: Key, depth: DepthMap) -> RunImage | None:
     except (KeyError, TypeError, ValueError):
         pass  # it is none of ours
     raise OptionError(_changed(file))
+
+
+def _is_torn(file: Path) -> bool:
+    """Whether a file is the beginning of a PNG, and no more: a disk may lose the rest."""
+    content = file.read_bytes() if os.access(file, os.R_OK) and file.is_file() else b"?"
+    return PNG_BEGIN.startswith(content[: len(PNG_BEGIN)]) and not content.endswith(PNG_END)
 
 
 def _changed(file: Path) -> str:
