@@ -74,7 +74,7 @@ def test_one_word_chooses_the_base_model_and_each_keeps_its_own_options(registry
         ("flux.i2i_step=3", "Did you mean 'i2i_steps'?"),
         ("sd15.steps=many", "renderer 'sd15': steps is 'many'"),
         ("sd15.attention_backend=xformers", "attention_backend is 'xformers'"),
-        ("sdx.steps=3", "'sdx' is not chosen. Chosen: boxes, flux, sd15, sd21, sdxl."),
+        ("sdx.steps=3", "'sdx' is not chosen. Chosen: boxes, flux, pocket-depth, sd15,"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_loads(
