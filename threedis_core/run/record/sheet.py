@@ -164,7 +164,9 @@ def _panel(one: RunImage | None) -> Panel:
 def _depth_note(facts: Mapping[str, Any]) -> str:
     if "model" not in facts:
         return "as given"
-    return f"{facts['model']}  ·  seed {facts.get('seed', 0)}"
+    tries = facts.get("tries") or [facts]
+    best = f", best of {len(tries)}" if len(tries) > 1 else ""
+    return f"{facts['model']}  ·  seed {tries[0].get('seed', 0)}{best}"
 
 
 def _counted(count: int, what: str) -> str:
