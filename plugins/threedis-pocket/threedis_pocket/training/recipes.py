@@ -270,21 +270,37 @@ RECIPES: dict[str, Recipe] = {
     "depth-vae": Recipe(train_depth_vae, DEPTH_VAE),
     "depth-wild": Recipe(train_depth_wild, DEPTH_WILD, ("depth-vae/model", "text/text_encoder")),
     "sd15": Recipe(unets.train_sd15, unets.SD15, _SD15_NEEDS),
-    "sd15-wild": Recipe(unets.train_sd15_wild, unets.SD15_WILD, (*_SD15_NEEDS, "sd15/unet")),
-    "sd15-fine": Recipe(unets.train_sd15_fine, unets.SD15_FINE, (*_SD15_NEEDS, "sd15-wild/unet")),
+    "sd15-wild": Recipe(
+        unets.go_on("sd15", "sd15-wild", "sd15", "sd15"),
+        unets.SD15_WILD,
+        (*_SD15_NEEDS, "sd15/unet"),
+    ),
+    "sd15-fine": Recipe(
+        unets.go_on("sd15", "sd15-fine", "sd15-wild", "sd15-wild"),
+        unets.SD15_FINE,
+        (*_SD15_NEEDS, "sd15-wild/unet"),
+    ),
     "sd21": Recipe(unets.train_sd21, unets.SD21, (*_SD21_NEEDS, "sd15/unet")),
     "sd21-wild": Recipe(
-        unets.train_sd21_wild, unets.SD21_WILD, (*_SD21_NEEDS, "sd21/unet", "sd15-wild/unet")
+        unets.go_on("sd21", "sd21-wild", "sd21", "sd15-wild"),
+        unets.SD21_WILD,
+        (*_SD21_NEEDS, "sd21/unet", "sd15-wild/unet"),
     ),
     "sd21-fine": Recipe(
-        unets.train_sd21_fine, unets.SD21_FINE, (*_SD21_NEEDS, "sd21-wild/unet", "sd15-fine/unet")
+        unets.go_on("sd21", "sd21-fine", "sd21-wild", "sd15-fine"),
+        unets.SD21_FINE,
+        (*_SD21_NEEDS, "sd21-wild/unet", "sd15-fine/unet"),
     ),
     "sdxl": Recipe(unets.train_sdxl, unets.SDXL, (*_SDXL_NEEDS, "sd15/unet")),
     "sdxl-wild": Recipe(
-        unets.train_sdxl_wild, unets.SDXL_WILD, (*_SDXL_NEEDS, "sdxl/unet", "sd15-wild/unet")
+        unets.go_on("sdxl", "sdxl-wild", "sdxl", "sd15-wild"),
+        unets.SDXL_WILD,
+        (*_SDXL_NEEDS, "sdxl/unet", "sd15-wild/unet"),
     ),
     "sdxl-fine": Recipe(
-        unets.train_sdxl_fine, unets.SDXL_FINE, (*_SDXL_NEEDS, "sdxl-wild/unet", "sd15-fine/unet")
+        unets.go_on("sdxl", "sdxl-fine", "sdxl-wild", "sd15-fine"),
+        unets.SDXL_FINE,
+        (*_SDXL_NEEDS, "sdxl-wild/unet", "sd15-fine/unet"),
     ),
     "flux": Recipe(train_flux, FLUX, _FLUX_NEEDS),
     "flux-guided": Recipe(train_flux_guided, FLUX_GUIDED, (*_FLUX_NEEDS, "flux/model")),

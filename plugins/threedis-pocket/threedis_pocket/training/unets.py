@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from accelerate.utils import set_seed
@@ -41,147 +42,82 @@ SDXL_WILD = TrainingSettings(steps=900, batch_size=16, learning_rate=7e-4, ema=0
 SDXL_FINE = TrainingSettings(steps=600, batch_size=16, learning_rate=5e-4, ema=0.995, warmup=50)
 
 
+Models = tuple[UNet2DConditionModel, ControlNetModel]
+
+
 def train_sd15(work: Path, settings: TrainingSettings = SD15, progress: Progress = silent) -> Path:
     """Train U-Net and ControlNet together on the VAE's latents; save both under ``work/sd15``."""
 
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
+    def models() -> Models:
         unet = build_unet()
-        return DiffusionTask(unet, build_controlnet(unet), *load_text(work), sets)
+        return unet, build_controlnet(unet)
 
-    return _train_unet(task, work, "sd15", settings, progress)
+    return _train(work, "sd15", "sd15", models, settings, progress)
 
 
 def train_sd21(work: Path, settings: TrainingSettings = SD21, progress: Progress = silent) -> Path:
     """The same for SD2.1, from SD1.5's weights where they fit; save both under ``work/sd21``."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        unet, controlnet = _from_sd15(build_sd21_unet(), work)
-        encoder, tokenizer = load_openclip(work)
-        return DiffusionTask(unet, controlnet, penultimate(encoder), tokenizer, sets)
-
-    return _train_unet(task, work, "sd21", settings, progress)
+    start = partial(_from_sd15, build_sd21_unet, work)
+    return _train(work, "sd21", "sd21", start, settings, progress)
 
 
 def train_sdxl(work: Path, settings: TrainingSettings = SDXL, progress: Progress = silent) -> Path:
     """The same for SDXL, from SD1.5's weights where they fit; save both under ``work/sdxl``."""
-
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        unet, controlnet = _from_sd15(build_sdxl_unet(), work)
-        encoder, tokenizer = load_text(work)
-        encoder_2, _ = load_openclip(work)
-        return SDXLTask(unet, controlnet, encoder, encoder_2, tokenizer, sets)
-
-    return _train_unet(task, work, "sdxl", settings, progress)
+    start = partial(_from_sd15, build_sdxl_unet, work)
+    return _train(work, "sdxl", "sdxl", start, settings, progress)
 
 
-def _train_unet(
-    make_task: Callable[[Sequence[LatentSet]], DiffusionTask],
+def go_on(family: str, name: str, own: str, body: str) -> Callable[..., Path]:
+    """A recipe's training: U-Net and ControlNet go on with wild pictures.
+
+    Args:
+        family: sd15, sd21 or sdxl.
+        name: The new part; saved under ``work/name``. One that ends in ``-fine`` is about the
+            shapes of small objects: see :class:`DiffusionTask`.
+        own: The family's own trained part.
+        body: The part whose weights are taken where they fit; the text layers stay ``own``'s.
+    """
+
+    def train(work: Path, settings: TrainingSettings, progress: Progress = silent) -> Path:
+        start = partial(_with_body_of, work, own, body)
+        return _train(work, family, name, start, settings, progress, wild=True)
+
+    return train
+
+
+def _train(
     work: Path,
+    family: str,
     name: str,
+    models: Callable[[], Models],
     settings: TrainingSettings,
     progress: Progress,
-    sets: Sequence[LatentSet] | None = None,
+    wild: bool = False,
 ) -> Path:
-    sets = sets or [square_set(work, "vae", progress)]
+    """Train a family's U-Net and ControlNet; save both under ``work/name``."""
+    sets = wild_sets(work, "vae", progress) if wild else [square_set(work, "vae", progress)]
     set_seed(settings.seed)
-    task = make_task(sets)
+    task = _task(work, family, models(), sets, wild, fine=name.endswith("-fine"))
     fit(task, settings, work / name, progress)
     save_part(task.controlnet, work / name / "controlnet")
     return save_part(task.unet, work / name / "unet")
 
 
-def train_sd15_wild(
-    work: Path, settings: TrainingSettings = SD15_WILD, progress: Progress = silent
-) -> Path:
-    """SD1.5's U-Net and ControlNet go on with wild pictures; saved under ``work/sd15-wild``."""
-    return _go_on_sd15(work, "sd15", "sd15-wild", settings, progress)
-
-
-def train_sd15_fine(
-    work: Path, settings: TrainingSettings = SD15_FINE, progress: Progress = silent
-) -> Path:
-    """They go on once more, now for the shapes of small objects; saved under ``work/sd15-fine``."""
-    return _go_on_sd15(work, "sd15-wild", "sd15-fine", settings, progress, fine=True)
-
-
-def _go_on_sd15(
-    work: Path,
-    start: str,
-    name: str,
-    settings: TrainingSettings,
-    progress: Progress,
-    fine: bool = False,
-) -> Path:
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        return DiffusionTask(*_trained(work, start), *load_text(work), sets, True, fine)
-
-    return _train_unet(task, work, name, settings, progress, wild_sets(work, "vae", progress))
-
-
-def train_sd21_wild(
-    work: Path, settings: TrainingSettings = SD21_WILD, progress: Progress = silent
-) -> Path:
-    """The same for SD2.1, from SD1.5's but for what reads the text, which is its own."""
-    return _go_on_sd21(work, ("sd21", "sd15-wild"), "sd21-wild", settings, progress)
-
-
-def train_sd21_fine(
-    work: Path, settings: TrainingSettings = SD21_FINE, progress: Progress = silent
-) -> Path:
-    """The same once more."""
-    starts = "sd21-wild", "sd15-fine"
-    return _go_on_sd21(work, starts, "sd21-fine", settings, progress, fine=True)
-
-
-def _go_on_sd21(
-    work: Path,
-    starts: tuple[str, str],
-    name: str,
-    settings: TrainingSettings,
-    progress: Progress,
-    fine: bool = False,
-) -> Path:
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
+def _task(
+    work: Path, family: str, models: Models, sets: Sequence[LatentSet], wild: bool, fine: bool
+) -> DiffusionTask:
+    """The models with the text encoders that their family reads."""
+    if family == "sd21":
         encoder, tokenizer = load_openclip(work)
-        parts = _with_body_of(work, *starts)
-        return DiffusionTask(*parts, penultimate(encoder), tokenizer, sets, True, fine)
-
-    return _train_unet(task, work, name, settings, progress, wild_sets(work, "vae", progress))
-
-
-def train_sdxl_wild(
-    work: Path, settings: TrainingSettings = SDXL_WILD, progress: Progress = silent
-) -> Path:
-    """The same for SDXL."""
-    return _go_on_sdxl(work, ("sdxl", "sd15-wild"), "sdxl-wild", settings, progress)
-
-
-def train_sdxl_fine(
-    work: Path, settings: TrainingSettings = SDXL_FINE, progress: Progress = silent
-) -> Path:
-    """The same once more."""
-    starts = "sdxl-wild", "sd15-fine"
-    return _go_on_sdxl(work, starts, "sdxl-fine", settings, progress, fine=True)
-
-
-def _go_on_sdxl(
-    work: Path,
-    starts: tuple[str, str],
-    name: str,
-    settings: TrainingSettings,
-    progress: Progress,
-    fine: bool = False,
-) -> Path:
-    def task(sets: Sequence[LatentSet]) -> DiffusionTask:
-        encoder, tokenizer = load_text(work)
+        return DiffusionTask(*models, penultimate(encoder), tokenizer, sets, wild, fine)
+    encoder, tokenizer = load_text(work)
+    if family == "sdxl":
         encoder_2, _ = load_openclip(work)
-        parts = _with_body_of(work, *starts)
-        return SDXLTask(*parts, encoder, encoder_2, tokenizer, sets, True, fine)
-
-    return _train_unet(task, work, name, settings, progress, wild_sets(work, "vae", progress))
+        return SDXLTask(*models, encoder, encoder_2, tokenizer, sets, wild, fine)
+    return DiffusionTask(*models, encoder, tokenizer, sets, wild, fine)
 
 
-def _with_body_of(work: Path, own: str, donor: str) -> tuple[UNet2DConditionModel, ControlNetModel]:
+def _with_body_of(work: Path, own: str, donor: str) -> Models:
     """A family's own models with a donor's weights where they fit; its text layers stay."""
     unet, controlnet = _trained(work, own)
     unet_donor, controlnet_donor = _trained(work, donor)
@@ -190,21 +126,20 @@ def _with_body_of(work: Path, own: str, donor: str) -> tuple[UNet2DConditionMode
     return unet, controlnet
 
 
-def _trained(work: Path, name: str) -> tuple[UNet2DConditionModel, ControlNetModel]:
+def _from_sd15(build: Callable[[], UNet2DConditionModel], work: Path) -> Models:
+    """A new U-Net and its ControlNet, both started from the trained SD1.5's."""
+    unet = build()
+    controlnet = build_controlnet(unet)
+    unet_donor, controlnet_donor = _trained(work, "sd15")
+    start_from(unet, unet_donor)
+    start_from(controlnet, controlnet_donor)
+    return unet, controlnet
+
+
+def _trained(work: Path, name: str) -> Models:
     """A recipe's U-Net and ControlNet."""
     folder = work / name
     return (
         load_part(UNet2DConditionModel, folder / "unet"),
         load_part(ControlNetModel, folder / "controlnet"),
     )
-
-
-def _from_sd15(
-    unet: UNet2DConditionModel, work: Path
-) -> tuple[UNet2DConditionModel, ControlNetModel]:
-    """``unet`` and its ControlNet, both started from the trained SD1.5's."""
-    controlnet = build_controlnet(unet)
-    donor = work / "sd15"
-    start_from(unet, load_part(UNet2DConditionModel, donor / "unet"))
-    start_from(controlnet, load_part(ControlNetModel, donor / "controlnet"))
-    return unet, controlnet
