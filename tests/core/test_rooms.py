@@ -24,6 +24,7 @@ FLOORS = (
     {"refiners", "machine"},
     {"presence"},
     {"run"},
+    {"compare"},
     {"doctor", "testing"},
     {"cli"},
 )

@@ -1,0 +1,1 @@
+"""``threedis compare``."""

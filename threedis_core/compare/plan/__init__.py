@@ -1,0 +1,1 @@
+"""What a comparison is asked, and the frozen plan of its jobs."""

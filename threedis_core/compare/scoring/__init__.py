@@ -1,0 +1,1 @@
+"""Find the instances in stored pictures, and score them."""

@@ -1,0 +1,1 @@
+"""Intervals and tests whose unit is the layout."""

@@ -1,0 +1,1 @@
+"""The tables of a comparison, for machines and for papers."""
