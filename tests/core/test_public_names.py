@@ -18,7 +18,8 @@ PUBLIC = """
     RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run RunConfig
     RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__ check_request
     draw_layout hookimpl load_plugins read_coco read_coco_mig read_layout render render_config
-    silent
+    silent DetectRequest Figure FoundBox FoundMask InstanceDetector InstanceFinding Metric
+    MetricOptions PictureScore ScoreRequest
 """
 TESTING = """
     DepthModelConformance FakeDepthModel FakeRenderer RendererConformance sample_depth

@@ -16,6 +16,8 @@ MAKERS = {
     "depth model": REGISTRY.depth_model,
     "depth estimator": REGISTRY.depth_estimator,
     "region refiner": REGISTRY.region_refiner,
+    "instance detector": REGISTRY.instance_detector,
+    "metric": REGISTRY.metric,
 }
 MODELS = {
     f"{kind} {name}": make(name).Options

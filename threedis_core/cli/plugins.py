@@ -20,6 +20,8 @@ HEADINGS = {
     "depth model": "Depth models",
     "depth estimator": "Depth estimators",
     "region refiner": "Region refiners",
+    "instance detector": "Instance detectors",
+    "metric": "Metrics",
 }
 
 
@@ -27,7 +29,7 @@ def plugins_command(
     context: typer.Context,
     as_json: AsJson = False,
 ) -> None:
-    """List renderers, depth models and estimators, region refiners, presets; and what fails."""
+    """List what is installed, by kind, presets included; and what fails."""
     document = describe_plugins(state_of(context).registry)
     if as_json:
         typer.echo(json.dumps(document, indent=2))

@@ -63,8 +63,18 @@ def threedis_register_region_refiners(register: Register) -> None:
 
 
 @hookspec
+def threedis_register_instance_detectors(register: Register) -> None:
+    """Register subclasses of ``InstanceDetector``."""
+
+
+@hookspec
+def threedis_register_metrics(register: Register) -> None:
+    """Register subclasses of ``Metric``."""
+
+
+@hookspec
 def threedis_register_presets(register: RegisterPreset) -> None:
-    """Register presets of renderers and depth models."""
+    """Register presets of backends of any kind."""
 
 
 @hookspec

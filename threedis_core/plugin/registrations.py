@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 from threedis_core.errors import PluginError
 
-Kind = Literal["renderer", "depth model", "depth estimator", "region refiner"]
+Kind = Literal[
+    "renderer",
+    "depth model",
+    "depth estimator",
+    "region refiner",
+    "instance detector",
+    "metric",
+]
 
 # No dots: `--set sd15.steps=30` splits at the first one. Names also become file names.
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         RegionRefiner,
         RenderBackend,
     )
+    from threedis_core.plugin.judging.interfaces import InstanceDetector, Metric
 
 NOTHING_KNOWN = TrainedOn()
 _log = logging.getLogger("threedis_core.plugins")
@@ -73,7 +74,7 @@ class Chosen(Generic[BackendT]):
 
 
 class PluginRegistry:
-    """The renderers, depth models and estimators, region refiners and presets of some plugins.
+    """The backends of every kind, and the presets, of some plugins.
 
     Names are unique across all of them, so that a preset can name any backend.
     """
@@ -223,6 +224,20 @@ class PluginRegistry:
 
         return self.choose(RegionRefiner, name, options).backend
 
+    def instance_detector(
+        self, name: str, options: Mapping[str, Any] = NO_OPTIONS
+    ) -> InstanceDetector:
+        """Make an instance detector; arguments and errors as for ``renderer``."""
+        from threedis_core.plugin.judging.interfaces import InstanceDetector
+
+        return self.choose(InstanceDetector, name, options).backend
+
+    def metric(self, name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Metric:
+        """Make a metric; arguments and errors as for ``renderer``."""
+        from threedis_core.plugin.judging.interfaces import Metric
+
+        return self.choose(Metric, name, options).backend
+
     def _resolve(self, name: str) -> Registration:
         entry = self._entries[name]
         if isinstance(entry, Preset):
@@ -241,7 +256,7 @@ class PluginRegistry:
         """Make any backend, and say which plugins have a part in it; loads no weights.
 
         Args:
-            interface: ``RenderBackend``, ``DepthModel``, ``DepthEstimator`` or ``RegionRefiner``.
+            interface: ``RenderBackend``, ``DepthModel``, ``Metric`` or another one.
             name: A backend's or a preset's name.
             options: Its options; they override a preset's.
         Raises:

@@ -41,7 +41,7 @@ def checked_capabilities(capabilities: object) -> Capabilities:
         RenderError: Anything else.
     """
     if not isinstance(capabilities, Capabilities):
-        raise RenderError(f"its capabilities are {_kind(capabilities)}; expected Capabilities")
+        raise RenderError(f"its capabilities are {kind_of(capabilities)}; expected Capabilities")
     multiple, size = capabilities.size_multiple, cast("object", capabilities.default_size)
     sides = cast("Sequence[object]", size) if isinstance(size, list | tuple) else ()
     if not _is_count(multiple) or len(sides) != 2 or not all(map(_is_count, sides)):
@@ -63,7 +63,7 @@ def checked_results(results: object, requests: Sequence[RenderRequest]) -> list[
     Raises:
         RenderError: Anything else, or warnings or provenance that cannot be kept with a picture.
     """
-    found = _listed(results, RenderResult, requests)
+    found = listed(results, RenderResult, requests)
     return [
         RenderResult(
             _checked_image(result.image, request),
@@ -81,7 +81,7 @@ def checked_depth(maps: object, requests: Iterable[Sized]) -> list[DepthMap]:
         RenderError: Anything else.
     """
     wanted = [(request.width, request.height) for request in requests]
-    found = _listed(maps, DepthMap, wanted)
+    found = listed(maps, DepthMap, wanted)
     for depth, size in zip(found, wanted, strict=True):
         if (depth.width, depth.height) != size:
             raise RenderError(
@@ -98,7 +98,7 @@ def checked_regions(regions: object, layout: Layout) -> Regions:
         RenderError: Anything else.
     """
     if not isinstance(regions, Regions):
-        raise RenderError(f"it returned {_kind(regions)}; expected Regions")
+        raise RenderError(f"it returned {kind_of(regions)}; expected Regions")
     if len(regions) != len(layout.instances):
         raise RenderError(
             f"it returned {len(regions)} regions for {len(layout.instances)} instances"
@@ -106,21 +106,26 @@ def checked_regions(regions: object, layout: Layout) -> Regions:
     return regions
 
 
-def _listed(results: object, of: type[Item], requests: Sequence[object]) -> list[Item]:
+def listed(results: object, of: type[Item], requests: Sequence[object]) -> list[Item]:
+    """A list of one ``of`` for each request.
+
+    Raises:
+        RenderError: Anything else.
+    """
     if not isinstance(results, list | tuple):
-        raise RenderError(f"it returned {_kind(results)}; expected a list of {of.__name__}")
+        raise RenderError(f"it returned {kind_of(results)}; expected a list of {of.__name__}")
     items = list(cast("Sequence[object]", results))
     if len(items) != len(requests):
         raise RenderError(f"it returned {len(items)} results for {len(requests)} requests")
     for item in items:
         if not isinstance(item, of):
-            raise RenderError(f"it returned {_kind(item)} in its list; expected {of.__name__}")
+            raise RenderError(f"it returned {kind_of(item)} in its list; expected {of.__name__}")
     return cast("list[Item]", items)
 
 
 def _checked_image(image: object, request: RenderRequest) -> Image.Image:
     if not isinstance(image, Image.Image):
-        raise RenderError(f"it returned {_kind(image)} as a picture; expected a PIL image")
+        raise RenderError(f"it returned {kind_of(image)} as a picture; expected a PIL image")
     if image.size != (request.width, request.height):
         raise RenderError(
             f"it returned a picture of {image.width} x {image.height}; "
@@ -134,7 +139,7 @@ def _checked_image(image: object, request: RenderRequest) -> Image.Image:
 
 def _checked_provenance(provenance: object) -> dict[str, Any]:
     if not isinstance(provenance, Mapping):
-        raise RenderError(f"it returned {_kind(provenance)} as provenance; expected a mapping")
+        raise RenderError(f"it returned {kind_of(provenance)} as provenance; expected a mapping")
     facts = dict(cast("Mapping[str, Any]", provenance))
     try:
         text = json.dumps(facts, allow_nan=False)
@@ -150,11 +155,11 @@ def _checked_provenance(provenance: object) -> dict[str, Any]:
 
 def _checked_warnings(warnings: object) -> tuple[str, ...]:
     if not isinstance(warnings, list | tuple):
-        raise RenderError(f"it returned {_kind(warnings)} as warnings; expected a tuple of texts")
+        raise RenderError(f"it returned {kind_of(warnings)} as warnings; expected a tuple of texts")
     lines = tuple(cast("Sequence[object]", warnings))
     for line in lines:
         if not isinstance(line, str):
-            raise RenderError(f"it returned {_kind(line)} among its warnings; expected texts")
+            raise RenderError(f"it returned {kind_of(line)} among its warnings; expected texts")
     return cast("tuple[str, ...]", lines)
 
 
@@ -162,5 +167,6 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What to call a value of the wrong type."""
     return "None" if value is None else f"a value of type {type(value).__name__}"

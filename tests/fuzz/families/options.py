@@ -103,7 +103,7 @@ def backends() -> tuple[Backend, ...]:
     found = {entry.name: entry for entry in registry.registrations()}
     plain = [_backend(entry.name, entry, {}) for entry in found.values()]
     presets = [_preset(preset, found[preset.backend]) for preset in registry.presets()]
-    return tuple(plain + presets)
+    return tuple(backend for backend in plain + presets if backend.kind in COMMANDS)
 
 
 def _preset(preset: Preset, entry: Registration) -> Backend:

@@ -72,6 +72,8 @@ KINDS = {
     "depth_models": "FakeDepthModel",
     "depth_estimators": "FakeRenderer",
     "region_refiners": "FakeRenderer",
+    "instance_detectors": "FakeRenderer",
+    "metrics": "FakeRenderer",
 }
 
 

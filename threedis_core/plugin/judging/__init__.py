@@ -1,0 +1,1 @@
+"""Judging: detectors, metrics, and the checks of what they return."""
