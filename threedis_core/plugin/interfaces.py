@@ -62,8 +62,13 @@ class Capabilities:
     Args:
         size_multiple: Width and height must be multiples of this, in pixels.
         default_size: (width, height) in pixels, used when neither layout nor run names one.
+        max_size: The largest width and the largest height, in pixels; None: no limit of its own.
+        sizes: Each (width, height) that it can draw, if it can draw no others; empty: all sizes
+            that ``size_multiple`` and ``max_size`` allow.
         default_steps: Denoising steps used when nothing else is asked for.
-        default_guidance: Guidance scale used when nothing else is asked for.
+        min_steps: The fewest steps that it can take.
+        default_guidance: Guidance scale used when nothing else is asked for; None: the model has
+            none, and ``guidance`` must be False.
         max_instances: Most instances one layout may have; None means no limit.
         masks: True if an instance's mask, not only its box, is followed.
         negative_prompt: True if a negative prompt has an effect.
@@ -74,8 +79,11 @@ class Capabilities:
 
     size_multiple: int = 8
     default_size: tuple[int, int] = (512, 512)
+    max_size: tuple[int, int] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
     default_steps: int = 50
-    default_guidance: float = 7.5
+    min_steps: int = 1
+    default_guidance: float | None = 7.5
     max_instances: int | None = None
     masks: bool = True
     negative_prompt: bool = True

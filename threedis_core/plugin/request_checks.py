@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from numbers import Integral
 
 from threedis_core.errors import LayoutError, OptionError
@@ -63,23 +64,48 @@ def _check_types(request: RenderRequest) -> None:
 
 
 def check_size(width: int, height: int, capabilities: Capabilities, renderer: str) -> None:
-    """Refuse a picture size that is out of range or not a multiple of the backend's.
+    """Refuse a picture size that is out of range or that the backend cannot draw.
 
     Raises:
         OptionError: The size does not fit.
     """
     limits.check_size(width, height, OptionError, f"a picture by renderer '{renderer}' of")
-    multiple = capabilities.size_multiple
-    for side, value in (("width", width), ("height", height)):
-        if value % multiple:
-            nearest = max(multiple, round(value / multiple) * multiple)
+    nearest = nearest_size(width, height, capabilities)
+    if capabilities.sizes and (width, height) != nearest:
+        listed = ", ".join(f"{one}x{other}" for one, other in capabilities.sizes)
+        hint = f"use {nearest[0]}x{nearest[1]}"
+        raise OptionError(
+            f"the size is {width}x{height}, but renderer '{renderer}' draws {listed} only; {hint}",
+            code="wrong-value",
+            path="width",
+            hint=hint,
+        )
+    multiple, most = capabilities.size_multiple, capabilities.max_size or (limits.MAX_SIDE,) * 2
+    sides = zip(("width", "height"), (width, height), nearest, most, strict=True)
+    for side, value, fit, largest in sides:
+        if value % multiple or value > largest:
+            needs = f"multiples of {multiple}" if value % multiple else f"at most {largest}"
             raise OptionError(
-                f"{side} is {value}, but renderer '{renderer}' needs multiples of {multiple}; "
-                f"use {nearest}",
+                f"{side} is {value}, but renderer '{renderer}' needs {needs}; use {fit}",
                 code="wrong-value",
                 path=side,
-                hint=f"use {nearest}",
+                hint=f"use {fit}",
             )
+
+
+def nearest_size(width: float, height: float, capabilities: Capabilities) -> tuple[int, int]:
+    """The size (width, height) nearest to the given one that a backend can draw, in pixels."""
+    if capabilities.sizes:
+        return min(
+            capabilities.sizes,
+            key=lambda size: abs(log(size[0] / width)) + abs(log(size[1] / height)),
+        )
+    multiple, most = capabilities.size_multiple, capabilities.max_size or (limits.MAX_SIDE,) * 2
+    across, down = (
+        max(1, min(round(side / multiple), largest // multiple)) * multiple
+        for side, largest in zip((width, height), most, strict=True)
+    )
+    return across, down
 
 
 def check_instance_count(count: int, capabilities: Capabilities, renderer: str) -> None:
@@ -113,9 +139,13 @@ def check_settings(
             path="steps",
             hint="leave steps out",
         )
-    if steps is not None and steps < 1:
+    fewest = max(1, capabilities.min_steps)
+    # Without any in the request, the backend's option says how many.
+    taken = capabilities.default_steps if steps is None else steps
+    if taken < fewest:
+        who = "" if fewest == 1 else f" by renderer '{renderer}'"
         raise OptionError(
-            f"steps is {steps}; expected at least 1", code="wrong-value", path="steps"
+            f"steps is {taken}; expected at least {fewest}{who}", code="wrong-value", path="steps"
         )
     if guidance is not None and not capabilities.guidance:
         raise OptionError(

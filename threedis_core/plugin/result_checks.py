@@ -43,18 +43,44 @@ def checked_capabilities(capabilities: object) -> Capabilities:
     if not isinstance(capabilities, Capabilities):
         raise RenderError(f"its capabilities are {kind_of(capabilities)}; expected Capabilities")
     multiple, size = capabilities.size_multiple, cast("object", capabilities.default_size)
-    sides = cast("Sequence[object]", size) if isinstance(size, list | tuple) else ()
-    if not _is_count(multiple) or len(sides) != 2 or not all(map(_is_count, sides)):
+    if not _is_count(multiple) or not _is_size(size):
         raise RenderError(
             f"its capabilities say size_multiple={multiple!r}, default_size={size!r}; expected "
             "a number of pixels, and a pair of them (width, height)"
         )
+    _check_limits(capabilities)
     most = capabilities.max_instances
     if most is not None and not (isinstance(cast("object", most), int) and most >= 0):
         raise RenderError(
             f"its capabilities say max_instances={most!r}; expected a whole number, or None"
         )
     return capabilities
+
+
+def _check_limits(capabilities: Capabilities) -> None:
+    """See that its sizes, steps and guidance do not contradict each other."""
+    said, fewest = capabilities, cast("object", capabilities.min_steps)
+    largest, listed = cast("object", said.max_size), cast("object", said.sizes)
+    if not (largest is None or _is_size(largest)) or not isinstance(listed, list | tuple):
+        raise RenderError(
+            f"its capabilities say max_size={largest!r}, sizes={listed!r}; expected "
+            "(width, height) in pixels or None, and a tuple of such pairs"
+        )
+    sizes = cast("Sequence[object]", listed)
+    if not all(map(_is_size, sizes)) or (sizes and said.default_size not in sizes):
+        raise RenderError(
+            f"its capabilities say sizes={listed!r}, default_size={said.default_size!r}; expected "
+            "pairs (width, height) in pixels, the default one among them"
+        )
+    if not _is_count(fewest) or not _is_count(cast("object", said.default_steps)):
+        raise RenderError(
+            f"its capabilities say min_steps={fewest!r}, default_steps={said.default_steps!r}; "
+            "expected whole numbers, at least 1"
+        )
+    if said.guidance and said.default_guidance is None:
+        raise RenderError(
+            "its capabilities say default_guidance=None; expected a number, or guidance=False"
+        )
 
 
 def checked_results(results: object, requests: Sequence[RenderRequest]) -> list[RenderResult]:
@@ -161,6 +187,11 @@ def _checked_warnings(warnings: object) -> tuple[str, ...]:
         if not isinstance(line, str):
             raise RenderError(f"it returned {kind_of(line)} among its warnings; expected texts")
     return cast("tuple[str, ...]", lines)
+
+
+def _is_size(value: object) -> bool:
+    sides = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    return len(sides) == 2 and all(map(_is_count, sides))
 
 
 def _is_count(value: object) -> bool:

@@ -10,6 +10,7 @@ from math import sqrt
 
 from threedis_core.errors import OptionError
 from threedis_core.plugin.interfaces import Capabilities
+from threedis_core.plugin.request_checks import nearest_size
 from threedis_core.run.config import RunConfig
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
@@ -58,15 +59,12 @@ def planned_sizes(
 def size_like(shape: Size, capabilities: Capabilities) -> Size:
     """A backend's default picture area in the proportions of ``shape`` (width, height).
 
-    Each side is rounded to the backend's size multiple; equal proportions give exactly the
-    default size.
+    Rounded to what the backend can draw; equal proportions give exactly the default size.
     """
     (width, height), (default_width, default_height) = shape, capabilities.default_size
     if width * default_height == height * default_width:
         return capabilities.default_size
     scale = sqrt(default_width * default_height / (width * height))
-    multiple = capabilities.size_multiple
-    return (
-        max(multiple, round(width * scale / multiple) * multiple),
-        max(multiple, round(height * scale / multiple) * multiple),
-    )
+    if (most := capabilities.max_size) is not None:
+        scale = min(scale, most[0] / width, most[1] / height)
+    return nearest_size(width * scale, height * scale, capabilities)

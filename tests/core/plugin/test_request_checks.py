@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,32 @@ def test_a_request_that_fits_passes() -> None:
 def test_a_wrong_value_is_refused(changes, message) -> None:
     with pytest.raises(OptionError, match=message):
         check_request(request(**changes), LIMITS, "fake")
+
+
+SMALL = Capabilities(size_multiple=16, default_size=(64, 64), max_size=(128, 96), min_steps=4)
+LISTED = Capabilities(sizes=((64, 64), (96, 48), (48, 96)), default_size=(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("able", "changes", "message"),
+    [
+        (SMALL, {"width": 144}, "width is 144, but renderer 'fake' needs at most 128; use 128"),
+        (SMALL, {"height": 112}, "height is 112, .* at most 96; use 96"),
+        (SMALL, {"width": 200}, "width is 200, .* multiples of 16; use 128"),
+        (SMALL, {"steps": 3}, "steps is 3; expected at least 4 by renderer 'fake'"),
+        (replace(SMALL, default_steps=2), {}, "steps is 2; expected at least 4"),
+        (LISTED, {"width": 80}, "80x64, but renderer 'fake' draws 64x64, 96x48, 48x96 only; .*64"),
+        (LISTED, {"width": 90, "height": 44}, "use 96x48"),
+    ],
+)
+def test_a_size_or_a_step_count_that_the_backend_lacks_is_refused(able, changes, message) -> None:
+    with pytest.raises(OptionError, match=message):
+        check_request(request(**changes), able, "fake")
+
+
+def test_the_largest_the_listed_and_the_fewest_pass() -> None:
+    check_request(request(width=128, height=96, steps=4), SMALL, "fake")
+    check_request(request(width=96, height=48), LISTED, "fake")
 
 
 def test_too_many_instances_are_refused() -> None:

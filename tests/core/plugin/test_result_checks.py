@@ -129,6 +129,25 @@ def test_regions_must_be_regions_one_per_instance() -> None:
         checked_regions(regions, sample_layout(3))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"max_size": 512},
+        {"max_size": (512, 0)},
+        {"sizes": None},
+        {"sizes": ((512, 512), 7)},
+        {"sizes": ((64, 64),)},
+        {"min_steps": 0},
+        {"min_steps": 1, "default_steps": "x"},
+        {"default_guidance": None},
+    ],
+    ids=str,
+)
+def test_capabilities_that_contradict_themselves_are_said(said: dict[str, Any]) -> None:
+    with pytest.raises(RenderError, match=list(said)[-1]):
+        checked_capabilities(Capabilities(**said))
+
+
 @pytest.mark.parametrize("most", ["x", -1, 2.5])
 def test_a_limit_of_instances_that_is_no_number_is_said(most: object) -> None:
     with pytest.raises(RenderError, match="max_instances"):

@@ -109,6 +109,10 @@ def test_default_sizes_keep_the_depth_maps_proportions() -> None:
     assert size_like((1920, 1080), capabilities) == (680, 384)
     assert size_like((100, 100), capabilities) == (512, 512)
     assert size_like((1, 10_000), capabilities)[0] == 8
+    small = Capabilities(size_multiple=8, default_size=(512, 512), max_size=(512, 512))
+    assert size_like((1920, 960), small) == (512, 256)
+    listed = Capabilities(default_size=(64, 64), sizes=((64, 64), (96, 48)))
+    assert size_like((1920, 1080), listed) == (96, 48)
 
 
 def test_what_has_no_effect_is_a_warning(extras) -> None:
