@@ -42,10 +42,15 @@ def write_png(path: Path, image: Image.Image, texts: Mapping[str, str] | None = 
     Raises:
         OSError: The file cannot be written; nothing is left of it.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, png_bytes(image, texts))
+
+
+def png_bytes(image: Image.Image, texts: Mapping[str, str] | None = None) -> bytes:
+    """A picture as the content of a PNG file; ``texts`` as for ``write_png``."""
     stored = PngInfo()
     for keyword, text in (texts or {}).items():
         stored.add_itxt(keyword, text)
     file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=stored)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, file.getvalue())
+    return file.getvalue()

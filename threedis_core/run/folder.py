@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -19,6 +18,7 @@ from PIL import Image
 from threedis_core.errors import InputError, OptionError, RenderError, retold
 from threedis_core.files.atomic import check_writable
 from threedis_core.files.printable import printable
+from threedis_core.files.together import PART, Together
 
 RUNS = Path("runs")
 SLUG_LENGTH = 40
@@ -29,8 +29,6 @@ CLAIM = ".threedis-run"
 """A file that is in a run's folder, and locked, while the run is at work."""
 BATCH = ".threedis-batch"
 """A folder in it for pictures that are complete and about to appear under their names."""
-PART = ".part"
-"""How names of what is not complete end."""
 PROVENANCE = "threedis"
 """The keyword of the text in a PNG that holds a picture's provenance as JSON."""
 ANOTHER = "choose another folder with --out"
@@ -244,13 +242,12 @@ class RunFolder:
         """
         if self._place is None:
             return
-        batch, unfinished = self._place / BATCH, self._place / (BATCH + PART)
-        unfinished.mkdir()
-        for name, save in files.items():
-            self._save(unfinished / name, name, save)
-        os.replace(unfinished, batch)
+        together = Together(self._place / BATCH)
+        with together.written() as unfinished:
+            for name, save in files.items():
+                self._save(unfinished / name, name, save)
         self._kept = True
-        _move_out(batch)
+        together.move_out()
 
     def keep(self) -> None:
         """Let the folder stay, whatever becomes of the run."""
@@ -268,9 +265,9 @@ class RunFolder:
         """Finish what was begun together and is complete, and remove what is not."""
         if self._place is None:
             return
-        if (self._place / BATCH).is_dir():
-            _move_out(self._place / BATCH)
-        rmtree(self._place / (BATCH + PART), ignore_errors=True)
+        together = Together(self._place / BATCH)
+        together.move_out()
+        together.sweep()
         for half in self._place.glob(f".*{PART}"):
             half.unlink(missing_ok=True)
 
@@ -306,12 +303,6 @@ def _not_written(file: str | Path, cause: OSError) -> RenderError:
         file=file,
         hint=hint,
     )
-
-
-def _move_out(batch: Path) -> None:
-    for file in sorted(batch.iterdir()):
-        os.replace(file, batch.parent / file.name)
-    batch.rmdir()
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

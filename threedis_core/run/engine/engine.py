@@ -28,7 +28,7 @@ from threedis_core.run.group import (
     folder_names,
     plan_group,
 )
-from threedis_core.run.lending import BackendT
+from threedis_core.run.lending import BackendT, Lender
 from threedis_core.run.loop import carry_out
 from threedis_core.run.plan import RunPlan, check_layouts, check_type, plan_run
 from threedis_core.run.result import Previews, Run
@@ -196,6 +196,10 @@ class Engine:
             _log.info("%s: submitted, %d before it", name, len(self._jobs) - 1)
             self._jobs[job].start()
         return job
+
+    def lender(self) -> Lender:
+        """Gives out kept models, for work that is no run: one backend to one caller at a time."""
+        return _Turns(self._shelf, Stop())
 
     @property
     def jobs(self) -> tuple[Job, ...]:

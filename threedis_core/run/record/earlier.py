@@ -14,6 +14,7 @@ from threedis_core.files.pictures import open_picture
 from threedis_core.files.printable import printable
 from threedis_core.run.folder import CLAIM, PROVENANCE, RUN_JSON, RUNS, is_claimed, newest_runs
 from threedis_core.run.plan import RunPlan
+from threedis_core.run.record.differences import differences, first_told
 from threedis_core.run.record.files import picture_name
 from threedis_core.run.record.provenance import (
     pixel_checksum,
@@ -27,8 +28,6 @@ from threedis_core.values.layout import Layout
 
 Key = tuple[str, str, int]
 """A picture of a run: its renderer's name, its control and its seed."""
-MOST_TOLD = 3
-ABSENT = "nothing"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
@@ -67,10 +66,9 @@ def read_earlier(folder: Path | None, plan: RunPlan) -> Earlier | None:
     if folder is None or not (folder / RUN_JSON).exists():
         return None
     record = read_record(folder)
-    differences = list(_differences(folder, record, plan))
-    if differences:
-        more = len(differences) - MOST_TOLD
-        told = "; ".join(differences[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    found = list(_differences(folder, record, plan))
+    if found:
+        told = first_told(found)
         raise OptionError(
             f"{printable(folder)} holds another run: {told}. Choose another folder with --out, or "
             "ask for the same to go on",
@@ -152,41 +150,17 @@ def _differences(folder: Path, record: Mapping[str, Any], plan: RunPlan) -> Iter
     """What an earlier run was told otherwise than ``plan`` is, in a few words each."""
     now: dict[str, Any] = {**planned_facts(plan, folder)}
     for part in now:
-        yield from _compared(part, record.get(part), now[part])
+        yield from differences(part, record.get(part), now[part])
     depth, facts = record.get("depth", {}), planned_depth_facts(plan, folder)
     for name, fact in facts.items():
-        yield from _compared(f"depth {name}", depth.get(name), fact)
+        yield from differences(f"depth {name}", depth.get(name), fact)
     if isinstance(plan.depth, DepthMap):  # whoever made it, if it is the same
         if depth.get("checksum") != facts["checksum"]:
-            yield from _compared("depth model", depth.get("model"), None)
+            yield from differences("depth model", depth.get("model"), None)
     else:
         tries = cast("list[Mapping[str, Any]]", depth.get("tries") or [{}])
-        yield from _compared("depth_seed", tries[0].get("seed"), plan.config.depth_seed)
-        yield from _compared("depth_tries", len(tries), plan.depth.tries)
+        yield from differences("depth_seed", tries[0].get("seed"), plan.config.depth_seed)
+        yield from differences("depth_tries", len(tries), plan.depth.tries)
     if (folder / LAYOUT).exists():
         earlier = Layout.load(folder / LAYOUT).to_dict()
-        yield from _compared("layout", earlier, plan.layout.to_dict())
-
-
-def _compared(name: str, before: Any, now: Any) -> Iterator[str]:
-    if before == now:
-        return
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        one, other = cast("Mapping[str, Any]", before), cast("Mapping[str, Any]", now)
-        for key in dict.fromkeys([*one, *other]):
-            yield from _compared(f"{name}.{key}", one.get(key), other.get(key))
-        return
-    if isinstance(before, list) and isinstance(now, list):
-        first, second = cast("list[Any]", before), cast("list[Any]", now)
-        if any(isinstance(one, Mapping) for one in first + second):
-            if len(first) != len(second):
-                yield f"{name} were {len(first)}, now {len(second)}"
-                return
-            for index, (one, other) in enumerate(zip(first, second, strict=True)):
-                yield from _compared(f"{name}[{index}]", one, other)
-            return
-    yield f"{name.removeprefix('config.')} was {_shown(before)}, now {_shown(now)}"
-
-
-def _shown(value: Any) -> str:
-    return ABSENT if value is None else printable(json.dumps(value, ensure_ascii=False), 60)
+        yield from differences("layout", earlier, plan.layout.to_dict())

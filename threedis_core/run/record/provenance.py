@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,26 @@ OF_THE_RUN = (
 """Facts of a picture that ``run.json`` tells once for all its pictures."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What the pictures of a run or a comparison have in common, as their provenance tells it.
+
+    Args:
+        folder: Where they are written; paths are told relative to it. None: nowhere.
+        packages: The import packages of the plugins that take part.
+        versions: Of ThreeDIS, its libraries and these plugins.
+    """
+
+    folder: Path | None
+    packages: tuple[str, ...]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, plan: RunPlan) -> Origin:
+        """The origin of a run's pictures."""
+        return cls(plan.config.out, plan.packages, plan.versions)
+
+
 def pixel_checksum(image: Image.Image) -> str:
     """SHA-256 of a picture's mode, size and pixels, in hexadecimal."""
     digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode())
@@ -34,24 +55,24 @@ def pixel_checksum(image: Image.Image) -> str:
 
 
 def picture_provenance(
-    plan: RunPlan, planned: PlannedRenderer, request: RenderRequest, result: RenderResult
+    origin: Origin, planned: PlannedRenderer, request: RenderRequest, result: RenderResult
 ) -> dict[str, Any]:
     """What it takes to make one picture again; no times, so that equal pictures are equal files."""
     checksum = pixel_checksum(result.image)
     return {
         "threedis_picture": RUN_FORMAT,
-        **_renderer_facts(plan, planned, plan.config.out),
+        **_renderer_facts(origin, planned),
         "renderer": planned.name,
         "seed": request.seed,
         "size": [request.width, request.height],
         "steps": request.steps,
         "guidance": request.guidance,
         "control": "on" if request.control is None else "none",
-        "backend": _told(plan, result.provenance, plan.config.out),
+        "backend": told_portably(origin, result.provenance),
         "layout": request.layout.to_dict(),
         "depth_checksum": request.depth.checksum(),
         "pixel_checksum": checksum,
-        "versions": dict(plan.versions),
+        "versions": dict(origin.versions),
         "warnings": list(result.warnings),
     }
 
@@ -90,6 +111,7 @@ def run_record(
 
 def planned_facts(plan: RunPlan, folder: Path | None) -> dict[str, Any]:
     """What is known of a run before it begins, as its ``run.json`` in ``folder`` tells it."""
+    origin = replace(Origin.of(plan), folder=folder)
     replay = plan.config.model_dump(
         mode="json",
         exclude_none=True,
@@ -104,9 +126,9 @@ def planned_facts(plan: RunPlan, folder: Path | None) -> dict[str, Any]:
     )
     replay |= {"layout": "layout.json", "depth": "depth.png"}
     return {
-        "config": _told(plan, replay, folder),
+        "config": told_portably(origin, replay),
         "versions": dict(plan.versions),
-        "renderers": {one.name: _renderer_facts(plan, one, folder) for one in plan.renderers},
+        "renderers": {one.name: _renderer_facts(origin, one) for one in plan.renderers},
     }
 
 
@@ -115,12 +137,13 @@ def planned_depth_facts(plan: RunPlan, folder: Path | None) -> dict[str, Any]:
     if isinstance(plan.depth, DepthMap):
         return {"checksum": plan.depth.rounded().checksum()}
     options = plan.depth.model.options.model_dump(mode="json")
-    return {"model": plan.depth.name, "options": _told(plan, options, folder)}
+    origin = replace(Origin.of(plan), folder=folder)
+    return {"model": plan.depth.name, "options": told_portably(origin, options)}
 
 
-def _renderer_facts(plan: RunPlan, planned: PlannedRenderer, folder: Path | None) -> dict[str, Any]:
+def _renderer_facts(origin: Origin, planned: PlannedRenderer) -> dict[str, Any]:
     options = planned.backend.options.model_dump(mode="json")
-    return {"plugin": str(planned.source), "options": _told(plan, options, folder)}
+    return {"plugin": str(planned.source), "options": told_portably(origin, options)}
 
 
 def depth_facts(plan: RunPlan, made: StageDepth) -> dict[str, Any]:
@@ -152,10 +175,10 @@ def _image_facts(image: RunImage) -> dict[str, Any]:
     return {"file": image.file.name if image.file else None, **facts}
 
 
-def _told(plan: RunPlan, facts: Mapping[str, Any], folder: Path | None) -> Any:
-    """Facts in plain JSON types, the paths in them made portable for a run in ``folder``."""
+def told_portably(origin: Origin, facts: Mapping[str, Any]) -> Any:
+    """Facts in plain JSON types, the paths in them made portable."""
     plain = json.loads(json.dumps(facts, default=_plain))
-    return portable(plain, folder, plan.packages)
+    return portable(plain, origin.folder, origin.packages)
 
 
 def _plain(value: object) -> Any:

@@ -12,7 +12,7 @@ from threedis_core.plugin.progress import NamedPreviews, Progress, Watched, name
 from threedis_core.plugin.result_checks import checked_results
 from threedis_core.run.config import Control, RunConfig
 from threedis_core.run.plan import PlannedRenderer, RunPlan
-from threedis_core.run.record.provenance import picture_provenance
+from threedis_core.run.record.provenance import Origin, picture_provenance
 from threedis_core.run.result import Preview, Previews, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.regions import Regions
@@ -20,7 +20,7 @@ from threedis_core.values.schedule import ControlSchedule
 
 
 def render_batch(
-    plan: RunPlan,
+    origin: Origin,
     planned: PlannedRenderer,
     requests: Sequence[RenderRequest],
     progress: Watched,
@@ -30,8 +30,8 @@ def render_batch(
     """Render requests together; the renderer says itself whether it can serve them.
 
     Args:
-        plan: What the run does.
-        planned: The renderer's part of it.
+        origin: What the pictures' provenance tells of all of them.
+        planned: The renderer.
         requests: What to render; see ``make_requests``.
         progress: Told about every step.
         backend: The renderer itself, or an equal one.
@@ -50,7 +50,7 @@ def render_batch(
             planned.name,
             request.seed,
             result.image,
-            picture_provenance(plan, planned, request, result),
+            picture_provenance(origin, planned, request, result),
             tuple(result.warnings),
             control="on" if request.control is None else "none",
         )

@@ -24,7 +24,7 @@ from threedis_core.run.record.files import (
     write_record,
     write_sheet,
 )
-from threedis_core.run.record.provenance import depth_facts, run_record
+from threedis_core.run.record.provenance import Origin, depth_facts, run_record
 from threedis_core.run.result import Previews, Run, RunImage, StageDepth
 from threedis_core.run.stages.depth import make_depth
 from threedis_core.run.stages.pictures import batches, make_requests, render_batch
@@ -132,7 +132,9 @@ class Work:
                 requests = make_requests(
                     self.plan, planned, self.made.depth, self.regions, control, seeds
                 )
-                made = render_batch(self.plan, planned, requests, progress, backend, previews)
+                made = render_batch(
+                    Origin.of(self.plan), planned, requests, progress, backend, previews
+                )
             self._keep([image for image in made if image.seed in missing])
             yield
 
