@@ -29,6 +29,11 @@ STRETCH = (
 class LDM3DOptions(DiffusersOptions):
     """Options of ``ldm3d``; the defaults are the published ones."""
 
+    of_the_work = DiffusersOptions.work_and(
+        *("adapter_steps", "fuser_steps", "alpha", "repeat_prompt", "negative_prompt", "side"),
+        *("stretch", "batch_size"),
+    )
+
     model: str = Field(
         default="Intel/ldm3d-4c",
         min_length=1,

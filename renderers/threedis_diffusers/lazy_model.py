@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from traceback import clear_frames
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from threedis_core.errors import RenderError
 from threedis_core.files.printable import printable
@@ -125,6 +125,11 @@ class LazyModel(ABC, Generic[Model]):
             yield self.load()
         finally:
             self._lock.release()
+
+    def take_model(self, other: Self) -> None:
+        """Take over the model that ``other`` has loaded, if it has; it has none then."""
+        if other._loaded is not None:
+            self._loaded, other._loaded = other._loaded, None
 
     def memory(self) -> int:
         """Bytes of the model's weights, wherever they are; 0 if it is not loaded."""

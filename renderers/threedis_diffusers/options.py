@@ -77,6 +77,8 @@ class ModelOptions(BackendOptions):
 class DiffusersOptions(ModelOptions):
     """Options that every diffusers pipeline has; a family sets its own defaults."""
 
+    of_the_work = ModelOptions.work_and("vae_tiling", "steps", "guidance", "attention_backend")
+
     offload: Offload = Field(
         default="none",
         description="How much of the model waits in main memory, for accelerators with little of "

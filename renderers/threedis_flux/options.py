@@ -37,6 +37,12 @@ class FluxOptions(DiffusersOptions):
     Steps of a control are those of a run of 20 steps, the published length; see ``schedule.py``.
     """
 
+    of_the_work = DiffusersOptions.work_and(
+        *("default_side", "tokens_per_prompt", "texts_steps", "attention"),
+        *CONTROLS,
+        *(f"{control}_steps" for control in CONTROLS),
+    )
+
     model: str = Field(
         default=DEPTH_MODEL,
         min_length=1,

@@ -38,6 +38,12 @@ class LowPass(OptionsModel):
 class UNetOptions(DiffusersOptions):
     """Options of a U-Net with a depth ControlNet."""
 
+    of_the_work = DiffusersOptions.work_and(
+        *("controlnet_scale", "controlnet_start", "controlnet_end", "control_steps", "alpha"),
+        *("background_weight", "repeat_prompt", "control_cn", "controlnet_prompt"),
+        *("controlnet_negative_prompt", "low_pass"),
+    )
+
     config: str | None = Field(
         default=None,
         min_length=1,

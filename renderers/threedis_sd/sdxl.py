@@ -28,6 +28,8 @@ class SDXLOptions(UNetOptions):
     draws, whatever that one's size is. Both halves of classifier-free guidance are told the same.
     """
 
+    of_the_work = UNetOptions.work_and("original_size", "crop", "target_size")
+
     model: str = Field(
         default="stabilityai/stable-diffusion-xl-base-1.0", min_length=1, description=MODEL
     )

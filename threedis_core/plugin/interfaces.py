@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 from pydantic import ConfigDict
@@ -31,6 +31,15 @@ class BackendOptions(OptionsModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
+    of_the_work: ClassVar[frozenset[str]] = frozenset()
+    """Names of the options that change what is done with a loaded model (steps, guidance), and
+    nothing of what is loaded. Backends that differ in no other one share a load."""
+
+    @classmethod
+    def work_and(cls, *names: str) -> frozenset[str]:
+        """``of_the_work`` and more names, for the class that adds these options."""
+        return cls.of_the_work | set(names)
+
 
 class Backend(ABC):
     """What all backends have in common. Making one is cheap: it loads nothing."""
@@ -43,6 +52,25 @@ class Backend(ABC):
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
+
+    def load_key(self) -> object:
+        """What decides what is loaded; equal ones of one class load the same.
+
+        By default all options but those that the options' class names in ``of_the_work``.
+        """
+        return self.options.model_dump(exclude=set(self.options.of_the_work))
+
+    def take_model(self, other: Self) -> None:
+        """Take over what ``other``, whose ``load_key`` is the same, has loaded; it has none then.
+
+        Only called where ``of_the_work`` names options in which the two differ.
+
+        Raises:
+            NotImplementedError: The class has not said how.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__}.Options names options of_the_work; override take_model"
+        )
 
     def close(self) -> None:
         """Free what it has loaded. Working again loads it again."""

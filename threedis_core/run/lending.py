@@ -18,7 +18,7 @@ class Lender(Protocol):
     def lent(
         self, backend: BackendT, who: str, warn: Callable[[str], None]
     ) -> AbstractContextManager[BackendT]:
-        """Yield ``backend``, or an equal one that has its model loaded already.
+        """Yield ``backend`` with a model that is loaded already, if there is one; or an equal one.
 
         Args:
             backend: The backend that a run has planned with.
@@ -26,6 +26,29 @@ class Lender(Protocol):
             warn: Told what is worth knowing, in one line.
         """
         ...
+
+
+def share_a_load(one: Backend, other: Backend) -> bool:
+    """True if either can work with the model that the other has loaded."""
+    return type(one) is type(other) and one.load_key() == other.load_key()
+
+
+@contextmanager
+def with_model_of(owner: Backend, backend: BackendT) -> Generator[BackendT]:
+    """Yield ``backend`` with the model of ``owner``, which gets it back at the end.
+
+    Args:
+        owner: It shares a load with ``backend``, and nobody else has it meanwhile.
+        backend: What is to work. An equal owner works itself.
+    """
+    if owner.options == backend.options:
+        yield cast("BackendT", owner)
+        return
+    backend.take_model(cast("BackendT", owner))
+    try:
+        yield backend
+    finally:
+        owner.take_model(backend)
 
 
 class ClosedAfterUse:
@@ -54,10 +77,11 @@ class Sharing:
 
     @contextmanager
     def lent(self, backend: BackendT, who: str, warn: Callable[[str], None]) -> Generator[BackendT]:
-        """Yield ``backend``, or an equal one that is here already."""
+        """Yield ``backend`` with the model of one that is here already, if it is the same."""
         for one in self._lent:
-            if type(one) is type(backend) and one.options == backend.options:
-                yield cast("BackendT", one)
+            if share_a_load(one, backend):
+                with with_model_of(one, backend) as working:
+                    yield working
                 return
         taken = self._stack.enter_context(self._lender.lent(backend, who, warn))
         self._lent.append(taken)

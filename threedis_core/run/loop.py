@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from threedis_core.plugin.progress import Progress, Watched, silent
-from threedis_core.run.lending import ClosedAfterUse, Lender, Sharing
-from threedis_core.run.plan import RunPlan
+from threedis_core.run.lending import ClosedAfterUse, Lender, Sharing, share_a_load
+from threedis_core.run.plan import PlannedRenderer, RunPlan
 from threedis_core.run.result import Previews, Run
 from threedis_core.run.stages.work import Work
 
@@ -49,8 +49,8 @@ def carry_out_all(
 ) -> list[Run]:
     """Do several plans, which name the same backends: each model is loaded once for all of them.
 
-    The depth maps of all come first, then the pictures of all, renderer by renderer. Arguments and
-    errors are those of ``carry_out``.
+    The depth maps of all come first, then the pictures of all, renderer by renderer, those that
+    load the same model one after another. Arguments and errors are those of ``carry_out``.
     """
     lender, watched = lender or ClosedAfterUse(), Watched(progress)
     with ExitStack() as stack:
@@ -64,12 +64,26 @@ def carry_out_all(
         with Sharing.of(lender) as shared:
             for work in works:
                 work.make_regions(shared)
-        for name in dict.fromkeys(one.name for plan in plans for one in plan.renderers):
-            missing = [work for work in works if work.misses(name)]
+        for names in _sharing_a_load(plans):
             with Sharing.of(lender) as shared:
-                for work in missing:
+                for name, work in [(name, work) for name in names for work in works]:
+                    if not work.misses(name):
+                        continue
                     backend = work.planned(name).backend
                     with shared.lent(backend, f"renderer '{name}'", work.told.append) as lent:
                         for _ in work.render(name, watched, lent, previews):
                             watched(PICTURES, sum(one.done for one in works), total)
         return [work.finish() for work in works]
+
+
+def _sharing_a_load(plans: Sequence[RunPlan]) -> list[list[str]]:
+    """The names of the renderers, those that load the same model together."""
+    groups: list[list[PlannedRenderer]] = []
+    for one in {one.name: one for plan in plans for one in plan.renderers}.values():
+        for group in groups:
+            if share_a_load(group[0].backend, one.backend):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return [[one.name for one in group] for group in groups]

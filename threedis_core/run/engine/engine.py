@@ -44,7 +44,7 @@ class Engine:
 
     Any number of threads may call it. Each model is loaded once and works for one caller at a
     time; others who want the same one wait, and have their turns in the order they came. Different
-    models work at the same time. Backends are the same if their class and all their options are.
+    models work at the same time. What is the same model, ``Backend.load_key`` says.
 
     Args:
         memory_limit: Bytes that all models together may hold while they are not at work; the least

@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import cast
 
 from threedis_core.errors import OptionError, RenderError, WeightsError
 from threedis_core.plugin.failures import closing_named
 from threedis_core.plugin.interfaces import Backend
 from threedis_core.run.engine.stop import Stop
-from threedis_core.run.lending import BackendT
+from threedis_core.run.lending import BackendT, share_a_load, with_model_of
 
 _log = logging.getLogger("threedis_core.models")
 
@@ -57,10 +56,6 @@ class _Kept:
     def idle(self) -> bool:
         return self.thread is None and not self.waiting
 
-    def equals(self, backend: Backend) -> bool:
-        own = self.backend
-        return type(own) is type(backend) and own.options == backend.options
-
     def measure(self) -> None:
         """Note what the backend holds; None if it does not say, or fails to."""
         self.bytes = None
@@ -87,12 +82,12 @@ class Shelf:
     def lent(
         self, backend: BackendT, who: str, warn: Callable[[str], None], stop: Stop
     ) -> Generator[BackendT]:
-        """Yield a backend equal to ``backend``, when it is the caller's turn.
+        """Yield ``backend`` with a kept model, or an equal one, when it is the caller's turn.
 
         Callers have their turns in the order they came. A model is closed after a failure.
 
         Args:
-            backend: Taken if there is no equal one.
+            backend: Kept if there is none that shares a load with it.
             who: What to call it.
             warn: Told if a backend could not be closed.
             stop: Ends the wait; whoever asks it must ``wake`` the shelf.
@@ -106,7 +101,8 @@ class Shelf:
         try:
             if not kept.bytes:
                 self._make_room(kept.size, warn)
-            yield cast("BackendT", kept.backend)
+            with with_model_of(kept.backend, backend) as working:
+                yield working
         except (RenderError, WeightsError):
             _empty(kept, warn)
             raise
@@ -149,7 +145,8 @@ class Shelf:
     def _taken(self, backend: Backend, who: str, stop: Stop) -> _Kept:
         with self._changed:
             self._check_open()
-            kept = next((one for one in self._kept if one.equals(backend)), None)
+            same = (one for one in self._kept if share_a_load(one.backend, backend))
+            kept = next(same, None)
             if kept is None:
                 kept = _Kept(who, backend)
                 self._kept.append(kept)

@@ -21,6 +21,7 @@ DEPTH = sample_depth(LAYOUT, 64, 64)
 
 
 class LoadingOptions(FakeRendererOptions):
+    of_the_work = FakeRendererOptions.work_and("tint", "steps")
     size: int = 10
     breaks: bool = False
 
@@ -68,6 +69,11 @@ class Loading(FakeRenderer):
             return super().render(requests, Steps(progress, self.options.size))
         finally:
             self.at_work.release()
+
+    def take_model(self, other: Loading) -> None:
+        assert not other.at_work.locked(), "the model is at work elsewhere"
+        if other.model is not None:
+            self.model, other.model = other.model, None
 
     def memory(self) -> int:
         return 0 if self.model is None else self.options.size
