@@ -21,7 +21,7 @@ FLOORS = (
     {"files"},
     {"values"},
     {"formats", "attention", "drawing", "plugin"},
-    {"refiners", "machine"},
+    {"refiners", "machine", "metrics"},
     {"presence"},
     {"run"},
     {"compare"},
