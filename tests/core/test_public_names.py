@@ -22,8 +22,8 @@ PUBLIC = """
     MetricOptions PictureScore ScoreRequest
 """
 TESTING = """
-    DepthModelConformance FakeDepthModel FakeRenderer RendererConformance sample_depth
-    sample_layout sample_request
+    DepthModelConformance DetectorConformance FakeDepthModel FakeDetector FakeMetric FakeRenderer
+    MetricConformance RendererConformance sample_depth sample_layout sample_request
 """
 
 
