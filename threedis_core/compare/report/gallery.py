@@ -1,0 +1,207 @@
+"""The rows of the gallery, ready for the template: one layout and all its pictures each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from threedis_core.compare.report import words
+from threedis_core.compare.report.page import Depth, Line, Picture, Report, Row, Verdict
+from threedis_core.values.palette import instance_color
+
+MARKS = {"right": "✓", "wrong": "✗", "missing": "✗", "unjudged": ""}
+Address = Callable[[Path | None], str]
+"""Where the page finds a picture; "" if it cannot be shown."""
+
+
+@dataclass(frozen=True)
+class DrawnBox:
+    """A box of a layout as the page places it."""
+
+    place: str
+    color: str
+
+
+@dataclass(frozen=True)
+class DepthView:
+    label: str
+    thumbnail: str
+    full: str
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """A picture's cell; what JavaScript draws upon it is JSON."""
+
+    index: int
+    system: str
+    state: str
+    told: str
+    count: str
+    thumbnail: str
+    full: str
+    note: str
+    verdicts: str
+    values: str
+
+
+@dataclass(frozen=True)
+class LineView:
+    label: str
+    depths: Sequence[DepthView]
+    pictures: Sequence[PictureView]
+
+
+@dataclass(frozen=True)
+class RowView:
+    """A layout's row; what it is sorted and filtered by is text, JSON where it is more than one."""
+
+    number: int
+    name: str
+    prompt: str
+    ratio: str
+    tags: Sequence[str]
+    drawn: Sequence[DrawnBox]
+    lines: Sequence[LineView]
+    score: str
+    score_text: str
+    scores: str
+    spread: str
+    wrong: int
+    failed: int
+    strata: str
+    boxes: str
+
+
+def files(report: Report) -> Iterator[Path | None]:
+    """The pictures that rows need, in the order in which ``views`` asks for their thumbnails."""
+    for row in report.rows:
+        for line in row.lines:
+            yield from (depth.file for depth in line.depths)
+            yield from (picture.file for picture in line.pictures)
+
+
+def views(report: Report, thumbnail: Address, full: Address) -> Iterator[RowView]:
+    """The rows one after another; each asks for its thumbnails only when it is wanted."""
+    index_of = {system.name: index for index, system in enumerate(report.systems)}
+    filters = dict(strata_of(report))
+    for number, row in enumerate(report.rows):
+        lines = [
+            _line(line, row, index_of, len(row.lines) > 1, thumbnail, full) for line in row.lines
+        ]
+        scores = _scores(row, index_of)
+        known = [score for score in scores if score is not None]
+        mean = fmean(known) if known else None
+        yield RowView(
+            number=number,
+            name=row.name,
+            prompt=row.prompt,
+            ratio=f"{row.size[0]} / {row.size[1]}",
+            tags=list(row.strata.values()),
+            drawn=[_box(index, instance.box) for index, instance in enumerate(row.instances)],
+            lines=lines,
+            score="" if mean is None else f"{mean:.4f}",
+            score_text="" if mean is None else f"{mean:.2f}",
+            scores=_json([None if score is None else round(score, 4) for score in scores]),
+            spread=f"{max(known) - min(known):.4f}" if known else "",
+            wrong=sum(v.state in ("wrong", "missing") for p in _pictures(row) for v in p.verdicts),
+            failed=sum(picture.state != "done" for picture in _pictures(row)),
+            strata=_json([words.legible(row.strata.get(name, "")) for name in filters]),
+            boxes=_json([[_rounded(i.box), words.legible(i.prompt)] for i in row.instances]),
+        )
+
+
+def strata_of(report: Report) -> list[tuple[str, list[str]]]:
+    """The ways to part the layouts, each with its values in order."""
+    names = dict.fromkeys(name for row in report.rows for name in row.strata)
+    return [
+        (name, sorted({row.strata[name] for row in report.rows if name in row.strata}))
+        for name in names
+    ]
+
+
+def _line(
+    line: Line,
+    row: Row,
+    index_of: dict[str, int],
+    several: bool,
+    thumbnail: Address,
+    full: Address,
+) -> LineView:
+    depths = [_depth(depth, thumbnail, full) for depth in line.depths]
+    pictures = [
+        _picture(picture, row, index_of[picture.system], thumbnail, full)
+        for picture in line.pictures
+    ]
+    return LineView(line.seed if several else "", depths, pictures)
+
+
+def _depth(depth: Depth, thumbnail: Address, full: Address) -> DepthView:
+    return DepthView(depth.label, thumbnail(depth.file), full(depth.file))
+
+
+def _picture(
+    picture: Picture, row: Row, index: int, thumbnail: Address, full: Address
+) -> PictureView:
+    shown = thumbnail(picture.file)
+    right = sum(verdict.state == "right" for verdict in picture.verdicts)
+    judged = sum(verdict.state != "unjudged" for verdict in picture.verdicts)
+    state = picture.state if picture.state != "done" or shown else "cannot be read"
+    count = f"{right} of {judged}" if judged else ""
+    told = f"Picture of {row.name} by {picture.system}, {count + ' right' if count else state}"
+    return PictureView(
+        index=index,
+        system=picture.system,
+        state=state,
+        told=told,
+        count=count,
+        thumbnail=shown,
+        full=full(picture.file),
+        note=picture.note,
+        verdicts=_json([_verdict(verdict) for verdict in picture.verdicts]),
+        values=_json(_values(picture.values)) if picture.values else "",
+    )
+
+
+def _verdict(verdict: Verdict) -> list[Any]:
+    """State, short mark, what to say of it, and where it was found."""
+    iou = verdict.values.get("iou")
+    overlap = f"{iou:.2f}".removeprefix("0") if isinstance(iou, float) else ""
+    mark = f"{MARKS[verdict.state]} {overlap}".strip()
+    found = [] if verdict.found is None else _rounded(verdict.found)
+    return [verdict.state, mark, _values(verdict.values), found]
+
+
+def _values(values: Any) -> list[list[str]]:
+    return [[words.legible(name), words.plain(value)] for name, value in values.items()]
+
+
+def _scores(row: Row, index_of: dict[str, int]) -> list[float | None]:
+    """The mean score of every system in a row."""
+    found: list[list[float]] = [[] for _ in index_of]
+    for picture in _pictures(row):
+        if picture.score is not None:
+            found[index_of[picture.system]].append(picture.score)
+    return [fmean(scores) if scores else None for scores in found]
+
+
+def _pictures(row: Row) -> Iterator[Picture]:
+    return (picture for line in row.lines for picture in line.pictures)
+
+
+def _box(index: int, box: Sequence[float]) -> DrawnBox:
+    left, top, right, bottom = (100 * side for side in box)
+    place = f"inset: {top:.2f}% {100 - right:.2f}% {100 - bottom:.2f}% {left:.2f}%"
+    return DrawnBox(place, "#{:02x}{:02x}{:02x}".format(*instance_color(index)))
+
+
+def _rounded(box: Sequence[float]) -> list[float]:
+    return [round(side, 4) for side in box]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
