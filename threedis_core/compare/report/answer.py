@@ -35,12 +35,11 @@ def _highest(cells: Sequence[Cell], figure: Figure) -> str:
     unit = f" {figure.unit}" if figure.unit else ""
     interval = words.span(best.low, best.high, figure)
     between = f" (95 % interval {interval})" if interval else ""
-    where = words.counted(best.layouts, "layout")
     end = "highest" if figure.better == "higher" else "lowest"
-    first = f"{best.system} has" if len(cells) == 1 else f"{best.system} has the {end} {figure.title},"
-    if len(cells) == 1:
-        first = f"{best.system} has a {figure.title} of"
-    return f"{first} {words.amount(best.value, figure)}{unit}{between}, over {where}."
+    what = f"{figure.title}" if len(cells) == 1 else f"the {end} {figure.title},"
+    value = words.amount(best.value, figure)
+    where = words.counted(best.layouts, "layout")
+    return f"{best.system} has {what} {value}{unit}{between}, over {where}."
 
 
 def _against(cells: Sequence[Cell], figure: Figure, baseline: str) -> Iterator[str]:

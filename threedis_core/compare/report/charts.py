@@ -51,21 +51,17 @@ def by_stratum(
     names = [words.legible(part, 40) for part in parts]
     y = {"field": "part", "type": "nominal", "sort": names, "title": None}
     offset = {"field": "system", "sort": [system.name for system in systems]}
-    spec = _points(rows, systems, figure) | {"height": {"step": height, "for": "position"}}
-    spec["encoding"] |= {
-        "y": y | {"scale": {"paddingInner": 0.12, "paddingOuter": 0.06}},
-        "yOffset": offset,
-    }
-    return svg(spec)
+    padding = {"scale": {"paddingInner": 0.12, "paddingOuter": 0.06}}
+    spec = _points(rows, systems, figure, {"y": y | padding, "yOffset": offset})
+    return svg(spec | {"height": {"step": height, "for": "position"}})
 
 
 def forest(cells: Sequence[Cell], systems: Sequence[System], figure: Figure) -> str:
     """A figure of some systems, one below the other, each with its name: an SVG element."""
     shown = [system for system in systems if any(cell.system == system.name for cell in cells)]
     rows = [_interval(cell, figure) for cell in cells if cell.value is not None]
-    spec = _points(rows, systems, figure) | {"height": {"step": 22}}
-    spec["encoding"]["y"] = _by_name(shown)
-    return svg(spec)
+    spec = _points(rows, systems, figure, {"y": _by_name(shown)})
+    return svg(spec | {"height": {"step": 22}})
 
 
 def bars(
@@ -85,11 +81,12 @@ def bars(
         An SVG element.
     """
     rows = [
-        {"system": name, "part": words.legible(part), "value": value, "told": told[name], "place": place}
+        {"system": name, "part": words.legible(part), "value": value}
+        | {"told": words.legible(told[name]), "place": place}
         for name, parts in values.items()
         for place, (part, value) in enumerate(parts.items())
     ]
-    parts = list(dict.fromkeys(row["part"] for row in rows))
+    parts = list(dict.fromkeys(str(row["part"]) for row in rows))
     shades = [f"var(--part{index % 4})" for index in range(len(parts))]
     color = {"field": "part", "type": "nominal", "sort": parts, "scale": {"range": shades}}
     legend = {"orient": "top", "title": None, "labelColor": "var(--quiet)", "symbolType": "square"}
@@ -118,8 +115,8 @@ def svg(spec: Spec) -> str:
 _AUTOSIZE = {"type": "fit-x", "contains": "padding"}
 
 
-def _points(rows: Sequence[Spec], systems: Sequence[System], figure: Figure) -> Spec:
-    """Points with rules through them; whoever calls says how they stand one below the other."""
+def _points(rows: Sequence[Spec], systems: Sequence[System], figure: Figure, places: Spec) -> Spec:
+    """Points with rules through them; ``places`` says how they stand one below the other."""
     x = {"type": "quantitative", "title": words.legible(figure.title, 60)}
     axis = {"format": ".0%"} if figure.unit == "%" else {}
     scale = {"domain": [0, 1]} if figure.unit == "%" else {"zero": False}
@@ -132,6 +129,7 @@ def _points(rows: Sequence[Spec], systems: Sequence[System], figure: Figure) -> 
         **{"$schema": SCHEMA, "config": CONFIG, "width": WIDTH, "autosize": _AUTOSIZE},
         "data": {"values": list(rows)},
         "encoding": {
+            **places,
             "color": {"field": "system", "type": "nominal", "scale": colors, "legend": None},
             "description": {"field": "told"},
         },

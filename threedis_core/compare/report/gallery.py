@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from threedis_core.compare.report import words
-from threedis_core.compare.report.page import Depth, Line, Picture, Report, Row, Verdict
+from threedis_core.compare.report.page import Line, Picture, Report, Row, Value, Verdict
 from threedis_core.values.palette import instance_color
 
 MARKS = {"right": "✓", "wrong": "✗", "missing": "✗", "unjudged": ""}
@@ -87,32 +87,8 @@ def files(report: Report) -> Iterator[Path | None]:
 
 def views(report: Report, thumbnail: Address, full: Address) -> Iterator[RowView]:
     """The rows one after another; each asks for its thumbnails only when it is wanted."""
-    index_of = {system.name: index for index, system in enumerate(report.systems)}
-    filters = dict(strata_of(report))
-    for number, row in enumerate(report.rows):
-        lines = [
-            _line(line, row, index_of, len(row.lines) > 1, thumbnail, full) for line in row.lines
-        ]
-        scores = _scores(row, index_of)
-        known = [score for score in scores if score is not None]
-        mean = fmean(known) if known else None
-        yield RowView(
-            number=number,
-            name=row.name,
-            prompt=row.prompt,
-            ratio=f"{row.size[0]} / {row.size[1]}",
-            tags=list(row.strata.values()),
-            drawn=[_box(index, instance.box) for index, instance in enumerate(row.instances)],
-            lines=lines,
-            score="" if mean is None else f"{mean:.4f}",
-            score_text="" if mean is None else f"{mean:.2f}",
-            scores=_json([None if score is None else round(score, 4) for score in scores]),
-            spread=f"{max(known) - min(known):.4f}" if known else "",
-            wrong=sum(v.state in ("wrong", "missing") for p in _pictures(row) for v in p.verdicts),
-            failed=sum(picture.state != "done" for picture in _pictures(row)),
-            strata=_json([words.legible(row.strata.get(name, "")) for name in filters]),
-            boxes=_json([[_rounded(i.box), words.legible(i.prompt)] for i in row.instances]),
-        )
+    maker = _Maker(report, thumbnail, full)
+    return (maker.row(number, row) for number, row in enumerate(report.rows))
 
 
 def strata_of(report: Report) -> list[tuple[str, list[str]]]:
@@ -124,47 +100,66 @@ def strata_of(report: Report) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _line(
-    line: Line,
-    row: Row,
-    index_of: dict[str, int],
-    several: bool,
-    thumbnail: Address,
-    full: Address,
-) -> LineView:
-    depths = [_depth(depth, thumbnail, full) for depth in line.depths]
-    pictures = [
-        _picture(picture, row, index_of[picture.system], thumbnail, full)
-        for picture in line.pictures
-    ]
-    return LineView(line.seed if several else "", depths, pictures)
+class _Maker:
+    """Makes the views of a report's rows."""
 
+    def __init__(self, report: Report, thumbnail: Address, full: Address) -> None:
+        self._index_of = {system.name: index for index, system in enumerate(report.systems)}
+        self._filters = [name for name, _ in strata_of(report)]
+        self._thumbnail, self._full = thumbnail, full
 
-def _depth(depth: Depth, thumbnail: Address, full: Address) -> DepthView:
-    return DepthView(depth.label, thumbnail(depth.file), full(depth.file))
+    def row(self, number: int, row: Row) -> RowView:
+        """A layout's row."""
+        lines = [self._line(line, row) for line in row.lines]
+        scores = _scores(row, self._index_of)
+        known = [score for score in scores if score is not None]
+        pictures = list(_pictures(row))
+        states = [verdict.state for picture in pictures for verdict in picture.verdicts]
+        return RowView(
+            number=number,
+            name=row.name,
+            prompt=row.prompt,
+            ratio=f"{row.size[0]} / {row.size[1]}",
+            tags=list(row.strata.values()),
+            drawn=[_box(index, instance.box) for index, instance in enumerate(row.instances)],
+            lines=lines,
+            score=f"{fmean(known):.4f}" if known else "",
+            score_text=f"{fmean(known):.2f}" if known else "",
+            scores=_json([None if score is None else round(score, 4) for score in scores]),
+            spread=f"{max(known) - min(known):.4f}" if known else "",
+            wrong=states.count("wrong") + states.count("missing"),
+            failed=sum(picture.state != "done" for picture in pictures),
+            strata=_json([words.legible(row.strata.get(name, "")) for name in self._filters]),
+            boxes=_json([[_rounded(i.box), words.legible(i.prompt)] for i in row.instances]),
+        )
 
+    def _line(self, line: Line, row: Row) -> LineView:
+        depths = [
+            DepthView(depth.label, self._thumbnail(depth.file), self._full(depth.file))
+            for depth in line.depths
+        ]
+        pictures = [self._picture(picture, row) for picture in line.pictures]
+        return LineView(line.seed if len(row.lines) > 1 else "", depths, pictures)
 
-def _picture(
-    picture: Picture, row: Row, index: int, thumbnail: Address, full: Address
-) -> PictureView:
-    shown = thumbnail(picture.file)
-    right = sum(verdict.state == "right" for verdict in picture.verdicts)
-    judged = sum(verdict.state != "unjudged" for verdict in picture.verdicts)
-    state = picture.state if picture.state != "done" or shown else "cannot be read"
-    count = f"{right} of {judged}" if judged else ""
-    told = f"Picture of {row.name} by {picture.system}, {count + ' right' if count else state}"
-    return PictureView(
-        index=index,
-        system=picture.system,
-        state=state,
-        told=told,
-        count=count,
-        thumbnail=shown,
-        full=full(picture.file),
-        note=picture.note,
-        verdicts=_json([_verdict(verdict) for verdict in picture.verdicts]),
-        values=_json(_values(picture.values)) if picture.values else "",
-    )
+    def _picture(self, picture: Picture, row: Row) -> PictureView:
+        shown = self._thumbnail(picture.file)
+        right = sum(verdict.state == "right" for verdict in picture.verdicts)
+        judged = sum(verdict.state != "unjudged" for verdict in picture.verdicts)
+        state = picture.state if picture.state != "done" or shown else "cannot be read"
+        count = f"{right} of {judged}" if judged else ""
+        outcome = f"{count} right" if count else state
+        return PictureView(
+            index=self._index_of[picture.system],
+            system=picture.system,
+            state=state,
+            told=f"Picture of {row.name} by {picture.system}, {outcome}",
+            count=count,
+            thumbnail=shown,
+            full=self._full(picture.file),
+            note=picture.note,
+            verdicts=_json([_verdict(verdict) for verdict in picture.verdicts]),
+            values=_json(_values(picture.values)) if picture.values else "",
+        )
 
 
 def _verdict(verdict: Verdict) -> list[Any]:
@@ -176,7 +171,7 @@ def _verdict(verdict: Verdict) -> list[Any]:
     return [verdict.state, mark, _values(verdict.values), found]
 
 
-def _values(values: Any) -> list[list[str]]:
+def _values(values: Mapping[str, Value]) -> list[list[str]]:
     return [[words.legible(name), words.plain(value)] for name, value in values.items()]
 
 

@@ -19,7 +19,7 @@ UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def legible(text: Any, limit: int = 2000) -> str:
-    r"""A foreign text with what acts written as an escape: ``\x1b``, ``\u202e``; cut if too long."""
+    r"""A foreign text, what acts in it written as an escape: ``\x1b``, ``\u202e``; cut if long."""
     plain = _ACTING.sub(_escape, str(text))
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 

@@ -149,7 +149,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
+    filters: dict[str, Any] = made.filters  # pyright: ignore[reportUnknownMemberType]
+    filters.update(
         legible=words.legible,
         amount=words.amount,
         difference=words.difference,
