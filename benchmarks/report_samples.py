@@ -109,7 +109,8 @@ def _row(
     lines: list[Line] = []
     for seed in range(seeds):
         pictures = [_picture(folder, rng, scenes, number, n, seed, instances) for n in names]
-        lines.append(Line(f"seed {seed}", [Depth("depth", depth)], pictures))
+        given = [] if seed else [Depth("depth", depth)]
+        lines.append(Line(f"seed {seed}", given, pictures))
     said = ", ".join(instance.prompt for instance in instances)
     strata = {"level": LEVELS[number % 5], "overlap": ("none", "some", "much")[number % 3]}
     return Row(f"layout {number}", said, instances, lines, strata)

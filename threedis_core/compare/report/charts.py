@@ -93,7 +93,7 @@ def bars(
     spec = {
         **{"$schema": SCHEMA, "config": CONFIG, "width": WIDTH, "autosize": _AUTOSIZE},
         **{"data": {"values": rows}, "height": {"step": 22}},
-        "mark": {"type": "bar", "height": 10, "cornerRadiusEnd": 2},
+        "mark": {"type": "bar", "height": 10},
         "encoding": {
             "y": _by_name([system for system in systems if system.name in values]),
             "x": {"field": "value", "type": "quantitative", "title": title},
@@ -109,6 +109,7 @@ def svg(spec: Spec) -> str:
     """Draw a Vega-Lite specification: an SVG element that takes the width it is given."""
     import vl_convert  # 80 MB of renderer: for those who draw
 
+    # Nothing in it may need an id: Vega counts them up from chart to chart.
     return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
 
 

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from threedis_core.compare.report import words
-from threedis_core.compare.report.page import Line, Picture, Report, Row, Value, Verdict
+from threedis_core.compare.report.page import Instance, Line, Picture, Report, Row, Value, Verdict
 from threedis_core.values.palette import instance_color
 
 MARKS = {"right": "✓", "wrong": "✗", "missing": "✗", "unjudged": ""}
@@ -23,7 +23,9 @@ class DrawnBox:
     """A box of a layout as the page places it."""
 
     place: str
+    corner: str
     color: str
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _Maker:
             prompt=row.prompt,
             ratio=f"{row.size[0]} / {row.size[1]}",
             tags=list(row.strata.values()),
-            drawn=[_box(index, instance.box) for index, instance in enumerate(row.instances)],
+            drawn=[_drawn(index, instance) for index, instance in enumerate(row.instances)],
             lines=lines,
             score=f"{fmean(known):.4f}" if known else "",
             score_text=f"{fmean(known):.2f}" if known else "",
@@ -188,10 +190,11 @@ def _pictures(row: Row) -> Iterator[Picture]:
     return (picture for line in row.lines for picture in line.pictures)
 
 
-def _box(index: int, box: Sequence[float]) -> DrawnBox:
-    left, top, right, bottom = (100 * side for side in box)
+def _drawn(index: int, instance: Instance) -> DrawnBox:
+    left, top, right, bottom = (100 * side for side in instance.box)
     place = f"inset: {top:.2f}% {100 - right:.2f}% {100 - bottom:.2f}% {left:.2f}%"
-    return DrawnBox(place, "#{:02x}{:02x}{:02x}".format(*instance_color(index)))
+    color = "#{:02x}{:02x}{:02x}".format(*instance_color(index))
+    return DrawnBox(place, f"top: {top:.2f}%; left: {left:.2f}%", color, instance.prompt)
 
 
 def _rounded(box: Sequence[float]) -> list[float]:

@@ -165,7 +165,11 @@ class Depth:
 
 @dataclass(frozen=True)
 class Line:
-    """The pictures of a layout with one seed, in the order of the systems."""
+    """The pictures of a layout with one seed, in the order of the systems.
+
+    Args:
+        depths: The depth maps that no line above shows.
+    """
 
     seed: str
     depths: Sequence[Depth]

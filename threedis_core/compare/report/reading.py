@@ -94,12 +94,14 @@ class _Reader:
         lines: dict[tuple[int, int], list[PlannedJob]] = defaultdict(list)
         for job in jobs:
             lines[job.seed, self._depth_seed(job)].append(job)
+        shown: set[str] = set()
         for (seed, depth_seed), mine in sorted(lines.items()):
             mine.sort(key=lambda job: self._order[job.system])
             several = len(self._plan.depth_seeds) > 1
             label = f"seed {seed}" + (f", depth seed {depth_seed}" if several else "")
             keys = dict.fromkeys(job.depth for job in mine if job.depth is not None)
-            depths = [self._depth(key) for key in keys]
+            depths = [self._depth(key) for key in keys if key not in shown]
+            shown.update(keys)
             yield Line(label, depths, [self._picture(job, boxes) for job in mine])
 
     def _depth_seed(self, job: PlannedJob) -> int:

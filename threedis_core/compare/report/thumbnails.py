@@ -17,7 +17,7 @@ from threedis_core.files.pictures import open_picture
 
 SIDE = 256
 """Pixels of the longer side; smaller pictures stay as they are."""
-QUALITIES = (80, 65, 50, 35)
+QUALITIES = (80, 60, 40)
 MOST_BYTES = 11_000
 """The first quality that gives no more is taken: 4,000 of them, in base64, are 59 MB."""
 AHEAD = 64
@@ -68,7 +68,7 @@ def encoded(picture: Image.Image) -> bytes:
     data = b""
     for quality in QUALITIES:
         file = io.BytesIO()
-        picture.save(file, format="WEBP", quality=quality, method=3)
+        picture.save(file, format="WEBP", quality=quality, method=2)
         data = file.getvalue()
         if len(data) <= MOST_BYTES:
             break

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -20,6 +20,8 @@ from threedis_core.compare.report import gallery, tables, words
 from threedis_core.compare.report.answer import answer
 from threedis_core.compare.report.page import Report
 from threedis_core.compare.report.thumbnails import thumbnails
+from threedis_core.errors import OptionError
+from threedis_core.files.printable import printable
 from threedis_core.values.palette import instance_color
 
 MOST_INLINE = 5000
@@ -46,8 +48,10 @@ def write_page(report: Report, progress: Progress | None = None, workers: int = 
     Returns:
         ``report.html``, or ``report/index.html`` with more than 5,000 thumbnails.
     Raises:
+        OptionError: A folder ``report`` is there that holds something else.
         OSError: The folder cannot be written; nothing is left behind.
     """
+    _check_own(report.folder / FOLDER)
     count = sum(file is not None for file in gallery.files(report))
     single = count <= MOST_INLINE
     target = report.folder / (PAGE if single else FOLDER)
@@ -149,7 +153,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Any] = made.filters  # pyright: ignore[reportUnknownMemberType]
+    filters = cast("dict[str, Any]", made.filters)  # pyright: ignore[reportUnknownMemberType]
     filters.update(
         legible=words.legible,
         amount=words.amount,
@@ -206,6 +210,20 @@ def _color(index: int) -> str:
     color = "#{:02x}{:02x}{:02x}".format(*instance_color(index))
     dark = f"color-mix(in oklab, {color}, black 14%)"
     return f"light-dark({dark}, color-mix(in oklab, {color}, white 18%))"
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse to replace a folder in which somebody keeps something else."""
+    others = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    others -= {"index.html", "thumbnails"}
+    if others:
+        raise OptionError(
+            f"{printable(folder)} holds {printable(min(others), 60)}, which is no part of a "
+            "report; move it: the folder is replaced",
+            code="folder-taken",
+            file=folder,
+            hint="move what is in it",
+        )
 
 
 def _remove(path: Path) -> None:

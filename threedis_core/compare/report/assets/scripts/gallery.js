@@ -48,6 +48,14 @@ const near = new IntersectionObserver((entries) => {
 for (const row of rows) near.observe(row);
 addEventListener("beforeprint", () => rows.filter((row) => !row.hidden).forEach(reveal));
 
+// Rows that were not yet seen count as high as the first one, so that the page is about as long as it is.
+function measure() {
+  const shown = rows.find((row) => !row.hidden);
+  if (shown) gallery.style.setProperty("--tall", `${Math.round(shown.getBoundingClientRect().height)}px`);
+}
+measure();
+addEventListener("resize", measure);
+
 const texts = new Map();
 function textOf(row) {
   if (!texts.has(row)) {

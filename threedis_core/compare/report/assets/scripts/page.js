@@ -37,3 +37,19 @@ for (const chart of all(".chart")) {
   });
   chart.addEventListener("pointerleave", () => { tip.hidden = true; });
 }
+
+// What lies below the gallery moves while rows become as high as they are: go there until it stays.
+for (const link of all(".top nav a")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    history.replaceState(null, "", link.hash);
+    const goal = by(link.hash.slice(1));
+    let tries = 12;
+    (function go() {
+      goal.scrollIntoView({ behavior: "instant" });
+      if (tries-- > 0) requestAnimationFrame(go);
+    })();
+    goal.tabIndex = -1;
+    goal.focus({ preventScroll: true });
+  });
+}

@@ -64,8 +64,10 @@ function told(verdict) {
 function show(row, figure) {
   reveal(row);
   seenRow = row;
-  const copy = row.cloneNode(true);
-  copy.removeAttribute("id");
+  const copy = document.createElement("div");
+  copy.className = "row";
+  copy.style.cssText = row.style.cssText;
+  copy.append(...row.cloneNode(true).childNodes);
   enlarge(copy);
   const table = verdictTable(row);
   if (table) copy.append(table);
