@@ -94,12 +94,10 @@ def views(report: Report, thumbnail: Address, full: Address) -> Iterator[RowView
 
 
 def strata_of(report: Report) -> list[tuple[str, list[str]]]:
-    """The ways to part the layouts, each with its values in order."""
+    """The ways to part the layouts that have several parts, each with its values in order."""
     names = dict.fromkeys(name for row in report.rows for name in row.strata)
-    return [
-        (name, sorted({row.strata[name] for row in report.rows if name in row.strata}))
-        for name in names
-    ]
+    values = {n: sorted({r.strata[n] for r in report.rows if n in r.strata}) for n in names}
+    return [(name, found) for name, found in values.items() if len(found) > 1]
 
 
 class _Maker:

@@ -228,17 +228,25 @@ def _facts(folder: CompareFolder, plan: ComparePlan) -> Iterator[tuple[str, str]
         yield "Metric", f"{name} {_short(options)}".strip()
     for name, options in plan.detectors.items():
         yield "Judge", f"{name} {_short(options)}".strip()
-    sources = dict.fromkeys((layout.source, layout.sha256) for layout in plan.layouts)
-    counts = [sum(layout.source == source for layout in plan.layouts) for source, _ in sources]
-    for (source, digest), count in list(zip(sources, counts, strict=True))[:MOST_SOURCES]:
-        yield "Layouts", f"{count:,} of {source}, SHA-256 {digest}"
-    if len(sources) > MOST_SOURCES:
-        yield "Layouts", f"{len(sources) - MOST_SOURCES:,} more sources: see plan.json"
+    yield from _sources(plan)
     yield "Threads of torch", str(plan.threads)
     for system in plan.systems:
         if system.weights:
             told = ", ".join(f"{name} {value}" for name, value in system.weights.items())
             yield f"Weights of {system.name}", told
+
+
+def _sources(plan: ComparePlan) -> Iterator[tuple[str, str]]:
+    """Where the layouts come from; a benchmark's have a digest each, and are told as one."""
+    digests: dict[str, list[str]] = defaultdict(list)
+    for layout in plan.layouts:
+        digests[layout.source].append(layout.sha256)
+    for source, found in list(digests.items())[:MOST_SOURCES]:
+        joined = "\n".join(found).encode()
+        one = found[0] if len(set(found)) == 1 else hashlib.sha256(joined).hexdigest()
+        yield "Layouts", f"{len(found):,} of {source}, SHA-256 {one}"
+    if len(digests) > MOST_SOURCES:
+        yield "Layouts", f"{len(digests) - MOST_SOURCES:,} more sources: see plan.json"
 
 
 def _short(options: Mapping[str, Any]) -> str:

@@ -118,6 +118,7 @@ def _values(report: Report, rows: Iterator[gallery.RowView], home: str) -> dict[
     script = _assets("scripts", SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     shown = tables.overall(report)
+    states = _states(report)
     return {
         "report": report,
         "rows": rows,
@@ -136,7 +137,8 @@ def _values(report: Report, rows: Iterator[gallery.RowView], home: str) -> dict[
         "costs": tables.costs(report),
         "ablations": list(tables.ablations(report)),
         "filters": gallery.strata_of(report),
-        "has_unjudged": _has_unjudged(report),
+        "has_judged": bool(states - {"unjudged"}),
+        "has_unjudged": "unjudged" in states,
         "links": [
             {"name": name, "target": home + name}
             for name in LINKED
@@ -200,9 +202,10 @@ def _interval_words(report: Report) -> str:
     return told
 
 
-def _has_unjudged(report: Report) -> bool:
+def _states(report: Report) -> set[str]:
+    """What is said of any instance."""
     pictures = (p for row in report.rows for line in row.lines for p in line.pictures)
-    return any(verdict.state == "unjudged" for p in pictures for verdict in p.verdicts)
+    return {verdict.state for picture in pictures for verdict in picture.verdicts}
 
 
 def _color(index: int) -> str:
