@@ -210,16 +210,21 @@ def _first(name: str) -> str:
 
 
 def _scene(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A picture as rich as a photo: noise whose power falls with its frequency, in colour."""
+    """A picture as rich as a photo: power that falls with the frequency, little colour, edges."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
     frequency[0, 0] = 1 / side
-    channels = []
     shared = np.fft.fft2(rng.standard_normal((side, side)))
+    channels: list[np.ndarray] = []
     for _ in range(3):
         own = np.fft.fft2(rng.standard_normal((side, side)))
-        wave = np.fft.ifft2((shared + 0.4 * own) / frequency**1.25).real
-        channels.append(128 + 52 * (wave - wave.mean()) / wave.std())
-    return np.clip(np.stack(channels, axis=2), 0, 255).astype(np.uint8)
+        wave = np.fft.ifft2((shared + 0.2 * own) / frequency**1.3).real
+        channels.append(128 + 50 * (wave - wave.mean()) / wave.std())
+    scene = np.clip(np.stack(channels, axis=2), 0, 255)
+    for _ in range(6):
+        top, left = rng.integers(0, side * 3 // 4, 2)
+        part = scene[top : top + side // 4, left : left + side // 5]
+        part[:] = 0.5 * part + 0.5 * rng.uniform(0, 255, 3)
+    return scene.astype(np.uint8)
 
 
 def _rolled(rng: np.random.Generator, scene: np.ndarray) -> np.ndarray:
