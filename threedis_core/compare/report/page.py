@@ -70,7 +70,7 @@ class Cell:
         value: None where nothing could be counted.
         low: Lower end of the 95 % interval; None if there is none.
         high: Upper end.
-        interval: How the interval was made: "bca" or "wilson".
+        interval: How the interval was made: "bca", "percentile", "wilson", "none".
         complete: Over what every system completed; False counts what failed as 0.
         exploratory: Not what the plan set out to test.
     """
@@ -98,6 +98,7 @@ class System:
         options: What it was given.
         planned: Pictures that belong to it.
         seconds: Of one picture, by stage: {"render": 1.2}.
+        loading: Seconds that its models took to load, in all; None if nobody measured.
         memory: The most memory that it took, in bytes; None if nobody measured.
     """
 
@@ -108,6 +109,7 @@ class System:
     done: int = 0
     failed: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    loading: float | None = None
     memory: float | None = None
 
 

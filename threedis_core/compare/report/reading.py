@@ -171,7 +171,7 @@ def _there(file: Path) -> Path | None:
 
 def _system(planned: PlannedSystem, made: Sequence[Picture], told: Mapping[str, Any]) -> System:
     mine = [picture.state for picture in made if picture.system == planned.name]
-    seconds, memory = summary.costs(told, planned.name)
+    seconds, loading, memory = summary.costs(told, planned.name)
     options = {name: value for name, value in planned.options.items() if value is not None}
     if planned.renderer is not None:
         options |= {"control": planned.control, "regions": planned.region_refiner}
@@ -184,6 +184,7 @@ def _system(planned: PlannedSystem, made: Sequence[Picture], told: Mapping[str, 
         done=mine.count("done"),
         failed=mine.count("failed"),
         seconds=seconds,
+        loading=loading,
         memory=memory,
     )
 

@@ -11,6 +11,8 @@ from threedis_core.compare.report.page import Cell, Difference, Figure
 
 Data = Mapping[str, Any]
 EMPTY: Data = {}
+LOADING = "loading"
+"""Among the seconds by stage: of all pictures together, since a model is loaded once."""
 
 
 def read_data(file: Path) -> Data:
@@ -49,14 +51,13 @@ def cells(summary: Data) -> list[Cell]:
     return [_cell(found) for found in summary.get("figures", [])]
 
 
-def costs(summary: Data, system: str) -> tuple[dict[str, float], float | None]:
-    """Seconds of one picture of a system by stage, and the most memory it took, in bytes."""
+def costs(summary: Data, system: str) -> tuple[dict[str, float], float | None, float | None]:
+    """Seconds of one picture by stage, seconds that loading took in all, and the most bytes."""
     found = next((s for s in summary.get("systems", []) if s.get("name") == system), EMPTY)
     stages: Data = found.get("stage_seconds") or EMPTY
     seconds = {stage: float(value) for stage, value in stages.items() if value is not None}
-    if not seconds and found.get("seconds_per_picture") is not None:
-        seconds = {"render": float(found["seconds_per_picture"])}
-    return seconds, found.get("peak_memory")
+    loading = seconds.pop(LOADING, None)
+    return seconds, loading, found.get("peak_memory")
 
 
 def _cell(found: Data) -> Cell:

@@ -102,9 +102,8 @@ def overall(report: Report) -> list[Table]:
             counted,
         ),
     ]
-    if not counted or (made and not any(system.failed for system in report.systems)):
-        return found[:1] if made else []
-    return found if made else found[1:]
+    whole = all(system.done == system.planned for system in report.systems)
+    return [table for table in (found[:1] if whole else found) if table.cells]
 
 
 def strata(report: Report) -> Iterator[Strata]:

@@ -199,6 +199,8 @@ def _interval_words(report: Report) -> str:
     told = "a BCa bootstrap that resamples layouts"
     if "wilson" in kinds:
         told += "; W marks Wilson's, where every layout gives 0 or 1"
+    if "percentile" in kinds:
+        told += "; P marks the bootstrap's percentiles, where BCa cannot be computed"
     return told
 
 
