@@ -100,7 +100,7 @@ def test_the_table_has_intervals_differences_and_plain_verdicts(
     rows = [row.inner_text().split() for row in page.locator("#table-complete tbody tr").all()]
     assert " ".join(rows[0][:6]) == "sd15 50.0 40.0 to 80.0 baseline"
     flux = " ".join(rows[1])
-    assert "60.0 40.0 to 80.0W +2.0 −8.0 to 12.0 not distinguished p = 0.40 15.0" in flux
+    assert "60.0 40.0 to 80.0W +2.0 −8.0 to 12.0 not distinguished p = 0.40 15.0 points" in flux
     assert "+30.0 20.0 to 40.0 better p < 0.001" in " ".join(rows[2])
     assert "equal" not in page.locator("#table-complete").inner_text()
 
