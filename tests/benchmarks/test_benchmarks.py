@@ -129,3 +129,17 @@ def test_a_kept_model_is_measured_against_a_bare_call_and_a_cancel_in_steps(run:
     assert row["ratio"] == row["render_s"] / row["bare_s"]
     assert row["cancel_steps"] > 0
     assert row["previews_ratio"] > 0
+
+
+def test_the_report_of_a_comparison_is_opened_in_a_real_browser(
+    run: Run, benchmark: Callable[[str], ModuleType]
+) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    if not Path(benchmark("bench_report").CHROMIUM).exists():
+        pytest.skip("no browser: apt-get install chromium")
+    small = ("--systems", "2", "--side", "32", "--opens", "1")
+    (row,) = run("bench_report", "--layouts", "40", *small)
+    failed = 40 * 2 - (row["thumbnails"] - 40)
+    assert failed == 2  # as report_samples has it: they have no picture
+    assert min(row["paint_s"], row["load_s"], row["picture_s"], row["work_s"]) > 0
+    assert 0.01 < row["size_mb"] < 2
