@@ -53,6 +53,26 @@ def threedis_register_depth_models(register: Register) -> None:
 
 
 @hookimpl
+def threedis_register_instance_detectors(register: Register) -> None:
+    """Register what finds the pocket world's objects."""
+    register(
+        "pocket-objects",
+        "threedis_pocket.judging:PocketObjects",
+        "objects of the pocket world, by hue and silhouette; no weights",
+    )
+
+
+@hookimpl
+def threedis_register_metrics(register: Register) -> None:
+    """Register ``pocket``, which reads ``pocket-objects``."""
+    register(
+        "pocket",
+        "threedis_pocket.judging:Pocket",
+        "colour, place and shape of the pocket world's objects",
+    )
+
+
+@hookimpl
 def threedis_register_presets(register: RegisterPreset) -> None:
     """Register the shipped models: the real renderers with tiny local weights."""
     for name, text in _UNETS.items():

@@ -23,12 +23,16 @@ _SIDE = 24  # silhouettes are compared on a 24 x 24 grid
 
 @dataclass(frozen=True)
 class Detection:
-    """One object found: box as x0 y0 x1 y1 in [0, 1], colour and shape names, area in pixels."""
+    """One object found: box as x0 y0 x1 y1 in [0, 1], colour and shape names, area in pixels.
+
+    ``fit`` is the share of its silhouette that is that of its shape.
+    """
 
     box: tuple[float, float, float, float]
     colour: str
     shape: str
     area: int
+    fit: float = 1.0
 
 
 def classify_pixels(picture: np.ndarray) -> np.ndarray:
@@ -81,10 +85,10 @@ class Detector:
     def __init__(self) -> None:
         self._shapes = _templates()
 
-    def shape_of(self, mask: np.ndarray) -> str:
-        """The shape whose silhouette fits the (cropped) mask best."""
+    def shape_of(self, mask: np.ndarray) -> tuple[str, float]:
+        """The shape whose silhouette fits the (cropped) mask best, and how well, in [0, 1]."""
         fit = (self._shapes == _silhouette(mask)).mean((2, 3)).max(1)
-        return SHAPES[int(fit.argmax())]
+        return SHAPES[int(fit.argmax())], float(fit.max())
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
         """All objects in a picture, (H, W, 3) uint8, the largest first."""
@@ -104,5 +108,6 @@ class Detector:
                     columns.stop / width,
                     rows.stop / height,
                 )
-                found.append(Detection(box, colour, self.shape_of(mask), area))
+                shape, fit = self.shape_of(mask)
+                found.append(Detection(box, colour, shape, area, fit))
         return sorted(found, key=lambda d: -d.area)

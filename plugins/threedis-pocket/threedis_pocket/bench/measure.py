@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from threedis_core.values.layout import Box, Layout
-from threedis_pocket.bench.detector import Detector, classify_pixels
+from threedis_pocket.bench.detector import Detection, Detector, classify_pixels
 from threedis_pocket.bench.shapes import VISIBLE, shape_at, visible_shares
-from threedis_pocket.layouts import colour_index, layout_scene
+from threedis_pocket.layouts import colour_index, layout_scene, shape_index
 from threedis_pocket.shapes import SHAPES
 from threedis_pocket.world import COLOURS, draw
 
@@ -50,6 +50,81 @@ class Judgement:
         return self.colour and self.iou >= 0.5
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What a picture shows of one instance, before anything is decided.
+
+    Args:
+        colour: The most frequent colour on the instance's pixels; None for background, or if others
+            hide all of it.
+        boxes: Where objects of the prompt's colour are, x0 y0 x1 y1 in [0, 1].
+        near: The largest IoU of any object's box with the layout's.
+        visible: The share of the instance that others leave to be seen.
+        shape: The shape that explains the picture best, asked only where the colour is right and
+            the instance can be seen.
+    """
+
+    colour: str | None
+    boxes: tuple[tuple[float, float, float, float], ...]
+    near: float
+    visible: float
+    shape: str | None = None
+
+
+def observe(layout: Layout, picture: np.ndarray, found: Sequence[Detection]) -> list[Observation]:
+    """Look at every instance of a pocket layout in a picture of it.
+
+    Args:
+        layout: Pocket shapes; every prompt names one colour.
+        picture: RGB, (H, W, 3) uint8.
+        found: All objects in the picture.
+    """
+    scene = layout_scene(layout)
+    height, width = picture.shape[:2]
+    seen = draw(scene, height, width, supersample=1).ids[0].numpy()
+    shares = visible_shares(scene, height, width)
+    classes = classify_pixels(picture)
+    observed: list[Observation] = []
+    for slot, instance in enumerate(layout.instances):
+        wanted = COLOURS[colour_index(layout, slot) or 0]
+        pixels = Counter(classes[seen == slot].tolist())
+        most = pixels.most_common(1)[0][0] if pixels else -1
+        one = Observation(
+            COLOURS[most] if most >= 0 else None,
+            tuple(d.box for d in found if d.colour == wanted),
+            max((_iou(instance.box, d.box) for d in found), default=0.0),
+            shares[slot],
+        )
+        if is_right(layout, slot, one) and shares[slot] >= VISIBLE:
+            near = [box for box in one.boxes if _iou(instance.box, box) >= NEAR]
+            places = [instance.box.xyxy, *([_best(instance.box, one)] if near else [])]
+            one = replace(one, shape=shape_at(picture, scene, slot, places))
+        observed.append(one)
+    return observed
+
+
+def is_right(layout: Layout, slot: int, seen: Observation) -> bool:
+    """True if an instance has the one colour that its prompt names."""
+    colour = colour_index(layout, slot)
+    return colour is not None and seen.colour == COLOURS[colour]
+
+
+def decide(layout: Layout, observed: Sequence[Observation], number: int = 0) -> list[Judgement]:
+    """Judge what was observed of every instance; ``number`` is kept in the judgements."""
+    kinds = [shape_index(one.noun, slot) for slot, one in enumerate(layout.instances)]
+    times = Counter(kinds)
+    judged: list[Judgement] = []
+    for slot, (instance, seen) in enumerate(zip(layout.instances, observed, strict=True)):
+        right = is_right(layout, slot, seen)
+        iou = _iou(instance.box, _best(instance.box, seen)) if right and seen.boxes else 0.0
+        shape = None
+        if seen.visible >= VISIBLE:
+            shape = right and seen.shape == SHAPES[kinds[slot]]
+        there = right or seen.near >= NEAR
+        judged.append(Judgement(number, times[kinds[slot]] > 1, right, iou, shape, there))
+    return judged
+
+
 def judge(
     layout: Layout, picture: np.ndarray, detector: Detector, number: int = 0
 ) -> list[Judgement]:
@@ -61,29 +136,15 @@ def judge(
         detector: Finds the objects.
         number: The picture's number, kept in the judgements.
     """
-    scene = layout_scene(layout)
-    height, width = picture.shape[:2]
-    seen = draw(scene, height, width, supersample=1).ids[0].numpy()
-    shares = visible_shares(scene, height, width)
-    classes = classify_pixels(picture)
-    found = detector.detect(picture)
-    times = Counter(scene.shapes[0].tolist())
-    judged = []
-    for slot, instance in enumerate(layout.instances):
-        colour = colour_index(layout, slot)
-        kind = int(scene.shapes[0, slot])
-        pixels = Counter(classes[seen == slot].tolist())
-        right = bool(pixels) and pixels.most_common(1)[0][0] == colour
-        boxes = [Box.from_xyxy(d.box) for d in found if right and d.colour == COLOURS[colour or 0]]
-        best = max(boxes, key=instance.box.iou, default=instance.box)
-        iou = instance.box.iou(best) if boxes else 0.0
-        shape = None
-        if shares[slot] >= VISIBLE:
-            places = [instance.box.xyxy, *([best.xyxy] if iou >= NEAR else [])]
-            shape = right and shape_at(picture, scene, slot, places) == SHAPES[kind]
-        there = right or any(instance.box.iou(Box.from_xyxy(d.box)) >= NEAR for d in found)
-        judged.append(Judgement(number, times[kind] > 1, right, iou, shape, there))
-    return judged
+    return decide(layout, observe(layout, picture, detector.detect(picture)), number)
+
+
+def _best(box: Box, seen: Observation) -> tuple[float, float, float, float]:
+    return max(seen.boxes, key=lambda one: _iou(box, one), default=box.xyxy)
+
+
+def _iou(box: Box, found: tuple[float, float, float, float]) -> float:
+    return box.iou(Box.from_xyxy(found))
 
 
 Figure = dict[str, float | int | None]
