@@ -45,6 +45,43 @@ def registered_name(name: str) -> str:
     return name.partition(LABEL_SIGN)[0]
 
 
+def options_by_name(value: Any, what: str) -> Any:
+    """The options of several backends by their names, out of a name, a list of names, or options.
+
+    What is none of these comes out as it is.
+
+    Raises:
+        ValueError: A name is there twice.
+    """
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping):
+        by_name = cast("Mapping[str, Any]", value)
+        return {name: options or dict[str, Any]() for name, options in by_name.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    names = [str(name) for name in cast("Sequence[Any]", value)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"'{repeated[0]}' is named twice; name each {what} once")
+    return {name: dict[str, Any]() for name in names}
+
+
+def check_labels(names: Iterable[str]) -> None:
+    """Refuse labels that fit no file names.
+
+    Raises:
+        ValueError: One does not.
+    """
+    for name in names:
+        label = name.removeprefix(registered_name(name))
+        if label and not NAME.fullmatch(label.removeprefix(LABEL_SIGN)):
+            raise ValueError(
+                f"'{name:.80}' has the label '{label[1:]:.80}'; expected renderer@label, the "
+                "label of lower-case letters, digits, '-' and '_', at most 64"
+            )
+
+
 class Choice(OptionsModel):
     """A depth model or region refiner by name, with its options; a bare name is enough."""
 
@@ -71,7 +108,7 @@ class Choice(OptionsModel):
         return found
 
 
-_NAMES: tuple[dict[str, Any], ...] = (
+NAMES: tuple[dict[str, Any], ...] = (
     {"type": "string", "description": "One name."},
     {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "description": "Names."},
     {
@@ -80,6 +117,7 @@ _NAMES: tuple[dict[str, Any], ...] = (
         "description": "Options by the name of each.",
     },
 )
+"""How options by name may be written in a file."""
 
 
 class RunConfig(OptionsModel):
@@ -122,7 +160,7 @@ class RunConfig(OptionsModel):
         default_factory=lambda: Choice(name="boxes"),
         description="What turns boxes into regions; see 'threedis plugins'.",
     )
-    renderers: Annotated[dict[str, dict[str, Any]], WrittenAs(*_NAMES)] = Field(
+    renderers: Annotated[dict[str, dict[str, Any]], WrittenAs(*NAMES)] = Field(
         default_factory=dict[str, dict[str, Any]],
         description=(
             "Options of each renderer or preset by its name; a list of names will do. A label, as "
@@ -184,29 +222,12 @@ class RunConfig(OptionsModel):
     @field_validator("renderers", mode="before")
     @classmethod
     def _renderers_by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, Mapping):
-            by_name = cast("Mapping[str, Any]", value)
-            return {name: options or dict[str, Any]() for name, options in by_name.items()}
-        if not isinstance(value, list | tuple):
-            return value
-        names = [str(name) for name in cast("Sequence[Any]", value)]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"'{repeated[0]}' is named twice; name each renderer once")
-        return {name: dict[str, Any]() for name in names}
+        return options_by_name(value, "renderer")
 
     @field_validator("renderers")
     @classmethod
     def _labels_fit_file_names(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name in value:
-            label = name.removeprefix(registered_name(name))
-            if label and not NAME.fullmatch(label.removeprefix(LABEL_SIGN)):
-                raise ValueError(
-                    f"'{name:.80}' has the label '{label[1:]:.80}'; expected renderer@label, the "
-                    "label of lower-case letters, digits, '-' and '_', at most 64"
-                )
+        check_labels(value)
         return value
 
     @field_validator("control", mode="before")
