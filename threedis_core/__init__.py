@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RenderRequest,
         RenderResult,
     )
+    from threedis_core.plugin.judging.benchmarks import Benchmark
     from threedis_core.plugin.judging.interfaces import (
         DetectRequest,
         Figure,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "BackendOptions": "plugin.interfaces",
+    "Benchmark": "plugin.judging.benchmarks",
     "Box": "values.layout",
     "Cancelled": "errors",
     "Capabilities": "plugin.interfaces",
@@ -145,6 +147,7 @@ _MODULES = {
 
 __all__ = [
     "BackendOptions",
+    "Benchmark",
     "Box",
     "Cancelled",
     "Capabilities",

@@ -11,7 +11,7 @@ import threedis_core
 import threedis_core.testing
 
 PUBLIC = """
-    BackendOptions Box Cancelled Capabilities Choice ControlSchedule DataError DeadlineExceeded
+    BackendOptions Benchmark Box Cancelled Capabilities Choice ControlSchedule DataError DeadlineExceeded
     DepthError DepthEstimator Engine Job JobProgress KeptModel Preview Previews
     DepthMap DepthModel DepthRequest InputError Inspection Instance Layout LayoutError
     MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry PluginSource Progress

@@ -22,6 +22,7 @@ HEADINGS = {
     "region refiner": "Region refiners",
     "instance detector": "Instance detectors",
     "metric": "Metrics",
+    "benchmark": "Benchmarks",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from threedis_core.formats.coco_records import (
 from threedis_core.values.layout import Instance, Layout
 from threedis_core.values.problems import shown
 
+Found = tuple[int, Layout | LayoutError]
 NOT_COCO = " (if it is a layout file, leave --image-id out)"
 
 
@@ -45,29 +47,69 @@ def read_coco(path: str | Path, image_id: int) -> Layout:
     """
     image_id = checked_id(image_id)
     document = read_document(path, LayoutError, MAX_DATASET_BYTES, only_of(image_id))
-    try:
+    with _named(path):
         image = _find_image(records(document, "images", NOT_COCO), image_id)
-        size = image_size(image)
-        masks = PictureMasks(*size)
         annotations = [
             record
             for record in records(document, "annotations", NOT_COCO)
             if _same_id(record.get("image_id"), image_id)
         ]
+        return _layout(image, annotations, category_names(records(document, "categories")))
+
+
+def each_of_coco(path: str | Path, image_ids: Container[int] | None = None) -> Iterator[Found]:
+    """Every picture of a COCO file that has annotations, in the file's order, read as one.
+
+    Args:
+        path: A COCO JSON file; see ``read_coco``.
+        image_ids: Which pictures; None: all.
+    Yields:
+        A picture's id and its layout, or an error in the place of a wrong one.
+    Raises:
+        LayoutError: The file cannot be read.
+    """
+    document = read_document(path, LayoutError, MAX_DATASET_BYTES)
+    with _named(path):
+        images = records(document, "images", NOT_COCO)
         names = category_names(records(document, "categories", NOT_COCO))
-        instances = [
-            _instance(record, names, size, masks)
-            for record in annotations
-            if "caption" not in record and not record.get("iscrowd")
-        ]
-        prompt = _prompt(annotations, instances, image_id)
-        return Layout(
-            id=str(image_id),
-            prompt=prompt,
-            width=size[0],
-            height=size[1],
-            instances=tuple(instances),
-        )
+        by_picture: dict[Any, list[Record]] = {}
+        for record in records(document, "annotations", NOT_COCO):
+            by_picture.setdefault(record.get("image_id"), []).append(record)
+    for image in images:
+        image_id = image.get("id")
+        if type(image_id) is not int or image_id not in by_picture:
+            continue
+        if image_ids is not None and image_id not in image_ids:
+            continue
+        try:
+            with _named(path):
+                yield image_id, _layout(image, by_picture[image_id], names)
+        except LayoutError as error:
+            yield image_id, error
+
+
+def _layout(image: Record, annotations: Sequence[Record], names: Mapping[Any, Any]) -> Layout:
+    size = image_size(image)
+    masks = PictureMasks(*size)
+    instances = [
+        _instance(record, names, size, masks)
+        for record in annotations
+        if "caption" not in record and not record.get("iscrowd")
+    ]
+    return Layout(
+        id=str(image["id"]),
+        prompt=_prompt(annotations, instances, image["id"]),
+        width=size[0],
+        height=size[1],
+        instances=tuple(instances),
+    )
+
+
+@contextmanager
+def _named(path: str | Path) -> Generator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
     except LayoutError as error:
         raise retold(error, LayoutError, f"{printable(path)}: {error}", file=path) from None
 

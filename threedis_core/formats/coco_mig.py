@@ -27,16 +27,29 @@ def read_coco_mig(path: str | Path) -> Iterator[Layout]:
     Raises:
         LayoutError: One line that names the file, the entry and the instance.
     """
+    for found in each_of_coco_mig(path):
+        if isinstance(found, LayoutError):
+            raise found
+        yield found
+
+
+def each_of_coco_mig(path: str | Path) -> Iterator[Layout | LayoutError]:
+    """The same, with an error in the place of an entry that is wrong.
+
+    Raises:
+        LayoutError: The file cannot be read.
+    """
     text = read_text(path, LayoutError, MAX_DOCUMENT_BYTES)
     try:
         for prompt, entry in iterate_yaml(text):
-            yield _layout(prompt, entry)
+            try:
+                yield _layout(prompt, entry)
+            except LayoutError as error:
+                yield retold(error, LayoutError, f"{printable(path)}: {error}", file=path)
     except PlainYamlError as error:
         raise LayoutError(
             f"{printable(path)}: {error}", code="file-unreadable", file=path
         ) from None
-    except LayoutError as error:
-        raise retold(error, LayoutError, f"{printable(path)}: {error}", file=path) from None
 
 
 def _layout(prompt: Any, entry: Any) -> Layout:

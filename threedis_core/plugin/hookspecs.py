@@ -73,6 +73,11 @@ def threedis_register_metrics(register: Register) -> None:
 
 
 @hookspec
+def threedis_register_benchmarks(register: Register) -> None:
+    """Register subclasses of ``Benchmark``."""
+
+
+@hookspec
 def threedis_register_presets(register: RegisterPreset) -> None:
     """Register presets of backends of any kind."""
 

@@ -17,6 +17,7 @@ Kind = Literal[
     "region refiner",
     "instance detector",
     "metric",
+    "benchmark",
 ]
 
 # No dots: `--set sd15.steps=30` splits at the first one. Names also become file names.

@@ -98,7 +98,7 @@ def plan_run(
     config = with_default_renderer(config, registry)
     if config.out is not None:
         check_run_folder(config.out)
-    layout = _with_negative_prompt(layout or config.read_layout(), config.negative_prompt)
+    layout = with_negative_prompt(layout or config.read_layout(), config.negative_prompt)
     if depth is None and config.depth is not None:
         depth = config.read_depth()
     if depth is not None and config.depth_model is not None:
@@ -132,10 +132,7 @@ def plan_run(
     for seed in (*config.seeds, config.depth_seed):
         check_seed(seed)
     for name, size in sizes.items():
-        check_size(*size, able[name], name)
-        check_instance_count(len(layout.instances), able[name], name)
-        check_settings(config.steps, config.guidance, able[name], name)
-        check_negative_prompt(config.negative_prompt, able[name], name)
+        check_picture(config, layout, size, able[name], name)
     source = depth or plan_depth_model(config.depth_model, depth_size, registry, config.depth_tries)
     if isinstance(source, PlannedDepthModel):
         source.check(layout, config.depth_seed)
@@ -161,6 +158,26 @@ def plan_run(
     )
 
 
+def check_picture(
+    config: RunConfig, layout: Layout, size: Size, able: Capabilities, name: str
+) -> None:
+    """See that a renderer can make the pictures of a layout, as far as it says what it can do.
+
+    Args:
+        config: What is asked.
+        layout: What is where.
+        size: (width, height) of the pictures.
+        able: What the renderer can do.
+        name: What it is called.
+    Raises:
+        InputError: It cannot.
+    """
+    check_size(*size, able, name)
+    check_instance_count(len(layout.instances), able, name)
+    check_settings(config.steps, config.guidance, able, name)
+    check_negative_prompt(config.negative_prompt, able, name)
+
+
 def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunConfig:
     """``config`` with the default renderer if it names none.
 
@@ -181,7 +198,8 @@ def with_default_renderer(config: RunConfig, registry: PluginRegistry) -> RunCon
     return config.model_copy(update={"renderers": {DEFAULT_RENDERER: {}}})
 
 
-def _with_negative_prompt(layout: Layout, asked: str | None) -> Layout:
+def with_negative_prompt(layout: Layout, asked: str | None) -> Layout:
+    """The layout with the negative prompt that was asked for, if one was."""
     return layout if asked is None else layout.model_copy(update={"negative_prompt": asked})
 
 

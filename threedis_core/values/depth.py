@@ -121,19 +121,42 @@ class DepthMap:
                 file=path,
                 hint="name the file *.png",
             )
-        texts = PngImagePlugin.PngInfo()
-        for keyword, text in (metadata or {}).items():
-            texts.add_itxt(keyword, text)
-        buffer = io.BytesIO()
-        Image.fromarray(_levels(self.values)).save(buffer, format="PNG", pnginfo=texts)
         try:
-            write_atomically(path, buffer.getvalue())
+            write_atomically(path, self.to_png(metadata))
         except OSError as error:
             raise DepthError(
                 f"{printable(path)}: cannot be written: {error.strerror}",
                 code="file-not-written",
                 file=path,
             ) from error
+
+    def to_png(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The content of the file that ``save`` writes."""
+        texts = PngImagePlugin.PngInfo()
+        for keyword, text in (metadata or {}).items():
+            texts.add_itxt(keyword, text)
+        buffer = io.BytesIO()
+        Image.fromarray(_levels(self.values)).save(buffer, format="PNG", pnginfo=texts)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_png(cls, content: bytes) -> DepthMap:
+        """The map of a file that ``save`` has written, from its content.
+
+        Raises:
+            DepthError: It is no 16-bit grey PNG.
+        """
+        try:
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+                levels = np.asarray(picture)
+        except Exception as error:  # Pillow's reader raises almost anything on damaged data
+            raise DepthError(f"no readable PNG: {printable(str(error), 100)}") from error
+        if levels.ndim != 2:
+            raise DepthError(f"a picture of shape {levels.shape}; expected a 16-bit grey one")
+        values = levels.astype(np.float32)
+        values /= np.float32(LEVELS)
+        values.setflags(write=False)
+        return cls(values)
 
     def rounded(self) -> DepthMap:
         """The map as ``save`` keeps it: every value a multiple of 1/65535."""

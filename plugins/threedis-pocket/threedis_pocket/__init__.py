@@ -73,6 +73,21 @@ def threedis_register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def threedis_register_benchmarks(register: Register) -> None:
+    """Register the held-out layouts."""
+    register(
+        "pocket-test",
+        "threedis_pocket.benchmarks:PocketTest",
+        "two to five coloured solids at 128 px, held out from training",
+    )
+    register(
+        "pocket-wild",
+        "threedis_pocket.benchmarks:PocketWild",
+        "one to eight coloured solids as people draw them, in many formats, held out",
+    )
+
+
+@hookimpl
 def threedis_register_presets(register: RegisterPreset) -> None:
     """Register the shipped models: the real renderers with tiny local weights."""
     for name, text in _UNETS.items():

@@ -100,7 +100,7 @@ def depth_key(
     the size and time of every local file that an option names, and the versions.
     """
     chosen = options.model_dump(mode="json")
-    files = [_state(path) for text in _texts(chosen) for path in _files(text)]
+    files = [_state(path) for path in files_in(chosen)]
     content = {
         "layout": {key: value for key, value in request.layout.to_dict().items() if key != "id"},
         "seed": request.seed,
@@ -111,6 +111,11 @@ def depth_key(
         "versions": dict(versions),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def files_in(options: Any) -> list[Path]:
+    """Every local file that a text in plain options names, or that is in a folder that it names."""
+    return [path for text in _texts(options) for path in _files(text)]
 
 
 def _texts(value: Any) -> Iterator[str]:

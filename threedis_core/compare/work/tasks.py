@@ -1,0 +1,145 @@
+"""What a worker is given, and what it gives back: plain values that travel between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from threedis_core.compare.folder import DEPTH, RENDER, detect_stage
+from threedis_core.compare.plan.models import PlannedDepthModel, PlannedSystem
+from threedis_core.values.layout import Layout
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all tasks of a comparison have in common.
+
+    Args:
+        folder: The comparison's folder, absolute; a worker only tells paths relative to it.
+        versions: As planned.
+        threads: torch's threads.
+    """
+
+    folder: Path
+    versions: Mapping[str, str]
+    threads: int
+
+
+@dataclass(frozen=True)
+class DepthTask:
+    """Make one depth map: the best of the model's tries."""
+
+    key: str
+    layout: Layout
+    model: PlannedDepthModel
+    seed: int
+    size: tuple[int, int]
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return DEPTH
+
+
+@dataclass(frozen=True)
+class PictureJob:
+    """One picture of a batch: ``place`` is its layout's id, ``depth`` its depth map's file."""
+
+    key: str
+    place: str
+    layout: Layout
+    depth: bytes
+    seed: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RenderTask:
+    """Render a batch of pictures with one system.
+
+    Args:
+        system: Whose pictures.
+        jobs: The pictures.
+        batch: The number of the batch in the plan.
+        planned: How many pictures the plan has in it; fewer are rendered where one of them cannot.
+        steps: Asked of every picture; None: as the system's options say.
+        guidance: Likewise.
+    """
+
+    system: PlannedSystem
+    jobs: tuple[PictureJob, ...]
+    batch: int
+    planned: int
+    steps: int | None = None
+    guidance: float | None = None
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return RENDER
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture to look at; ``image`` is the content of its file."""
+
+    key: str
+    layout: Layout
+    image: bytes
+
+
+@dataclass(frozen=True)
+class DetectTask:
+    """Let a detector look at pictures."""
+
+    detector: str
+    options: Mapping[str, Any]
+    pictures: tuple[StoredPicture, ...]
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return detect_stage(self.detector)
+
+
+Task = DepthTask | RenderTask | DetectTask
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task failed.
+
+    Args:
+        error: One line.
+        code: As in ``threedis_core.errors``.
+        out_of_memory: Whether half of it may succeed.
+        for_all: Whether every other task of its kind fails likewise: its model is not there.
+    """
+
+    error: str
+    code: str = "error"
+    out_of_memory: bool = False
+    for_all: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Args:
+        made: The content of each file by its key; empty if the task failed.
+        failure: Why it failed, if it did.
+        seconds: How long each part took: "loading", "regions", "rendering", ...
+        memory: The most memory that was in use, in bytes: the device's, else the process's.
+        facts: What else is worth telling of each key.
+        warnings: One line each.
+    """
+
+    made: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    failure: Failure | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    memory: int | None = None
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    warnings: tuple[str, ...] = ()
