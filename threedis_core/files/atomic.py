@@ -18,12 +18,16 @@ SPECIAL = {
 """What is neither a file nor takes bytes one after another."""
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
+def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to a temporary name next to ``path``, then rename it to ``path``.
 
     A link stays, and the file that it leads to is written. Into a device, a pipe or an open file
     (``/dev/null``, ``/dev/stdout``) the bytes go as they are, since it cannot be replaced.
 
+    Args:
+        path: The file.
+        data: Its content.
+        durable: Wait until the disk has it; without, a machine that loses its power may lose it.
     Raises:
         OSError: The folder is missing or cannot be written, the disk is full, or ``path`` is a
             folder, a socket or a block device; it names ``path``, and nothing is left behind.
@@ -32,7 +36,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         if _takes_bytes(path):
             _write_into(path, data)
         else:
-            _replace(Path(os.path.realpath(path)), data)
+            _replace(Path(os.path.realpath(path)), data, durable)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
@@ -155,7 +159,7 @@ def _write_into(path: str | Path, data: bytes) -> None:
         file.write(data)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, durable: bool) -> None:
     if path.exists() and (special := SPECIAL.get(stat.S_IFMT(path.stat().st_mode))):
         raise OSError(errno.EINVAL, f"it is {special}")
     # A name may have 255 bytes, and a letter up to four.
@@ -164,7 +168,8 @@ def _replace(path: Path, data: bytes) -> None:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,15 @@ HINT = "choose another folder with --out, or ask for the same to go on"
 
 
 def drift(frozen: ComparePlan, now: ComparePlan) -> list[str]:
-    """What is now otherwise than it was, in a few words each. Metrics may have been added."""
+    """What is now otherwise than it was, in a few words each.
+
+    Metrics and detectors may be others: they are judged again, and no picture depends on them.
+    """
     found = [
         one
         for name, before in _facts(frozen).items()
         for one in differences(name, before, _facts(now)[name])
     ]
-    for name in ("metrics", "detectors"):
-        found += _lost(name, getattr(frozen, name), getattr(now, name))
     for name in ("primary", "baseline"):  # asked for; by default they stay
         if name in now.config:
             found += differences(name, getattr(frozen, name), getattr(now, name))
@@ -52,14 +52,20 @@ def refuse_drift(folder: CompareFolder, frozen: ComparePlan, now: ComparePlan) -
         )
 
 
-def with_added_metrics(frozen: ComparePlan, now: ComparePlan) -> ComparePlan:
-    """The frozen plan with the metrics and detectors that are asked for now besides."""
-    return frozen.model_copy(
-        update={
-            "metrics": {**frozen.metrics, **now.metrics},
-            "detectors": {**frozen.detectors, **now.detectors},
-        }
-    )
+def with_metrics_of(frozen: ComparePlan, now: ComparePlan) -> ComparePlan:
+    """The frozen plan with the metrics and detectors that are asked for now.
+
+    Raises:
+        OptionError: The metric of the primary figure, chosen before the first picture, is gone.
+    """
+    primary = frozen.primary
+    if primary is not None and primary.partition(".")[0] not in now.metrics:
+        raise OptionError(
+            f"the comparison was begun with '{primary}' as its primary figure; keep its metric "
+            "among the metrics, or choose another folder with --out",
+            path="metrics",
+        )
+    return frozen.model_copy(update={"metrics": now.metrics, "detectors": now.detectors})
 
 
 def _facts(plan: ComparePlan) -> dict[str, Any]:
@@ -75,13 +81,6 @@ def _facts(plan: ComparePlan) -> dict[str, Any]:
 def _layout_facts(one: PlannedLayout) -> dict[str, Any]:
     content = layout_sha256(one.layout) if one.layout is not None else one.error
     return {"source": one.source, "sha256": one.sha256, "content": content, "level": one.level}
-
-
-def _lost(
-    name: str, before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    for one, options in before.items():
-        yield from differences(f"{name}.{one}", options, now.get(one))
 
 
 def is_comparison(path: Path) -> bool:

@@ -5,7 +5,6 @@ Work is a function from a task to bytes: it writes nothing, so that workers may 
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Sequence
@@ -13,15 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from PIL import Image
-
 from threedis_core.compare.plan.models import PlannedSystem
 from threedis_core.compare.plan.systems import packages_of
+from threedis_core.compare.scoring.batches import detect_batch, score_batch
 from threedis_core.compare.work.failing import failure_of
 from threedis_core.compare.work.measured import Clock, forget_peak, peak_memory
 from threedis_core.compare.work.tasks import (
     DepthTask,
-    DetectTask,
+    JudgeTask,
     Outcome,
     RenderTask,
     Setting,
@@ -29,13 +27,14 @@ from threedis_core.compare.work.tasks import (
 )
 from threedis_core.files.png import png_bytes
 from threedis_core.plugin.interfaces import Backend, RegionRefiner, RenderBackend, RenderRequest
+from threedis_core.plugin.judging.interfaces import InstanceDetector, Metric
 from threedis_core.plugin.progress import Progress, Watched, silent
 from threedis_core.plugin.registry import Chosen, PluginRegistry
 from threedis_core.run.config import Choice
 from threedis_core.run.depth_plan import plan_depth_model
 from threedis_core.run.engine.engine import Engine
 from threedis_core.run.folder import PROVENANCE
-from threedis_core.run.lending import Lender, Sharing
+from threedis_core.run.lending import Lender, Sharing, share_a_load
 from threedis_core.run.plan import PlannedRenderer
 from threedis_core.run.record.portable_paths import at_home
 from threedis_core.run.record.provenance import Origin
@@ -116,15 +115,15 @@ class Bench:
                 return self._depth(task, clock, told)
             case RenderTask():
                 return self._pictures(task, clock, told)
-            case DetectTask():
-                return self._findings(task, clock, told)
+            case JudgeTask():
+                return self._judged(task, clock, told)
 
     def _depth(self, task: DepthTask, clock: Clock, told: list[str]) -> dict[str, bytes]:
         options = at_home(task.model.options, self._setting.folder)
         choice = Choice(name=task.model.name, options=options)
         planned = plan_depth_model(choice, task.size, self._registry, task.model.tries)
         with clock.timed("depth"):
-            lender = self._lend([planned.model], told)
+            lender = self._lend([planned.model])
             watched = Watched(clock)
             made = make_depth(planned, task.layout, task.seed, False, watched, lender)
             told += made.warnings
@@ -134,7 +133,7 @@ class Bench:
         system = task.system
         chosen = self._chosen(system)
         refiner, renderer = chosen.refiner.backend, chosen.renderer.backend
-        lender = self._lend([refiner, renderer], told)
+        lender = self._lend([refiner, renderer])
         with clock.timed("regions"):
             requests = self._requests(task, refiner, lender, told)
         sources = (*chosen.renderer.sources, *chosen.refiner.sources)
@@ -142,9 +141,9 @@ class Bench:
         planned = PlannedRenderer(
             system.name, renderer, chosen.renderer.sources[-1], task.jobs[0].size
         )
-        with lender.lent(renderer, f"renderer '{system.name}'", told.append) as lent:
-            with clock.timed("rendering"):
-                images = render_batch(origin, planned, requests, Watched(clock), lent)
+        lending = lender.lent(renderer, f"renderer '{system.name}'", told.append)
+        with lending as lent, clock.timed("rendering"):
+            images = render_batch(origin, planned, requests, Watched(clock), lent)
         with clock.timed("encoding"):
             made: dict[str, bytes] = {}
             for job, image in zip(task.jobs, images, strict=True):
@@ -183,8 +182,19 @@ class Bench:
             )
         return requests
 
-    def _findings(self, task: DetectTask, clock: Clock, told: list[str]) -> dict[str, bytes]:
-        raise NotImplementedError
+    def _judged(self, task: JudgeTask, clock: Clock, told: list[str]) -> dict[str, bytes]:
+        options = at_home(dict(task.options), self._setting.folder)
+        if task.kind == "detect":
+            detector = self._registry.choose(InstanceDetector, task.name, options).backend
+            lending = self._lend([detector]).lent(detector, task.stage, told.append)
+            with lending as lent, clock.timed("detecting"):
+                made = detect_batch(task.name, lent, task.pictures, clock)
+        else:
+            metric = self._registry.choose(Metric, task.name, options).backend
+            lending = self._lend([metric]).lent(metric, task.stage, told.append)
+            with lending as lent, clock.timed("scoring"):
+                made = score_batch(task.name, lent, task.pictures, clock)
+        return {one.job: content for one, content in zip(task.pictures, made, strict=True)}
 
     def _chosen(self, system: PlannedSystem) -> ChosenBackends:
         if system.name not in self._systems:
@@ -198,9 +208,9 @@ class Bench:
             self._systems[system.name] = ChosenBackends(renderer, refiner)
         return self._systems[system.name]
 
-    def _lend(self, needed: Sequence[Backend], told: list[str]) -> Lender:
+    def _lend(self, needed: Sequence[Backend]) -> Lender:
         """A lender that keeps what it lends until other backends are needed."""
-        if not all(any(_equal(one, held) for held in self._held) for one in needed):
+        if not all(any(share_a_load(one, held) for held in self._held) for one in needed):
             self._release()
             self._held = list(needed)
             self._lender = self._stack.enter_context(Sharing.of(self._engine.lender()))
@@ -210,13 +220,3 @@ class Bench:
         """Give back all backends, so that their models leave the memory."""
         self._stack.close()
         self._held = []
-
-
-def _equal(one: Backend, other: Backend) -> bool:
-    return type(one) is type(other) and one.options == other.options
-
-
-def open_png(content: bytes) -> Image.Image:
-    """The picture of a PNG file, RGB."""
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
-        return picture.convert("RGB")

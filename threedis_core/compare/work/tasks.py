@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from threedis_core.compare.folder import DEPTH, RENDER, detect_stage
+from threedis_core.compare.folder import DEPTH, RENDER, detect_stage, score_stage
 from threedis_core.compare.plan.models import PlannedDepthModel, PlannedSystem
+from threedis_core.compare.scoring.batches import StoredPicture
 from threedis_core.values.layout import Layout
 
 
@@ -81,30 +82,29 @@ class RenderTask:
         return RENDER
 
 
-@dataclass(frozen=True)
-class StoredPicture:
-    """A picture to look at; ``image`` is the content of its file."""
+@dataclass(frozen=True, eq=False)
+class JudgeTask:
+    """Let a detector look at pictures, or a metric score them.
 
-    key: str
-    layout: Layout
-    image: bytes
+    Args:
+        kind: Which of the two.
+        name: The detector or metric as it is registered.
+        options: What it is asked, paths told relative to the comparison's folder.
+        pictures: As they are stored.
+    """
 
-
-@dataclass(frozen=True)
-class DetectTask:
-    """Let a detector look at pictures."""
-
-    detector: str
+    kind: Literal["detect", "score"]
+    name: str
     options: Mapping[str, Any]
     pictures: tuple[StoredPicture, ...]
 
     @property
     def stage(self) -> str:
         """The stage's name."""
-        return detect_stage(self.detector)
+        return detect_stage(self.name) if self.kind == "detect" else score_stage(self.name)
 
 
-Task = DepthTask | RenderTask | DetectTask
+Task = DepthTask | RenderTask | JudgeTask
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,6 @@ class Outcome:
         failure: Why it failed, if it did.
         seconds: How long each part took: "loading", "regions", "rendering", ...
         memory: The most memory that was in use, in bytes: the device's, else the process's.
-        facts: What else is worth telling of each key.
         warnings: One line each.
     """
 
@@ -141,5 +140,4 @@ class Outcome:
     failure: Failure | None = None
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     memory: int | None = None
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     warnings: tuple[str, ...] = ()
