@@ -22,6 +22,7 @@ from threedis_core.cli.arguments import (
     Verbose,
     accept_anywhere,
 )
+from threedis_core.cli.compare.group import compare_app
 from threedis_core.cli.depth.group import depth_app
 from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
@@ -98,6 +99,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
     app.add_typer(layout_app(), name="layout")
     app.add_typer(config_app(), name="config")
     app.add_typer(depth_app(), name="depth")
+    app.add_typer(compare_app(), name="compare")
     app.add_typer(bench, name="bench")
     group = get_group(app)
     add_plugin_commands(registry, group, cast("TyperGroup", group.commands["bench"]))

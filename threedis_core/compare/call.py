@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from threedis_core.compare.estimate import remember
 from threedis_core.compare.folder import DEPTH, RENDER, CompareFolder, detect_stage, score_stage
 from threedis_core.compare.opening import Asked, asked_by
 from threedis_core.compare.plan.config import CompareConfig
@@ -112,6 +113,7 @@ def carry_out(
             sweep(folder, None if alone else _batches(plan, means.shard))
         share = Share(plan, folder, means.shard)
         problems = _done(share, registry, stages, means, progress, warn)
+    remember(folder, plan)
     if "score" in stages and means.shard.count == 1:
         _write_tables(folder, plan, progress)
     failed = tuple(failed_jobs(folder, plan))
@@ -165,3 +167,9 @@ def _batches(plan: ComparePlan, shard: Shard) -> list[int]:
 
 def _write_tables(folder: CompareFolder, plan: ComparePlan, progress: Progress) -> None:
     """Write the tables and the page."""
+    from threedis_core.compare import report, tables
+
+    write_tables = getattr(tables, "write_tables", None)
+    if write_tables is not None:
+        write_tables(folder, plan, progress)
+    report.write_report(folder.path, progress)

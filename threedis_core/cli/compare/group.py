@@ -7,6 +7,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from threedis_core.cli.compare.report import report_command
+from threedis_core.cli.compare.stages import (
+    EXAMPLES,
+    all_command,
+    detect_command,
+    render_command,
+    schema_command,
+    score_command,
+)
+
 ALL = "all"
 """The command that is meant where none is named."""
 
@@ -24,8 +34,17 @@ class WithDefault(TyperGroup):
 
 def compare_app() -> typer.Typer:
     """The command group ``compare``."""
-    return typer.Typer(
+    app = typer.Typer(
         cls=WithDefault,
         no_args_is_help=True,
-        help="Compare renderers on the same layouts, depth maps and seeds.",
+        help="Compare renderers on the same layouts, depth maps and seeds. COMMAND may be the "
+        "config of a comparison: then all stages are done.",
+        epilog=EXAMPLES,
     )
+    app.command(ALL, epilog=EXAMPLES)(all_command)
+    app.command("render")(render_command)
+    app.command("detect")(detect_command)
+    app.command("score")(score_command)
+    app.command("report")(report_command)
+    app.command("schema")(schema_command)
+    return app
