@@ -49,6 +49,19 @@ def test_a_tiny_gpu_benchmark_takes_every_way_of_a_step_in_every_phase(run: Run)
     assert all(row["ratio"] == 1 for row in rows if row["how"] == "stock")
 
 
+def test_the_full_size_benchmark_measures_every_model_and_phase(run: Run) -> None:
+    rows = run("bench_full_size", "--tiny", "--instances", "2", "--repeats", "1")
+    assert [(row["model"], row["phase"]) for row in rows] == [
+        ("sd15", "regions"),
+        ("sdxl", "regions"),
+        ("flux", "i2i"),
+        ("flux", "text"),
+    ]
+    for row in rows:
+        assert row["instances"] == 2
+        assert row["ratio"] == pytest.approx(row["hook_s"] / row["stock_s"])
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 def test_the_gpu_benchmark_says_in_one_line_that_it_needs_a_gpu(run: Run) -> None:
     with pytest.raises(SystemExit, match=r"^torch sees no CUDA GPU, .* --tiny"):

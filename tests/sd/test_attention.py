@@ -12,16 +12,16 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-import threedis_diffusers.unet.attention
+import threedis_diffusers.unet.fused_attention
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import RenderError
 from threedis_diffusers.unet.attention import (
-    MOST_ROWS,
     RegionHook,
     RegionProcessor,
     attached,
     cross_attention_layers,
 )
+from threedis_diffusers.unet.fused_attention import MOST_ROWS, fused_attention, heads_first
 
 Tensors = Callable[[str], dict[str, Tensor]]
 TOLERANCE = 1e-4
@@ -152,31 +152,77 @@ def test_the_texts_keys_and_values_are_computed_once_a_run(
     assert calls == [len(rows)] * (2 * len(layers))
 
 
-@pytest.mark.parametrize("counts", [(40,), (9, 0, 30)])
-@torch.no_grad()
-def test_many_instances_are_attended_piece_by_piece_with_the_same_result(
+def rows_of_text(
+    counts: tuple[int, ...], tokens: int = 80
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A query of 3 heads, keys, values and weights; ``counts``: the rows of each input."""
+    torch.manual_seed(0)
+    text = (sum(counts), 3, 7, 8)
+    weights = [torch.rand(count, tokens).softmax(0) for count in counts]
+    query = torch.randn(len(counts), tokens, 24).unflatten(-1, (3, 8)).transpose(1, 2)
+    return query, torch.randn(text), torch.randn(text), torch.cat(weights)
+
+
+def weighted_sum(
+    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, counts: tuple[int, ...]
+) -> Tensor:
+    """What fused attention is, written down plainly, in double precision."""
+    inputs = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    scores = query.double()[inputs] @ keys.double().transpose(-1, -2) / query.shape[-1] ** 0.5
+    attended = scores.softmax(-1) @ values.double() * weights[:, None, :, None].double()
+    return torch.stack([part.sum(0) for part in attended.split(list(counts))])
+
+
+COUNTS = [(1,), (1, 1), (41,), (1, 1, 1, 10, 1, 31)]
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+@pytest.mark.parametrize("scores", [1, 7 * 41 * 3, 2**17])
+def test_joined_rows_give_the_weighted_sum_in_pieces_of_any_size(
+    counts: tuple[int, ...], scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threedis_diffusers.unet.fused_attention, "SCORES", scores)
+    query, keys, values, weights = rows_of_text(counts)
+    made = fused_attention(query, heads_first(keys), heads_first(values), weights, counts)
+    expected = weighted_sum(query, keys, values, weights, counts)
+    torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_a_gradient_goes_through_the_rows_to_the_query(counts: tuple[int, ...]) -> None:
+    query, *given = rows_of_text(counts)
+    asked = query.double().requires_grad_()
+    weighted_sum(asked, *given, counts).sum().backward()
+    ours = query.requires_grad_()
+    made = fused_attention(ours, *given, counts)
+    made.sum().backward()
+    torch.testing.assert_close(ours.grad, asked.grad.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("counts", [(1, 41), (1, 1, 1, 10, 1, 31)])
+def test_many_rows_of_half_precision_are_attended_piece_by_piece(
     counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
-    attn = Attention(query_dim=24, cross_attention_dim=16, heads=3, dim_head=8).eval()
-    plan = FusionPlan([torch.rand(count, 64, 80).round() for count in counts], (8, 10))
-    text = torch.randn(2 * len(counts) + sum(counts), 7, 16)
-    hidden = torch.randn(2 * len(counts), 80, 24)
+    module = threedis_diffusers.unet.fused_attention
+    query, keys, values, weights = (part.bfloat16() for part in rows_of_text(counts))
     queries: list[Tensor] = []
 
     def attend(query: Tensor, *others: Tensor) -> Tensor:
         queries.append(query)
         return scaled_dot_product_attention(query, *others)
 
-    monkeypatch.setattr(threedis_diffusers.unet.attention, "scaled_dot_product_attention", attend)
-    in_pieces = RegionProcessor(plan, text)(attn, hidden)
+    monkeypatch.setattr(module, "scaled_dot_product_attention", attend)
+    in_pieces = fused_attention(query, keys, values, weights, counts)
     assert len(queries) > 1
     assert max(query.numel() for query in queries) <= MOST_ROWS * 80 * 24
     queries.clear()
-    monkeypatch.setattr(threedis_diffusers.unet.attention, "MOST_ROWS", len(text))
-    at_once = RegionProcessor(plan, text)(attn, hidden)
+    monkeypatch.setattr(module, "MOST_ROWS", sum(counts))
+    at_once = fused_attention(query, keys, values, weights, counts)
     assert len(queries) == 1
+    assert in_pieces.dtype == torch.bfloat16
     torch.testing.assert_close(in_pieces, at_once)
+    expected = weighted_sum(query, keys, values, weights, counts)
+    torch.testing.assert_close(in_pieces.double(), expected, rtol=0.05, atol=0.05)
 
 
 class StrangeProcessor(AttnProcessor2_0):

@@ -17,14 +17,10 @@ from typing import Any, Protocol
 import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import RenderError
-
-MOST_ROWS = 16
-"""Rows of whole pictures that one attention call may span; more go piece by piece. It bounds the
-memory that many instances take."""
+from threedis_diffusers.unet.fused_attention import fused_attention, heads_first
 
 
 class RegionProcessor:
@@ -40,7 +36,7 @@ class RegionProcessor:
         self._text = text
         self._guided = len(text) - sum(plan.counts)
         self._keys_values: tuple[Tensor, Tensor] | None = None
-        self._gathers: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
+        self._weights: dict[int, tuple[Tensor, list[int]]] = {}
 
     def __call__(
         self,
@@ -77,18 +73,10 @@ class RegionProcessor:
     def _attend(self, attn: Attention, query: Tensor) -> Tensor:
         """Fused attention, shape (batch, heads, S, D), of a query of that shape."""
         keys, values = self._text_keys_values(attn, query)
-        pictures, weights, counts = self._gather(query)
+        weights, counts = self._shares(query)
         # A batch without its unconditional half (guess mode) skips the negative rows.
-        first, batch, tokens = len(keys) - len(pictures), query.shape[0], query.shape[2]
-        keys, values = keys[first:], values[first:]
-        # The stock processor needs a batch's worth of memory anyway.
-        size = max(1, tokens * max(MOST_ROWS, batch) // len(pictures))
-        fused: list[Tensor] = []
-        # An image token attends on its own, so pieces of the picture give the same.
-        for some, shares in zip(query.split(size, 2), weights.split(size, 2), strict=True):
-            out = scaled_dot_product_attention(some[pictures], keys, values) * shares
-            fused.append(torch.stack([part.sum(0) for part in out.split(counts)]))
-        return torch.cat(fused, 2) if len(fused) > 1 else fused[0]
+        first = len(keys) - len(weights)
+        return fused_attention(query, keys[first:], values[first:], weights, counts)
 
     def _text_keys_values(self, attn: Attention, query: Tensor) -> tuple[Tensor, Tensor]:
         if self._keys_values is None:
@@ -98,13 +86,14 @@ class RegionProcessor:
             keys = _split_heads(attn, attn.to_k(text))  # pyright: ignore[reportOptionalCall]
             if attn.norm_k is not None:
                 keys = attn.norm_k(keys)
-            self._keys_values = keys, _split_heads(attn, attn.to_v(text))  # pyright: ignore[reportOptionalCall]
+            values = _split_heads(attn, attn.to_v(text))  # pyright: ignore[reportOptionalCall]
+            self._keys_values = heads_first(keys), heads_first(values)
         return self._keys_values
 
-    def _gather(self, query: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-        """The query of each row, each row's weights (rows, 1, S, 1), and rows per output."""
+    def _shares(self, query: Tensor) -> tuple[Tensor, list[int]]:
+        """Each row's weights, shape (rows, S), and how many rows each input of the batch has."""
         batch, _, tokens, _ = query.shape
-        if batch not in self._gathers:
+        if batch not in self._weights:
             plan = self._plan
             negatives = batch - plan.pictures
             if negatives not in (0, self._guided):
@@ -112,15 +101,10 @@ class RegionProcessor:
                     f"the U-Net got a batch of {batch} for {plan.pictures} pictures; "
                     f"expected {plan.pictures} or {plan.pictures + self._guided}"
                 )
-            rows = [*range(negatives), *(negatives + i for i in plan.row_pictures())]
             weights = plan.weights(tokens, query.dtype, query.device)
-            ones = weights.new_ones(negatives, tokens)
-            self._gathers[batch] = (
-                torch.tensor(rows, device=query.device),
-                torch.cat([ones, weights])[:, None, :, None],
-                [1] * negatives + list(plan.counts),
-            )
-        return self._gathers[batch]
+            weights = torch.cat([weights.new_ones(negatives, tokens), weights])
+            self._weights[batch] = weights, [1] * negatives + list(plan.counts)
+        return self._weights[batch]
 
 
 class Hook(Protocol):
