@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from threedis_core.compare.report import words
 from threedis_core.compare.report.page import Cell, Figure, Report
 
+FEWEST = 6
+"""Layouts with which a sign-flip test can reach 5 %."""
 WORDS = ("better", "worse", "not distinguished")
 
 
@@ -26,7 +28,7 @@ def answer(report: Report) -> list[str]:
     cells = [cell for cell in headline(report) if cell.value is not None]
     if figure is None or not cells:
         return []
-    return [_highest(cells, figure), *_against(cells, figure, report.baseline)]
+    return [_highest(cells, figure), *_against(cells, figure, report.baseline), *_too_few(cells)]
 
 
 def _highest(cells: Sequence[Cell], figure: Figure) -> str:
@@ -67,4 +69,14 @@ def _against(cells: Sequence[Cell], figure: Figure, baseline: str) -> Iterator[s
         yield (
             "Not distinguished does not mean equal: with so many layouts a difference of less "
             f"than about {least} would not be seen."
+        )
+
+
+def _too_few(cells: Sequence[Cell]) -> Iterator[str]:
+    """Of n layouts the smallest p-value of a sign-flip test is 2 / 2 ** n."""
+    tested = [cell.layouts for cell in cells if cell.difference and cell.difference.p is not None]
+    if tested and min(tested) < FEWEST:
+        yield (
+            f"{words.counted(min(tested), 'layout')} cannot show any difference: at 5 % it takes "
+            f"at least {FEWEST}, and more for several systems."
         )

@@ -28,6 +28,8 @@ from threedis_core.compare.report.page import (
 
 MOST_SOURCES = 12
 """Files of layouts that are named one by one."""
+OF_ALL = ("steps", "guidance")
+"""What a comparison may ask of all its renderers, instead of what their options say."""
 Reason = tuple[str, str]
 """A stage, and why a job failed in it."""
 
@@ -51,7 +53,7 @@ def read_report(path: Path) -> Report:
         folder=path,
         primary=plan.primary or "",
         baseline=plan.baseline if len(plan.systems) > 1 else "",
-        systems=[_system(system, made, told) for system in plan.systems],
+        systems=[_system(system, made, told, plan) for system in plan.systems],
         figures=_primary_first(summary.figures(told), plan.primary),
         cells=summary.cells(told),
         rows=rows,
@@ -81,7 +83,7 @@ class _Reader:
         own = (layout.width, layout.height) if layout and layout.width and layout.height else None
         boxes = [instance.box for instance in instances]
         return Row(
-            name=planned.id,
+            name=f"layout {planned.id}" if planned.id.isdecimal() else planned.id,
             prompt=layout.prompt if layout else planned.error,
             instances=instances,
             lines=list(self._lines(jobs, boxes)),
@@ -169,11 +171,15 @@ def _there(file: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def _system(planned: PlannedSystem, made: Sequence[Picture], told: Mapping[str, Any]) -> System:
+def _system(
+    planned: PlannedSystem, made: Sequence[Picture], told: Mapping[str, Any], plan: ComparePlan
+) -> System:
     mine = [picture.state for picture in made if picture.system == planned.name]
     seconds, loading, memory = summary.costs(told, planned.name)
     options = {name: value for name, value in planned.options.items() if value is not None}
     if planned.renderer is not None:
+        asked = {name: plan.config.get(name) for name in OF_ALL}
+        options |= {name: value for name, value in asked.items() if value is not None}
         options |= {"control": planned.control, "regions": planned.region_refiner}
         options |= {f"regions.{name}": value for name, value in planned.refiner_options.items()}
     return System(

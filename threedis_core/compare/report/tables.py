@@ -120,7 +120,7 @@ def costs(report: Report) -> Costs | None:
     """Seconds and memory of the systems; None if nobody measured either."""
     stages = list(dict.fromkeys(stage for s in report.systems for stage in s.seconds))
     times = {s.name: s.seconds for s in report.systems if s.seconds}
-    memory = {s.name: {"memory": s.memory / 1e9} for s in report.systems if s.memory is not None}
+    memory = {s.name: {"memory": s.memory / 2**30} for s in report.systems if s.memory is not None}
     cards: list[Card] = []
     if times:
         told = {name: f"{name}: {_spent(parts)}" for name, parts in times.items()}
@@ -128,7 +128,7 @@ def costs(report: Report) -> Costs | None:
         cards.append(Card("Seconds a picture", Markup(drawn)))
     if memory:
         told = {s.name: f"{s.name}: {words.memory(s.memory)}" for s in report.systems}
-        drawn = charts.bars(memory, report.systems, "GB at most", told)
+        drawn = charts.bars(memory, report.systems, "GiB at most", told)
         cards.append(Card("Memory", Markup(drawn)))
     return Costs(stages, cards) if cards else None
 

@@ -15,7 +15,7 @@ _ACTING = re.compile(
 )
 """Letters that do something instead of being seen: control characters, marks that turn the writing
 direction, halves of characters. Joiners stay, since some scripts and emoji need them."""
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def legible(text: Any, limit: int = 2000) -> str:
@@ -78,7 +78,7 @@ def seconds(value: float | None) -> str:
 
 
 def memory(count: float | None) -> str:
-    """An amount of memory: "3.2 GB"."""
+    """An amount of memory: "3.2 GiB"."""
     if count is None:
         return NONE
     size, unit = next(((size, unit) for size, unit in UNITS if count >= size), (1, "bytes"))

@@ -61,6 +61,12 @@ function told(verdict) {
   made.append(cell("span", name, `verdict ${state}`), cell("span", words(values), "span"));
   return made;
 }
+// As many columns as there is room for, but no line of one picture below a full one.
+function columnsFor(row) {
+  const shown = all("figure", row.querySelector(".line")).filter((figure) => getComputedStyle(figure).display !== "none");
+  const most = Math.max(1, Math.floor((by("viewer-body").clientWidth - 16) / 290));
+  return Math.ceil(shown.length / Math.ceil(shown.length / most));
+}
 function show(row, figure) {
   reveal(row);
   seenRow = row;
@@ -75,6 +81,7 @@ function show(row, figure) {
   by("viewer-body").replaceChildren(copy);
   by("viewer-body").scrollTo(0, 0);
   if (!viewer.open) viewer.showModal();
+  copy.style.setProperty("--columns", columnsFor(row));
   const index = figure ? all("figure", row).indexOf(figure) : 0;
   if (index > 0) all("figure", copy)[index].scrollIntoView({ block: "nearest" });
 }
