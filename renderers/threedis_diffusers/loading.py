@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import torch
 
+from threedis_diffusers.complete import complete
 from threedis_diffusers.loras import LoRAFile
-from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_model, fetch_part
+from threedis_diffusers.model_files.checks import fetch_model
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import DiffusersOptions, LoRA
 from threedis_diffusers.own_thread import in_own_thread
@@ -38,7 +38,7 @@ def load_pipeline(
         WeightsError: A file is damaged or does not fit its configuration.
     """
     folder = fetch_model(model, endings)
-    with readable(model), quiet():
+    with readable(model), quiet(), complete(model.name) as check:
         pipeline = pipeline_class.from_pretrained(
             folder,
             variant=variant(endings.values()),
@@ -47,40 +47,9 @@ def load_pipeline(
             **left_out(pipeline_class),
             **arguments,
         )
+        check({name: part for name, part in pipeline.components.items() if name not in arguments})
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-@dataclass(frozen=True)
-class PipelinePart:
-    """One part of a pipeline that comes from a place of its own, and whose files are there.
-
-    Args:
-        source: Where it is.
-        kind: Its class in diffusers.
-        ending: The ending of its weights file.
-    """
-
-    source: ModelSource
-    kind: str
-    ending: str
-
-    def load(self, dtype: torch.dtype) -> Any:
-        """Load it on the CPU, its weights in the number format ``dtype``.
-
-        Raises:
-            WeightsError: A file is damaged or does not fit its configuration.
-        """
-        import diffusers
-
-        folder = fetch_part(self.source, WEIGHTS_STEM, self.ending)
-        with readable(self.source), quiet():
-            return getattr(diffusers, self.kind).from_pretrained(
-                folder,
-                variant=variant([self.ending]),
-                dtype=dtype,
-                use_safetensors=True,
-            )
 
 
 def left_out(pipeline_class: Any) -> dict[str, Any]:

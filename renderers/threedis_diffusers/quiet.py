@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+OTHERS = ("bitsandbytes", "torchao", "torch.utils._pytree")
+"""Loggers that speak while diffusers imports what it finds."""
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back diffusers' and transformers' progress bars and log lines below errors.
+    """Hold back the libraries' progress bars and log lines below errors.
 
     Their settings are the process's: the first thread inside changes them, the last one out puts
     them back.
@@ -38,6 +42,8 @@ class _Silence:
             if self._inside == 0:
                 _hush(diffusers_logging, self._undo)
                 _hush(transformers_logging, self._undo)
+                for name in OTHERS:
+                    _hush_logger(logging.getLogger(name), self._undo)
             self._inside += 1
 
     def leave(self) -> None:
@@ -50,9 +56,14 @@ class _Silence:
 _silence = _Silence()
 
 
-def _hush(logging: Any, undo: ExitStack) -> None:
-    undo.callback(logging.set_verbosity, logging.get_verbosity())
-    if logging.is_progress_bar_enabled():
-        undo.callback(logging.enable_progress_bar)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def _hush_logger(logger: logging.Logger, undo: ExitStack) -> None:
+    undo.callback(logger.setLevel, logger.level)
+    logger.setLevel(logging.ERROR)
+
+
+def _hush(library: Any, undo: ExitStack) -> None:
+    undo.callback(library.set_verbosity, library.get_verbosity())
+    if library.is_progress_bar_enabled():
+        undo.callback(library.enable_progress_bar)
+    library.set_verbosity_error()
+    library.disable_progress_bar()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 DEEPEST = 3
 """How far below what was loaded a model is looked for: a record, a pipeline, a part."""
@@ -20,10 +21,20 @@ def weight_bytes(loaded: Any) -> int:
     held = {
         (tensor.device, tensor.untyped_storage().data_ptr()): tensor.untyped_storage().nbytes()
         for model in _models(loaded, DEEPEST)
-        for tensor in (*model.parameters(), *model.buffers())
+        for whole in (*model.parameters(), *model.buffers())
+        for tensor in _plain(whole)
         if not tensor.is_meta
     }
     return sum(held.values())
+
+
+def _plain(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensors with numbers that a quantised one is made of; a plain one is one."""
+    if not is_traceable_wrapper_subclass(tensor):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from _plain(getattr(tensor, name))
 
 
 def _models(thing: Any, depth: int) -> Iterator[nn.Module]:

@@ -18,6 +18,7 @@ from threedis_diffusers.loras import require_peft
 from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel, needed_lora
 from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.parts.find import needed_parts
 from threedis_diffusers.steps import OnStep
 from threedis_flux.batch import PATCH, draw_pictures
 from threedis_flux.checks import check_files, find_flux
@@ -78,7 +79,8 @@ class FluxRenderer(DiffusersRenderer):
         """The pipeline and its depth LoRA."""
         model = ModelSource(self.options.model)
         needed = [
-            NeededModel(model, partial(check_files, self.options), pipeline="FluxControlPipeline")
+            NeededModel(model, partial(check_files, self.options), pipeline="FluxControlPipeline"),
+            *needed_parts(self.options),
         ]
         if (lora := self.options.depth_lora) is not None:
             require_peft((lora,))

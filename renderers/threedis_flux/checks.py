@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 
@@ -11,9 +13,9 @@ from threedis_diffusers.devices import prefers_half
 from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.parts.find import FoundParts, find_parts
 from threedis_flux.loading import CheckedFlux
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
-from threedis_flux.quantization import find_quantization
 
 CLASSES = ("FluxControlPipeline", "FluxPipeline")
 NEEDED = (
@@ -25,13 +27,13 @@ NEEDED = (
     "tokenizer_2",
     "scheduler",
 )
-PART_LIBRARIES = {
-    "transformer": "diffusers",
-    "vae": "diffusers",
-    "text_encoder": "transformers",
-    "text_encoder_2": "transformers",
+GROWS = "x_embedder"
+"""The layer that a depth LoRA makes larger, which only plain weights can be."""
+FITS = {
+    "text_encoder": ("hidden_size", "pooled_projection_dim"),
+    "text_encoder_2": ("d_model", "joint_attention_dim"),
 }
-"""The parts that can be quantised, and the library that does it."""
+"""What of a text encoder's configuration is the same as what of the transformer's."""
 LOWERINGS = {"flex": "block_mask"}
 """Which way to carry out the plan an attention backend implies."""
 
@@ -50,16 +52,16 @@ def find_flux(options: FluxOptions, device: torch.device, dtype: torch.dtype) ->
     check_lowering(options, device)
     model = ModelSource(options.model, half=prefers_half(options, dtype))
     endings = check_files(options, model)
+    keep = {} if options.depth_lora is None else {"transformer": (GROWS,)}
+    found = find_parts(options, model, dtype, keep=keep)
+    check_parts(options, found, model)
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
-    quantization = None
-    if options.quantization is not None:
-        quantization = find_quantization(options.quantization, PART_LIBRARIES)
     return CheckedFlux(
         options,
         endings,
         loras,
         find_loras(loras),
-        quantization,
+        found,
         device,
         dtype,
     )
@@ -80,29 +82,69 @@ def check_lowering(options: FluxOptions, device: torch.device) -> None:
 
 
 def check_files(options: FluxOptions, model: ModelSource) -> dict[str, str]:
-    """See that the model's files are there and that depth has a way in.
-
-    That is as channels of the model, or by the LoRA that adds them.
+    """See that the model's own files are there and that depth has a way in.
 
     Returns:
         The ending of each part's weights file.
     Raises:
         WeightsError: A file is missing or unreadable, or it is another kind of model.
     """
-    endings = check_model(model, CLASSES, NEEDED)
+    endings = check_model(model, CLASSES, NEEDED, options.replaced)
     transformer = model.read("transformer/config.json")
-    if not transformer:  # where it is only looked for
-        return endings
+    if transformer and "transformer" not in options.replaced:
+        check_depth(options, options.model, transformer)
+    return endings
+
+
+def check_parts(options: FluxOptions, found: FoundParts, model: ModelSource) -> None:
+    """See that what comes from elsewhere fits together, and what is wanted of it is possible.
+
+    Raises:
+        OptionError: Projections of packed weights are to be joined.
+        WeightsError: A text encoder is not of the transformer's kind, or depth has no way in.
+    """
+    if not found.parts:
+        return
+    transformer = found.configuration("transformer", model)
+    if "transformer" in found.parts:
+        check_depth(options, options.transformer or "", transformer)
+    if options.fuse_qkv and "transformer" in found.packed:
+        raise OptionError(
+            f"fuse_qkv joins plain weights, but those of '{options.transformer}' are quantised; "
+            "set fuse_qkv=false",
+            path="fuse_qkv",
+            hint="set fuse_qkv=false",
+        )
+    for part, (own, wanted) in FITS.items():
+        width, needed = found.configuration(part, model).get(own), transformer.get(wanted)
+        if width != needed:
+            raise WeightsError(
+                f"the {part} has {own} {width}, but the transformer has {wanted} {needed}; name "
+                "parts of the same kind of model",
+                path=part,
+                hint="name parts of the same kind of model",
+            )
+
+
+def check_depth(options: FluxOptions, name: str, transformer: Mapping[str, Any]) -> None:
+    """See that depth has a way in: as channels of the model, or by the LoRA that adds them.
+
+    Args:
+        options: The renderer's.
+        name: Where the transformer is.
+        transformer: Its configuration.
+    Raises:
+        WeightsError: It has none, or two.
+    """
     inputs, outputs = transformer.get("in_channels"), transformer.get("out_channels")
     takes_depth = isinstance(outputs, int) and inputs == 2 * outputs
     if takes_depth and options.depth_lora is not None:
         raise WeightsError(
-            f"'{options.model}' takes depth already, but depth_lora is set; name a base model "
+            f"'{name}' takes depth already, but depth_lora is set; name a base model "
             f"like {BASE_MODEL}, or leave depth_lora out"
         )
     if not takes_depth and options.depth_lora is None:
         raise WeightsError(
-            f"'{options.model}' has no channels for depth (in_channels {inputs}); name a model "
+            f"'{name}' has no channels for depth (in_channels {inputs}); name a model "
             f"like {DEPTH_MODEL}, or set depth_lora"
         )
-    return endings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -13,6 +12,7 @@ from threedis_diffusers.loading import load_loras, load_pipeline, place
 from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import LoRA
+from threedis_diffusers.parts.find import FoundParts
 from threedis_flux.options import FluxOptions
 
 
@@ -25,7 +25,7 @@ class CheckedFlux:
         endings: The ending of each part's weights file.
         loras: The LoRAs, the depth LoRA first if there is one.
         lora_files: Where each of them is.
-        quantization: diffusers' ``PipelineQuantizationConfig``; None: as the weights are.
+        found: The parts that come from elsewhere, or are quantised.
         device: Where it will run.
         dtype: The number format of its weights.
     """
@@ -34,7 +34,7 @@ class CheckedFlux:
     endings: Mapping[str, str]
     loras: Sequence[LoRA]
     lora_files: Sequence[LoRAFile]
-    quantization: Any
+    found: FoundParts
     device: torch.device
     dtype: torch.dtype
 
@@ -47,15 +47,16 @@ class CheckedFlux:
         from diffusers import FirstBlockCacheConfig, FluxControlPipeline
 
         options = self.options
-        extra = {} if self.quantization is None else {"quantization_config": self.quantization}
         model = ModelSource(options.model)
-        pipeline = load_pipeline(FluxControlPipeline, model, self.endings, self.dtype, **extra)
+        given = {**self.found.load(self.dtype), **self.found.arguments}
+        pipeline = load_pipeline(FluxControlPipeline, model, self.endings, self.dtype, **given)
         load_loras(pipeline, self.loras, self.lora_files)
         transformer = pipeline.transformer
         if options.fuse_qkv:
             transformer.fuse_qkv_projections()
         if options.cache is not None:
             transformer.enable_cache(FirstBlockCacheConfig(options.cache.threshold))
+        self.found.keep_in_fp8(pipeline, self.dtype)
         place(pipeline, options, self.device)
         if options.compile:
             transformer.compile_repeated_blocks()

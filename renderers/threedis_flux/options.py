@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from threedis_core.attention import CONTROLS
 from threedis_core.plugin.options import OptionsModel
-from threedis_diffusers.options import DiffusersOptions, LoRA
+from threedis_diffusers.options import LoRA
+from threedis_diffusers.parts.options import PART, PartOptions
 
 DEPTH_MODEL = "black-forest-labs/FLUX.1-Depth-dev"
 BASE_MODEL = "black-forest-labs/FLUX.1-dev"
@@ -31,17 +32,20 @@ class FirstBlockCache(OptionsModel):
     )
 
 
-class FluxOptions(DiffusersOptions):
+class FluxOptions(PartOptions):
     """Options of FLUX.1 with depth.
 
     Steps of a control are those of a run of 20 steps, the published length; see ``schedule.py``.
     """
 
-    of_the_work = DiffusersOptions.work_and(
+    of_the_work = PartOptions.work_and(
         *("default_side", "tokens_per_prompt", "texts_steps", "attention"),
         *CONTROLS,
         *(f"{control}_steps" for control in CONTROLS),
     )
+
+    parts: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder", "text_encoder_2", "vae")
+    large: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder_2")
 
     model: str = Field(
         default=DEPTH_MODEL,
@@ -54,6 +58,16 @@ class FluxOptions(DiffusersOptions):
         description="LoRA that teaches a base model depth: a path or hub id, or path, weight and "
         "file; null: the model takes depth itself.",
     )
+    transformer: str | None = Field(
+        default=None, min_length=1, description=f"A FluxTransformer2DModel {PART}"
+    )
+    text_encoder: str | None = Field(
+        default=None, min_length=1, description=f"A CLIPTextModel {PART}"
+    )
+    text_encoder_2: str | None = Field(
+        default=None, min_length=1, description=f"A T5EncoderModel {PART}"
+    )
+    vae: str | None = Field(default=None, min_length=1, description=f"An AutoencoderKL {PART}")
     default_side: int = Field(
         default=1024,
         ge=1,
@@ -137,11 +151,6 @@ class FluxOptions(DiffusersOptions):
         default=False,
         description="Join the query, key and value projections into one, which may be faster; not "
         "with LoRAs or quantisation.",
-    )
-    quantization: dict[str, Any] | None = Field(
-        default=None,
-        description="Keywords of diffusers' PipelineQuantizationConfig (quant_backend, "
-        "quant_kwargs, components_to_quantize), for less memory; null: weights as they are.",
     )
     cache: FirstBlockCache | None = Field(
         default=None,

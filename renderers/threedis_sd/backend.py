@@ -21,6 +21,7 @@ from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.parts.find import find_parts
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.steps import OnStep
 from threedis_diffusers.unet.prompts import Text
@@ -28,11 +29,13 @@ from threedis_diffusers.unet.schedulers import find_scheduler
 from threedis_sd.batch import CONTROL, draw_pictures, fusion_plan, lost_warnings, text_warnings
 from threedis_sd.controlnets import PLAIN, find_controlnet
 from threedis_sd.loading import (
+    CONTROLNET,
     CheckedPipeline,
-    controlnet_source,
+    check_fit,
+    controlnet_place,
     find_model,
-    find_vae,
     model_source,
+    own_controlnet,
 )
 from threedis_sd.needed_files import needed_models
 from threedis_sd.options import UNetOptions
@@ -111,7 +114,7 @@ class UNetRenderer(DiffusersRenderer):
         """Which ControlNet it is where the options do not say."""
         if self.options.controlnet is not None:
             return {}
-        source = self.controlnet_source()
+        source = self.own_controlnet()
         return {"controlnet": "the model's own" if source.subfolder else source.name}
 
     def needed_models(self) -> Sequence[NeededModel]:
@@ -119,7 +122,7 @@ class UNetRenderer(DiffusersRenderer):
         found = needed_models(
             self.options,
             self.model_source(),
-            self.controlnet_source(),
+            self.own_controlnet(),
             model_classes=self.model_classes,
             needed=self.needed,
             pipeline_classes=self.pipeline_classes,
@@ -136,16 +139,21 @@ class UNetRenderer(DiffusersRenderer):
         half = prefers_half(options, dtype)
         model = replace(self.model_source(), half=half)
         load_model = find_model(options, model, self.name, self.model_classes, self.needed)
-        unet = model.read("unet/config.json")
-        control = replace(self.controlnet_source(), half=half)
-        parts = {"controlnet": find_controlnet(control, unet, tuple(self.pipeline_classes))}
-        if options.vae is not None:
-            parts["vae"] = find_vae(ModelSource(options.vae, half=half), unet)
+        found = find_parts(options, model, dtype, apart=(CONTROLNET,))
+        check_fit(options, found, model)
+        controlnet = find_controlnet(
+            controlnet_place(options, self.own_controlnet(), half),
+            self.own_controlnet(),
+            found.configuration("unet", model),
+            tuple(self.pipeline_classes),
+            dtype,
+            options.wanted.get(CONTROLNET),
+        )
         return CheckedPipeline(
             options,
-            getattr(diffusers, self.pipeline_classes[parts["controlnet"].kind]),
+            getattr(diffusers, self.pipeline_classes[controlnet.kind]),
             load_model,
-            parts,
+            replace(found, parts={**found.parts, CONTROLNET: controlnet}),
             loras=find_loras(options.loras),
             scheduler=find_scheduler(options.scheduler, model),
             device=device,
@@ -157,6 +165,6 @@ class UNetRenderer(DiffusersRenderer):
         default_model = type(self).Options.model_fields["model"].default
         return model_source(self.options, default_model)
 
-    def controlnet_source(self) -> ModelSource:
-        """Where the ControlNet is."""
-        return controlnet_source(self.options, self.model_source(), self.default_controlnet)
+    def own_controlnet(self) -> ModelSource:
+        """Where the ControlNet is that nobody named."""
+        return own_controlnet(self.model_source(), self.default_controlnet)

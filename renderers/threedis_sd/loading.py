@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from threedis_core.errors import WeightsError
+from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.backend import LoadedPipeline
-from threedis_diffusers.loading import (
-    PipelinePart,
-    compile_blocks,
-    load_loras,
-    load_pipeline,
-    place,
-)
+from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline, place
 from threedis_diffusers.loras import LoRAFile
-from threedis_diffusers.model_files.checks import (
-    WEIGHTS_STEM,
-    check_model,
-    check_weights,
-    read_configuration,
-)
+from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.single_file import SingleFile
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
+from threedis_diffusers.parts.find import FoundParts
+from threedis_diffusers.parts.place import PartPlace, part_place
 from threedis_sd.options import UNetOptions
 
-VAE_CLASS = "AutoencoderKL"
+CONTROLNET = "controlnet"
+FITS = {
+    "unet": ("in_channels", "cross_attention_dim"),
+    "vae": ("latent_channels",),
+    "text_encoder": ("hidden_size",),
+    "text_encoder_2": ("hidden_size", "projection_dim"),
+}
+"""What of a part's configuration has to be as in that of the part that it replaces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +39,7 @@ class CheckedPipeline:
         options: The renderer's.
         pipeline_class: Its class in diffusers.
         load_model: What loads it; see ``find_model``.
-        parts: What comes from elsewhere: its ControlNet, and its VAE if it has another one.
+        found: Its ControlNet, the parts that come from elsewhere, and what is quantised.
         scheduler: The scheduler, ready to use.
         loras: Where each LoRA of the options is.
         device: Where it will run.
@@ -51,7 +49,7 @@ class CheckedPipeline:
     options: UNetOptions
     pipeline_class: Any
     load_model: Callable[..., Any]
-    parts: Mapping[str, PipelinePart]
+    found: FoundParts
     scheduler: Any
     loras: Sequence[LoRAFile]
     device: torch.device
@@ -63,10 +61,11 @@ class CheckedPipeline:
         Raises:
             WeightsError: A file is damaged, or does not fit the model.
         """
-        parts = {name: part.load(self.dtype) for name, part in self.parts.items()}
-        pipeline = self.load_model(self.pipeline_class, self.dtype, **parts)
+        given = {**self.found.load(self.dtype), **self.found.arguments}
+        pipeline = self.load_model(self.pipeline_class, self.dtype, **given)
         pipeline.scheduler = self.scheduler
         load_loras(pipeline, self.options.loras, self.loras)
+        self.found.keep_in_fp8(pipeline, self.dtype)
         place(pipeline, self.options, self.device)
         if self.options.compile:
             compile_blocks(pipeline.unet)
@@ -98,13 +97,18 @@ def model_source(options: UNetOptions, default_model: str) -> ModelSource:
     return ModelSource(options.model)
 
 
-def controlnet_source(options: UNetOptions, model: ModelSource, default: str) -> ModelSource:
-    """Where the ControlNet is, by default inside the model's folder if there is one."""
-    if options.controlnet is not None:
-        return ModelSource(options.controlnet)
-    if model.is_local and (model.path / "controlnet").is_dir():
-        return ModelSource(model.name, "controlnet")
+def own_controlnet(model: ModelSource, default: str) -> ModelSource:
+    """Where the ControlNet is that nobody named: in the model's folder if there is one."""
+    if model.is_local and (model.path / CONTROLNET).is_dir():
+        return ModelSource(model.name, CONTROLNET)
     return ModelSource(default)
+
+
+def controlnet_place(options: UNetOptions, own: ModelSource, half: bool = False) -> PartPlace:
+    """Where the ControlNet is: the one that ``options`` name, or its ``own``."""
+    if options.controlnet is not None:
+        return part_place(options.controlnet, half)
+    return PartPlace(replace(own, half=half))
 
 
 def find_model(
@@ -137,23 +141,37 @@ def find_model(
 
 def replaced_parts(options: UNetOptions) -> tuple[str, ...]:
     """The model's own parts that ``options`` replace by others."""
-    return () if options.vae is None else ("vae",)
+    return tuple(part for part in options.replaced if part != CONTROLNET)
 
 
-def find_vae(source: ModelSource, unet: Mapping[str, Any]) -> PipelinePart:
-    """See that a VAE that is to replace the model's own is there and fits.
+def check_fit(options: UNetOptions, found: FoundParts, model: ModelSource) -> None:
+    """See that parts from elsewhere fit into the model, and that its own can be quantised.
 
     Args:
-        source: Where it should be.
-        unet: The U-Net's configuration.
+        options: They name the model.
+        found: The parts.
+        model: Where the configuration of its own is.
     Raises:
-        WeightsError: A file is missing or unreadable, or it is of another kind.
+        OptionError: The model is one file, of which no part can be quantised while it loads.
+        WeightsError: A part is of another kind.
     """
-    config = read_configuration(source, "config.json")
-    kind, channels = config.get("_class_name"), config.get("latent_channels")
-    if kind != VAE_CLASS or channels != unet.get("in_channels"):
-        raise WeightsError(
-            f"VAE '{source.name}' is a {kind!r} of {channels} latent channels, but the model needs "
-            f"an {VAE_CLASS!r} of {unet.get('in_channels')}; name a VAE made for this model"
+    if found.configs and is_single_file(options.model):
+        part = next(iter(found.configs))
+        raise OptionError(
+            f"quantization names the {part}, but '{options.model}' is one file, whose parts are "
+            f"not quantised while they load; use fp8, or set {part} to a folder or file of its own",
+            path="quantization",
+            hint=f"use fp8, or set {part} to a folder or file of its own",
         )
-    return PipelinePart(source, VAE_CLASS, check_weights(source, "", WEIGHTS_STEM))
+    for part, keys in FITS.items():
+        if part not in found.parts:
+            continue
+        own, config = model.read(f"{part}/config.json"), found.configuration(part, model)
+        for key in keys:
+            if config.get(key) != own.get(key):
+                raise WeightsError(
+                    f"the {part} has {key} {config.get(key)}, but the model's own has "
+                    f"{own.get(key)}; name a {part} made for this model",
+                    path=part,
+                    hint=f"name a {part} made for this model",
+                )

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
-from typing import Any
 
 from threedis_diffusers.model_files.checks import (
     WEIGHTS_STEM,
     check_configuration,
     check_model,
     check_part,
+    read_configuration,
 )
 from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
+from threedis_diffusers.parts.find import needed_part, needed_parts
+from threedis_diffusers.parts.place import PartPlace, folder_of
 from threedis_sd.controlnets import PLAIN, find_controlnet
-from threedis_sd.loading import find_vae, replaced_parts
+from threedis_sd.loading import CONTROLNET, controlnet_place, replaced_parts
 from threedis_sd.options import UNetOptions
-
-Fit = Callable[[ModelSource, Mapping[str, Any]], object]
 
 
 def needed_models(
@@ -33,12 +33,12 @@ def needed_models(
     needed: Sequence[str],
     pipeline_classes: Mapping[str, str],
 ) -> Iterator[NeededModel]:
-    """The model in the form it comes in, its ControlNet, and its VAE if it has another one.
+    """The model in the form it comes in, its ControlNet, and the parts that come from elsewhere.
 
     Args:
         options: The renderer's.
         model: Where the model's configuration is.
-        controlnet: Where its ControlNet is.
+        controlnet: Where its ControlNet is if nobody names another one.
         model_classes: Pipeline classes that the model may have been saved with.
         needed: Parts without which it does not work.
         pipeline_classes: The pipeline class for each class of ControlNet.
@@ -53,15 +53,20 @@ def needed_models(
     else:
         check = partial(check_model, **needs, replaced=replaced_parts(options))
         yield NeededModel(model, check, pipeline=pipeline)
-    kinds = tuple(pipeline_classes)
-    check_controlnet = partial(_check, model, partial(find_controlnet, kinds=kinds))
-    yield NeededModel(controlnet, check_controlnet, "controlnet")
-    if options.vae is not None:
-        yield NeededModel(ModelSource(options.vae), partial(_check, model, find_vae), "vae")
+    place = controlnet_place(options, controlnet)
+    if place.file:
+        describes = partial(read_configuration, file="config.json")
+        yield NeededModel(controlnet, describes, CONTROLNET)
+        yield needed_part(place, CONTROLNET)
+    else:
+        fit = partial(_check_controlnet, model, tuple(pipeline_classes))
+        yield NeededModel(place.source, fit, CONTROLNET)
+    yield from needed_parts(options, apart=(CONTROLNET,))
 
 
-def _check(model: ModelSource, fit: Fit, source: ModelSource) -> None:
-    """See that a part's files are there, and that it fits the U-Net if that one's are there."""
+def _check_controlnet(model: ModelSource, kinds: Sequence[str], source: ModelSource) -> None:
+    """See that the ControlNet's files are there, and that it fits the U-Net if that one's are."""
+    source = folder_of(source, CONTROLNET)
     check_part(source, "", WEIGHTS_STEM)
     if unet := LocalSource(model.name, model.subfolder).read("unet/config.json"):
-        fit(source, unet)
+        find_controlnet(PartPlace(source), source, unet, kinds)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from threedis_core.plugin.options import OptionsModel
 from threedis_diffusers.model_files.sources import is_single_file
-from threedis_diffusers.options import KERNEL, SCHEDULER, AttentionKernel, DiffusersOptions
+from threedis_diffusers.options import KERNEL, SCHEDULER, AttentionKernel
+from threedis_diffusers.parts.options import PART, PartOptions
 from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
 from threedis_diffusers.unet.schedulers import resolve_scheduler
 
@@ -35,14 +36,17 @@ class LowPass(OptionsModel):
     )
 
 
-class UNetOptions(DiffusersOptions):
+class UNetOptions(PartOptions):
     """Options of a U-Net with a depth ControlNet."""
 
-    of_the_work = DiffusersOptions.work_and(
+    of_the_work = PartOptions.work_and(
         *("controlnet_scale", "controlnet_start", "controlnet_end", "control_steps", "alpha"),
         *("background_weight", "repeat_prompt", "control_cn", "controlnet_prompt"),
         *("controlnet_negative_prompt", "low_pass"),
     )
+
+    parts: ClassVar[tuple[str, ...]] = ("unet", "controlnet", "vae", "text_encoder")
+    large: ClassVar[tuple[str, ...]] = ("unet", "controlnet")
 
     config: str | None = Field(
         default=None,
@@ -50,17 +54,19 @@ class UNetOptions(DiffusersOptions):
         description="Only where model is one file: the local folder or hub id in diffusers format "
         "that describes it, of which no weights are read; null: the renderer's default model.",
     )
-    vae: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Local folder or hub id of an AutoencoderKL that replaces the model's own; "
-        "null: the model's own.",
+    unet: str | None = Field(
+        default=None, min_length=1, description=f"A UNet2DConditionModel {PART}"
+    )
+    vae: str | None = Field(default=None, min_length=1, description=f"An AutoencoderKL {PART}")
+    text_encoder: str | None = Field(
+        default=None, min_length=1, description=f"A CLIPTextModel {PART}"
     )
     controlnet: str | None = Field(
         default=None,
         min_length=1,
-        description="Local folder or hub id of the depth ControlNet; null: the folder controlnet "
-        "in the model's folder if there is one, else the published one.",
+        description="The depth ControlNet: a local folder, a hub id with a folder or file inside "
+        "after it, or a .safetensors file; null: the folder controlnet in the model's folder if "
+        "there is one, else the published one.",
     )
     scheduler: str | None = Field(default="EulerDiscreteScheduler", description=SCHEDULER)
     controlnet_scale: float = Field(

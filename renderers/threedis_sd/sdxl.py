@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 
+from threedis_diffusers.parts.options import PART
 from threedis_diffusers.unet.prompts import Text
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.controlnets import PLAIN, UNION
@@ -30,8 +31,13 @@ class SDXLOptions(UNetOptions):
 
     of_the_work = UNetOptions.work_and("original_size", "crop", "target_size")
 
+    parts: ClassVar[tuple[str, ...]] = (*UNetOptions.parts, "text_encoder_2")
+
     model: str = Field(
         default="stabilityai/stable-diffusion-xl-base-1.0", min_length=1, description=MODEL
+    )
+    text_encoder_2: str | None = Field(
+        default=None, min_length=1, description=f"A CLIPTextModelWithProjection {PART}"
     )
     original_size: Pair | None = Field(
         default=None,

@@ -14,8 +14,8 @@ from diffusers import UNet2DConditionModel
 import threedis_sd.loading
 from threedis_core.errors import WeightsError
 from threedis_core.plugin.interfaces import RenderRequest
-from threedis_diffusers.loading import PipelinePart
 from threedis_diffusers.model_files.single_file import SingleFile
+from threedis_diffusers.parts.folder import PipelinePart
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -17,8 +17,8 @@ from torch import Tensor
 from threedis_core.errors import OptionError, WeightsError
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.plugin.options import validate_options
-from threedis_diffusers.loading import PipelinePart
 from threedis_diffusers.model_files.single_file import SingleFile
+from threedis_diffusers.parts.folder import PipelinePart
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.sd15 import SD15Renderer
 from threedis_sd.sd21 import SD21Renderer

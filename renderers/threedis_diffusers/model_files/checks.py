@@ -18,6 +18,7 @@ WEIGHTS = {
     "vae": WEIGHTS_STEM,
     "text_encoder": "model",
     "text_encoder_2": "model",
+    "controlnet": WEIGHTS_STEM,
 }
 """The parts of a pipeline that have weights, and the weights' file name."""
 TOKENIZERS = ("tokenizer", "tokenizer_2")
@@ -211,12 +212,21 @@ def check_weights(source: ModelSource, folder: str, stem: str) -> str:
         file = f"{folder}{stem}{index}"
         if source.on_this_machine(file) is not None:  # a loader may follow it all the same
             _shards(source, file)
+    check_no_adapter(source, folder)
+    return ending
+
+
+def check_no_adapter(source: ModelSource, folder: str = "") -> None:
+    """See that nothing beside a part's weights makes a loader read an adapter, too.
+
+    Raises:
+        WeightsError: Something does.
+    """
     if source.on_this_machine(f"{folder}{ADAPTER}") is not None:
         raise WeightsError(
             f"'{source.name}' has {folder}{ADAPTER}, which names more weights; delete it, or give "
             "them as a LoRA"
         )
-    return ending
 
 
 def fetch_part(source: ModelSource, stem: str, ending: str, *others: str) -> Path:

@@ -154,13 +154,13 @@ def fetch_all(renderer: DiffusersRenderer) -> None:
     """Fetch what a renderer loads, as it does before it loads it."""
     loader = renderer.find()
     checked = loader.__self__  # type: ignore[attr-defined]  a bound method of what was checked
+    for part in checked.found.parts.values():
+        part.fetch()
     if isinstance(renderer, FluxRenderer):
         fetch_model(ModelSource(renderer.options.model), checked.endings)
         for found in checked.lora_files:
             ModelSource(found.folder).get(found.file)
         return
-    for part in checked.parts.values():
-        fetch_part(part.source, "diffusion_pytorch_model", part.ending)
     folder = checked.load_model.__self__
     fetch_model(folder.source, folder.endings)
 

@@ -1,0 +1,1 @@
+"""Quantised weights: what is wanted, the libraries' configurations of it, weights kept in FP8."""
