@@ -75,7 +75,7 @@ def measurements(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         print(f"left out: {name} ({error})", flush=True)
                         continue
                     judged = measure_backend(backend, layouts, seeds, None)
-                    held = backend.memory()
+                    held = backend.memory() or 0
                 plain = plain or judged
                 yield {"dtype": dtype, "weights": name, **figures(judged, plain, held)}
 
