@@ -14,7 +14,7 @@ import torch
 from diffusers import FluxControlPipeline, FluxPipeline, FluxTransformer2DModel
 
 import threedis_flux.loading
-from threedis_core.errors import OptionError, ThreeDISError, WeightsError
+from threedis_core.errors import ThreeDISError, WeightsError
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FluxOptions
@@ -106,13 +106,6 @@ def test_damaged_weights_are_named(make_request: Request, model: Path) -> None:
     renderer.check()  # which reads no weights
     with pytest.raises(WeightsError, match="cannot be loaded"):
         renderer.render([make_request()])
-
-
-@pytest.mark.usefixtures("loads_nothing")
-@pytest.mark.parametrize("given", [{}, {"quant_backend": "no such"}, {"colour": 1}])
-def test_a_quantisation_that_cannot_be_used_is_refused(given: dict[str, Any], model: Path) -> None:
-    message = refusal(OptionError, model=str(model), quantization=given)
-    assert "quantization cannot be used" in message
 
 
 def change(file: Path, **values: Any) -> None:
