@@ -8,10 +8,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 AUX := .venv-controlnet-aux
 AUX_PIP := $(AUX)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+QUANTIZED := .venv-quantized
+QUANTIZED_PIP := $(QUANTIZED)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 AUX_FINDS := $(AUX)/bin/python -m pip index versions
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
 
-.PHONY: demo test fuzz test-controlnet-aux test-container check lint types docs clean help
+.PHONY: demo test fuzz test-controlnet-aux test-quantized test-container check lint types docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,6 +33,10 @@ test-controlnet-aux: $(AUX)/.developed  ## run the detectors of controlnet-aux, 
 		$(AUX)/bin/python -m pytest --confcutdir=tests/controlnet_aux tests/controlnet_aux; \
 	fi
 
+# Each of these libraries says something, or waits for something, whenever diffusers is imported.
+test-quantized: $(QUANTIZED)/.developed  ## run torchao, quanto and bitsandbytes, in an environment of their own
+	$(QUANTIZED)/bin/python -m pytest --confcutdir=tests/quantized tests/quantized tests/diffusers/quantized
+
 test-container: $(VENV)/.developed  ## carry out the steps of the Dockerfile in an environment of their own
 	THREEDIS_TEST_CONTAINER=1 $(BIN)/python -m pytest tests/container
 
@@ -47,7 +53,7 @@ docs: $(VENV)/.developed  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(AUX) site build .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(AUX) $(QUANTIZED) site build .pytest_cache .ruff_cache .coverage
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -75,3 +81,11 @@ $(AUX)/.developed: $(AUX)/bin/python $(PROJECTS)
 	else \
 		echo "SKIPPED test-controlnet-aux: pip finds no torchvision for this machine"; \
 	fi
+
+$(QUANTIZED)/bin/python:
+	$(PYTHON) -m venv $(QUANTIZED)
+
+$(QUANTIZED)/.developed: $(QUANTIZED)/bin/python $(PROJECTS)
+	@echo "Installing torchao, quanto and bitsandbytes into $(QUANTIZED): a few minutes."
+	@$(QUANTIZED_PIP) -e '.[lora,gguf,torchao,quanto,bitsandbytes]' -e plugins/threedis-pocket pytest
+	@touch $@

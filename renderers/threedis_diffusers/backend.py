@@ -36,6 +36,7 @@ from threedis_diffusers.machine_failures import DEVICE_MEMORY, failed, machine_f
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.previews import Previewer
+from threedis_diffusers.quantized.told import stored_as
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.steps import OnStep, StepCounter
 
@@ -173,7 +174,9 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
 
     def _provenance(self, loaded: LoadedPipeline, batch: Batch) -> dict[str, Any]:
         """What a run does not know by itself: it keeps name, options, seed and size already."""
+        stored = stored_as(loaded.pipeline.components)
         return {
+            **({"quantized": stored} if stored else {}),
             "scheduler": type(loaded.pipeline.scheduler).__name__,
             "steps": batch.steps,
             "guidance": batch.guidance,

@@ -55,6 +55,7 @@ def find_flux(options: FluxOptions, device: torch.device, dtype: torch.dtype) ->
     keep = {} if options.depth_lora is None else {"transformer": (GROWS,)}
     found = find_parts(options, model, dtype, keep=keep)
     check_parts(options, found, model)
+    check_loras(options)
     loras = options.loras if options.depth_lora is None else (options.depth_lora, *options.loras)
     return CheckedFlux(
         options,
@@ -124,6 +125,22 @@ def check_parts(options: FluxOptions, found: FoundParts, model: ModelSource) -> 
                 path=part,
                 hint="name parts of the same kind of model",
             )
+
+
+def check_loras(options: FluxOptions) -> None:
+    """See that LoRAs can be loaded into the transformer as it will be stored.
+
+    Raises:
+        OptionError: They cannot: diffusers looks for weights by names that quanto changes.
+    """
+    wanted = options.wanted.get("transformer")
+    if wanted is not None and wanted.backend == "quanto" and (options.loras or options.depth_lora):
+        raise OptionError(
+            "quantization of the transformer by quanto takes no LoRAs; use int8 (torchao), fp8, "
+            "nf4 or a GGUF file, or leave the LoRAs out",
+            path="quantization",
+            hint="use int8, fp8, nf4 or a GGUF file, or leave the LoRAs out",
+        )
 
 
 def check_depth(options: FluxOptions, name: str, transformer: Mapping[str, Any]) -> None:

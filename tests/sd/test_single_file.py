@@ -380,3 +380,27 @@ def test_a_lora_is_no_whole_model(tmp_path: Path) -> None:
 def test_a_description_without_a_single_file_is_refused() -> None:
     with pytest.raises(OptionError, match="config describes a model that is one file"):
         validate_options(SDXLRenderer.Options, {"config": "owner/name"}, "renderer 'sdxl'")
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_unet_and_a_vae_alone_may_be_files_in_the_original_format(
+    prefix: str,
+    family_folder: Callable[[str], Path],
+    checkpoint: Callable[[str], tuple[Path, Path]],
+    make_request: Request,
+    tmp_path: Path,
+) -> None:
+    folder = family_folder("sd15")
+    weights = load_file(checkpoint("sd15")[0])
+    for part, old, new in (
+        ("unet", "model.diffusion_model.", prefix),
+        ("vae", "first_stage_model.", ""),
+    ):
+        chosen = {name for name in weights if name.startswith(old)}
+        alone = {new + name.removeprefix(old): weights[name] for name in chosen}
+        save_file(alone, tmp_path / f"{part}.safetensors")
+    whole = make_renderer("sd15", model=str(folder))
+    places = {part: str(tmp_path / f"{part}.safetensors") for part in ("unet", "vae")}
+    by_files = make_renderer("sd15", model=str(folder), **places)
+    assert_same_weights(by_files, whole)
+    assert_same_picture(by_files, whole, make_request)

@@ -19,6 +19,7 @@ from threedis_diffusers.model_files.checks import (
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.parts.folder import PipelinePart
+from threedis_diffusers.parts.header import read_header
 from threedis_diffusers.parts.one_file import OneFile
 from threedis_diffusers.parts.options import PartOptions
 from threedis_diffusers.parts.place import CONFIG, PartPlace, folder_of, part_place
@@ -172,13 +173,7 @@ def find_part(
         return one
     source = replace(folder_of(place.source, part), library=library)
     found = read_configuration(source, CONFIG)
-    kind = found.get("_class_name") or next(iter(found.get("architectures") or ()), None)
-    if kind not in kinds:
-        raise WeightsError(
-            f"{part} '{where}' is a {kind!r}; expected {' or '.join(kinds)}: name another one",
-            path=part,
-            hint=f"name a {part} of this kind of model",
-        )
+    kind = _class_of(found, part, where)
     quantization = find_quantization(found, wanted, part, where, dtype, library, keep)
     stem = WEIGHTS[part]
     return PipelinePart(source, kind, check_weights(source, "", stem), library, stem, quantization)
@@ -235,10 +230,28 @@ def needed_part(place: PartPlace, part: str) -> NeededModel:
     def check(source: ModelSource) -> None:
         if place.file:
             source.require(place.file)
-        else:
-            check_part(folder_of(source, part), "", WEIGHTS[part])
+            if (here := source.on_this_machine(place.file)) is not None:
+                read_header(here)
+            return
+        source = folder_of(source, part)
+        check_part(source, "", WEIGHTS[part])
+        if config := source.read(CONFIG):
+            _class_of(config, part, source.name)
 
     return NeededModel(place.source, check, part)
+
+
+def _class_of(config: Mapping[str, Any], part: str, where: str) -> str:
+    """The class of a part by its configuration, if it is one that is loaded as this part."""
+    kind = config.get("_class_name") or next(iter(config.get("architectures") or ()), None)
+    if kind not in PART_CLASSES[part][1]:
+        raise WeightsError(
+            f"{part} '{where}' is a {kind!r}; expected {' or '.join(PART_CLASSES[part][1])}: name "
+            "another one",
+            path=part,
+            hint=f"name a {part} of this kind of model",
+        )
+    return kind
 
 
 def _is_packed(part: Part) -> bool:

@@ -234,4 +234,4 @@ def _explained(who: str = "quantization") -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
+    return " ".join(str(error).split())[:800]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -36,8 +35,3 @@ def keep_in_fp8(model: nn.Module, dtype: torch.dtype, stored: torch.dtype = USUA
         model.enable_layerwise_casting(storage_dtype=stored, compute_dtype=dtype)
     else:
         apply_layerwise_casting(model, stored, dtype, skip_modules_pattern=TEXT_ENCODER_KEEPS)
-
-
-def is_in_fp8(model: Any) -> bool:
-    """True if the weights of a model's layers are kept as float8."""
-    return any(weight.dtype in FORMATS.values() for weight in model.parameters())
