@@ -20,6 +20,7 @@ from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.readable import readable
+from threedis_transformers.words import Words
 
 PROCESSOR = "preprocessor_config.json"
 WEIGHTS = "model"
@@ -36,6 +37,7 @@ class LoadedVisionModel:
         processor: Makes its input from pictures, and something useful from its output.
         device: Where it is.
         dtype: The number format of its weights and its input.
+        tokenizer: Makes its input from texts; None if it reads none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class LoadedVisionModel:
     processor: Any
     device: torch.device
     dtype: torch.dtype
+    tokenizer: Any = None
 
     def check_finite(self, values: Tensor) -> None:
         """Refuse what the model made if it is no numbers.
@@ -74,6 +77,8 @@ class CheckedVisionModel:
         unused: Beginnings of the names of weights that the model never uses; these may be missing.
         device: Where it will run.
         dtype: The number format of its weights.
+        tokenizer_class: Its tokenizer's class in transformers; "" if it reads no texts.
+        word_files: The tokenizer's files.
     """
 
     source: ModelSource
@@ -83,6 +88,8 @@ class CheckedVisionModel:
     unused: tuple[str, ...]
     device: torch.device
     dtype: torch.dtype
+    tokenizer_class: str = ""
+    word_files: tuple[str, ...] = ()
 
     def load(self) -> LoadedVisionModel:
         """Load the model and its picture processor.
@@ -93,8 +100,11 @@ class CheckedVisionModel:
         import transformers
 
         source = self.source
-        folder = fetch_part(source, WEIGHTS, self.ending, PROCESSOR)
+        folder = fetch_part(source, WEIGHTS, self.ending, PROCESSOR, *self.word_files)
+        tokenizer = None
         with readable(source), quiet():
+            if self.tokenizer_class:
+                tokenizer = getattr(transformers, self.tokenizer_class).from_pretrained(folder)
             processor = getattr(transformers, self.processor_class).from_pretrained(folder)
             model, report = getattr(transformers, self.model_class).from_pretrained(
                 folder,
@@ -109,7 +119,7 @@ class CheckedVisionModel:
                 "configuration asks for; get the files again, or name another model"
             )
         model = model.eval().to(self.device)
-        return LoadedVisionModel(source.name, model, processor, self.device, self.dtype)
+        return LoadedVisionModel(source.name, model, processor, self.device, self.dtype, tokenizer)
 
     def _is_used(self, weight: str) -> bool:
         return not weight.startswith(self.unused)
@@ -121,6 +131,7 @@ def find_model(
     model_class: str,
     processor_class: str,
     unused: tuple[str, ...] = (),
+    words: Words | None = None,
 ) -> CheckedVisionModel:
     """Check device and files; loads no weights.
 
@@ -130,6 +141,7 @@ def find_model(
         model_class: Its class in transformers.
         processor_class: Its picture processor's; one that does without torchvision.
         unused: Beginnings of the names of weights that the model never uses; these may be missing.
+        words: The tokenizer of a model that reads texts.
     Raises:
         OptionError: The device is not there.
         WeightsError: A file is missing, or it is another kind of model.
@@ -137,14 +149,17 @@ def find_model(
     device = find_device(options.device)
     dtype = resolve_dtype(options, device)
     source = ModelSource(options.model, library="transformers")
+    ending = check_files(source, kind)
     return CheckedVisionModel(
         source,
-        check_files(source, kind),
+        ending,
         model_class,
         processor_class,
         unused,
         device,
         dtype,
+        words.tokenizer_class if words else "",
+        words.find(source) if words else (),
     )
 
 
