@@ -32,6 +32,7 @@ from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.options import validate_options
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
+from threedis_core.run.folder import told_as_not_written
 
 Stage = Literal["render", "detect", "score"]
 STAGES: tuple[Stage, ...] = ("render", "detect", "score")
@@ -115,7 +116,7 @@ def carry_out(
         problems = _done(share, registry, stages, means, progress, warn)
     remember(folder, plan)
     if "score" in stages and means.shard.count == 1:
-        _write_tables(folder, plan, progress)
+        _write_tables(folder, plan, progress, registry)
     failed = tuple(failed_jobs(folder, plan))
     return Comparison(folder.path, plan, counts_by_system(folder, plan), failed, tuple(problems))
 
@@ -165,11 +166,13 @@ def _batches(plan: ComparePlan, shard: Shard) -> list[int]:
     return [job.batch for job in plan.jobs if job.batch is not None and job.layout in own]
 
 
-def _write_tables(folder: CompareFolder, plan: ComparePlan, progress: Progress) -> None:
+def _write_tables(
+    folder: CompareFolder, plan: ComparePlan, progress: Progress, registry: PluginRegistry
+) -> None:
     """Write the tables and the page."""
-    from threedis_core.compare import report, tables
+    from threedis_core.compare.report import write_report
+    from threedis_core.compare.tables.writing import write_tables
 
-    write_tables = getattr(tables, "write_tables", None)
-    if write_tables is not None:
-        write_tables(folder, plan, progress)
-    report.write_report(folder.path, progress)
+    with told_as_not_written(folder.path):
+        write_tables(folder, plan, progress, registry)
+        write_report(folder.path, progress)

@@ -78,7 +78,7 @@ def detect_stage_of(work: Work, name: str) -> None:
         RenderError: A file cannot be written.
     """
     share, folder = work.share, work.share.folder
-    options = at_home(share.plan.detectors[name], folder.path)
+    options = at_home(share.plan.detectors[name], folder.path, missing=True)
     detector = work.registry.choose(InstanceDetector, name, options).backend
 
     def current(job: PlannedJob) -> bool:
@@ -97,7 +97,7 @@ def score_stage_of(work: Work, name: str) -> None:
         RenderError: A file cannot be written.
     """
     share, folder = work.share, work.share.folder
-    options = at_home(share.plan.metrics[name], folder.path)
+    options = at_home(share.plan.metrics[name], folder.path, missing=True)
     metric = work.registry.choose(Metric, name, options).backend
     reads = metric.detector
 
@@ -143,7 +143,7 @@ def _take_others(work: Work) -> None:
             work.ledger.fail(RENDER, [job.key], Failure(job.refused, "bad-input"))
             continue
         try:
-            content = _as_png(Path(at_home(job.file, share.folder.path)))
+            content = _as_png(Path(at_home(job.file, share.folder.path, missing=True)))
         except ThreeDISError as error:
             work.ledger.fail(RENDER, [job.key], failure_of(error))
             continue
@@ -182,7 +182,7 @@ def _check_renderers(work: Work, jobs: Sequence[PlannedJob]) -> None:
 
 def _renderer(work: Work, name: str) -> RenderBackend:
     system = work.share.plan.systems_by_name[name]
-    options = at_home(system.options, work.share.folder.path)
+    options = at_home(system.options, work.share.folder.path, missing=True)
     return work.registry.choose(RenderBackend, str(system.renderer), options).backend
 
 

@@ -119,7 +119,7 @@ class Bench:
                 return self._judged(task, clock, told)
 
     def _depth(self, task: DepthTask, clock: Clock, told: list[str]) -> dict[str, bytes]:
-        options = at_home(task.model.options, self._setting.folder)
+        options = at_home(task.model.options, self._setting.folder, missing=True)
         choice = Choice(name=task.model.name, options=options)
         planned = plan_depth_model(choice, task.size, self._registry, task.model.tries)
         with clock.timed("depth"):
@@ -183,7 +183,7 @@ class Bench:
         return requests
 
     def _judged(self, task: JudgeTask, clock: Clock, told: list[str]) -> dict[str, bytes]:
-        options = at_home(dict(task.options), self._setting.folder)
+        options = at_home(dict(task.options), self._setting.folder, missing=True)
         if task.kind == "detect":
             detector = self._registry.choose(InstanceDetector, task.name, options).backend
             lending = self._lend([detector]).lent(detector, task.stage, told.append)
@@ -200,10 +200,12 @@ class Bench:
         if system.name not in self._systems:
             folder = self._setting.folder
             renderer = self._registry.choose(
-                RenderBackend, str(system.renderer), at_home(system.options, folder)
+                RenderBackend, str(system.renderer), at_home(system.options, folder, missing=True)
             )
             refiner = self._registry.choose(
-                RegionRefiner, system.region_refiner, at_home(system.refiner_options, folder)
+                RegionRefiner,
+                system.region_refiner,
+                at_home(system.refiner_options, folder, missing=True),
             )
             self._systems[system.name] = ChosenBackends(renderer, refiner)
         return self._systems[system.name]

@@ -29,14 +29,15 @@ def portable(value: Any, folder: Path | None, packages: Iterable[str] = ()) -> A
     return _mapped(value, lambda text: _portable_text(text, run, homes))
 
 
-def at_home(value: Any, folder: Path) -> Any:
+def at_home(value: Any, folder: Path, *, missing: bool = False) -> Any:
     """Plain data with the portable paths in it made real: the reverse of ``portable``.
 
     Args:
         value: Plain data.
         folder: The folder of the run that wrote it.
+        missing: Make real those too that lead to nothing; a prompt may begin with the same letters.
     """
-    return _mapped(value, lambda text: _real_text(text, folder))
+    return _mapped(value, lambda text: _real_text(text, folder, missing))
 
 
 def _portable_text(text: str, run: Path, packages: Mapping[str, Path]) -> str:
@@ -52,7 +53,7 @@ def _portable_text(text: str, run: Path, packages: Mapping[str, Path]) -> str:
     return RUN + os.path.relpath(path, run)
 
 
-def _real_text(text: str, folder: Path) -> str:
+def _real_text(text: str, folder: Path, missing: bool) -> str:
     if text.startswith(RUN):
         path = Path(os.path.normpath(folder / text.removeprefix(RUN)))
     elif text.startswith(PACKAGE):
@@ -61,7 +62,7 @@ def _real_text(text: str, folder: Path) -> str:
     else:
         return text
     try:
-        return str(path) if path.exists() else text  # a prompt may begin with the same letters
+        return str(path) if missing or path.exists() else text
     except (OSError, ValueError):
         return text
 
