@@ -24,6 +24,17 @@ class Table:
     name: str
     caption: str
     cells: Cells
+    primary: str = ""
+
+    @property
+    def extent(self) -> str:
+        """Of how many layouts and instances the primary figure is; "" if systems differ in it."""
+        mine = [cell for (_, figure), cell in self.cells.items() if figure == self.primary]
+        found = {(cell.layouts, cell.instances) for cell in mine}
+        if len(found) != 1:
+            return ""
+        layouts, instances = found.pop()
+        return f"{words.counted(layouts, 'layout')}, {words.counted(instances, 'instance')}"
 
     def cell(self, system: str, figure: str) -> Cell | None:
         """The number at a system's row in a figure's column."""
@@ -94,12 +105,14 @@ def overall(report: Report) -> list[Table]:
             "What every system completed",
             "Over the pictures that every system completed",
             made,
+            report.primary,
         ),
         Table(
             "table-all",
             "Everything, failures as 0",
             "Over everything planned: a failed picture counts as 0",
             counted,
+            report.primary,
         ),
     ]
     whole = all(system.done == system.planned for system in report.systems)
