@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import FluxControlPipeline, FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
@@ -224,3 +224,57 @@ def test_a_folder_without_any_of_the_weights_is_refused(
         renderer = FluxRenderer(FluxOptions(model=str(model), **SMALL))
         with pytest.raises(WeightsError, match=f"weights of the {part} are missing"):
             renderer.load()
+
+
+@pytest.fixture
+def lora(pipeline_folder: Path, tmp_path: Path) -> dict[str, str]:
+    """A LoRA for the tiny transformer."""
+    transformer = FluxTransformer2DModel.from_pretrained(pipeline_folder / "transformer")
+    return {"path": str(save_lora(transformer, tmp_path / "lora", "to_q", "to_k", "to_v"))}
+
+
+def save_lora(transformer: FluxTransformer2DModel, folder: Path, *targets: str) -> Path:
+    peft = pytest.importorskip("peft")
+    transformer.add_adapter(peft.LoraConfig(r=4, lora_alpha=4, target_modules=list(targets)))
+    torch.manual_seed(1)
+    state = peft.get_peft_model_state_dict(transformer)
+    state = {name: 0.3 * torch.randn_like(weight) for name, weight in state.items()}
+    FluxControlPipeline.save_lora_weights(folder, state)
+    return folder
+
+
+@needs_gguf
+@pytest.mark.parametrize("way", ["gguf", "fp8"])
+def test_a_lora_does_to_packed_weights_what_it_does_to_plain_ones(
+    way: str, render, gguf: Path, lora: dict[str, str]
+) -> None:
+    given = {"gguf": {"transformer": str(gguf)}, "fp8": {"quantization": {"transformer": "fp8"}}}
+    _, without = render()
+    _, plain = render(loras=[lora])
+    renderer, packed = render(loras=[lora], **given[way])
+    assert stored(renderer).keys() == {"transformer"}
+    moved = np.abs(plain - without).mean()
+    assert moved > 2, "else this tells nothing"
+    assert np.abs(plain - packed).mean() < 0.5 * moved
+
+
+@needs_gguf
+@pytest.mark.parametrize("way", ["gguf", "fp8"])
+def test_a_depth_lora_goes_on_a_packed_base(
+    way: str, files: ModuleType, pipeline_folder: Path, make_request: Request, tmp_path: Path
+) -> None:
+    parts = FluxControlPipeline.from_pretrained(pipeline_folder).components
+    config = dict(parts["transformer"].config)
+    lora = save_lora(FluxTransformer2DModel.from_config(config), tmp_path / "lora", "x_embedder")
+    torch.manual_seed(0)
+    base = {**config, "in_channels": config["in_channels"] // 2}
+    parts["transformer"] = FluxTransformer2DModel.from_config(base)
+    FluxPipeline(**parts).save_pretrained(tmp_path / "base")
+    file = files.write_gguf(parts["transformer"].state_dict(), tmp_path / "base.gguf")
+    given = {"gguf": {"transformer": str(file)}, "fp8": {"quantization": "fp8"}}[way]
+    options = FluxOptions(model=str(tmp_path / "base"), depth_lora=str(lora), **given, **SMALL)
+    renderer = FluxRenderer(options)
+    renderer.check()
+    renderer.render([make_request(CAT)])
+    assert "transformer" in stored(renderer)
+    assert renderer.load().pipeline.transformer.x_embedder.in_features == config["in_channels"]

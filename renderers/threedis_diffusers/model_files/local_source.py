@@ -47,7 +47,8 @@ class LocalSource(ModelSource):
         for ending in self.endings:
             if self.has(stem + ending):
                 return ending
-        known, part = PUBLISHED.get(self.repository), stem.rpartition("/")[0]
+        known = PUBLISHED.get(self.repository)
+        part = self._inside(stem).rpartition("/")[0]
         if known is not None and part in known.sharded:
             self.require(stem + SHARD_INDEX)
             self.require(f"{stem}-*.safetensors")

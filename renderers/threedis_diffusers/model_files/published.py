@@ -40,7 +40,7 @@ class PublishedModel:
 
     licence: str
     parts: Mapping[str, PartSize] = field(default_factory=dict[str, PartSize])
-    stored: Mapping[str, int] = field(default_factory=dict[str, int])
+    stored: Mapping[str, float] = field(default_factory=dict[str, float])
     halved: frozenset[str] = frozenset()
     gated: bool = False
     sharded: frozenset[str] = frozenset()
@@ -56,7 +56,7 @@ class PublishedModel:
         name = part if part in self.parts else ""
         if name not in self.parts:
             return None
-        return self.parts[name].parameters * (2 if half else self.stored.get(name, 4))
+        return int(self.parts[name].parameters * (2 if half else self.stored.get(name, 4)))
 
 
 def _flux(transformer: int, **stored: int) -> PublishedModel:
@@ -124,6 +124,36 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     "black-forest-labs/FLUX.1-dev": _flux(11_901_408_320, vae=2, text_encoder=2, text_encoder_2=2),
     "black-forest-labs/FLUX.1-Depth-dev-lora": PublishedModel(
         FLUX_DEV, gated=True, files={"flux1-depth-dev-lora.safetensors": 1_240_000_000}
+    ),
+    "diffusers/FLUX.1-Depth-dev-nf4": PublishedModel(
+        FLUX_DEV,
+        {"transformer": PartSize(11_901_604_928, 56_641_536), "text_encoder_2": T5_XXL},
+        stored={"transformer": 0.563, "text_encoder_2": 1.329},
+        sharded=frozenset({"text_encoder_2"}),
+    ),
+    "SporkySporkness/FLUX.1-Depth-dev-GGUF": PublishedModel(
+        FLUX_DEV,
+        files={
+            "flux1-depth-dev-fp16-Q4_0-GGUF.gguf": 6_800_000_000,
+            "flux1-depth-dev-fp16-Q5_0-GGUF.gguf": 8_277_009_696,
+            "flux1-depth-dev-fp16-Q8_0-GGUF.gguf": 12_700_000_000,
+        },
+    ),
+    "city96/FLUX.1-dev-gguf": PublishedModel(
+        FLUX_DEV,
+        files={
+            "flux1-dev-Q4_K_S.gguf": 6_810_000_000,
+            "flux1-dev-Q5_K_S.gguf": 8_290_000_000,
+            "flux1-dev-Q6_K.gguf": 9_860_000_000,
+            "flux1-dev-Q8_0.gguf": 12_700_000_000,
+        },
+    ),
+    "city96/t5-v1_1-xxl-encoder-gguf": PublishedModel(
+        APACHE,
+        files={
+            "t5-v1_1-xxl-encoder-Q5_K_M.gguf": 3_390_000_000,
+            "t5-v1_1-xxl-encoder-Q8_0.gguf": 5_060_000_000,
+        },
     ),
     "Intel/ldm3d-4c": PublishedModel(
         OPEN_RAIL,

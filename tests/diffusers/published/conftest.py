@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -160,6 +161,8 @@ def contents(repository: str, architectures: ModuleType) -> dict[str, bytes]:
 def content(kind: str, path: str, paths: list[str], architectures: ModuleType) -> bytes:
     if path.endswith(".safetensors"):
         return save({}, {"format": "pt", "of": f"{kind} {path}"})
+    if path.endswith(".gguf"):
+        return struct.pack("<4sIQQ", b"GGUF", 3, 0, 0)  # no tensors, and no fields
     if path.endswith(".index.json"):
         start = path.removesuffix(".safetensors.index.json")
         shards = [PurePosixPath(one).name for one in paths if one.startswith(f"{start}-0")]
@@ -184,6 +187,10 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         if family == "vae":
             return {"_class_name": "AutoencoderKL", "latent_channels": 4}
         return {"model_type": kind}
+    if kind == "nf4":
+        return packed(path, architectures)
+    if path in ("text_encoder/config.json", "text_encoder_2/config.json"):
+        return {**architectures.CLIP_L, **architectures.T5_XXL}
     if path == "unet/config.json":
         return unet(kind, architectures)
     if path == "transformer/config.json":
@@ -195,6 +202,15 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
     if path == "scheduler/scheduler_config.json":
         return {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear"}
     return {}
+
+
+def packed(path: str, architectures: ModuleType) -> dict[str, Any]:
+    """What describes a part that was saved in nf4."""
+    way = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    kind = {**architectures.FLUX_DEPTH, "_class_name": "FluxTransformer2DModel"}
+    if path.startswith("text_encoder_2/"):
+        kind = {**architectures.T5_XXL, "architectures": ["T5EncoderModel"]}
+    return {**kind, "quantization_config": way}
 
 
 def unet(kind: str, architectures: ModuleType) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from threedis_core.errors import WeightsError
+from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.backend import DiffusersRenderer
 from threedis_diffusers.model_files.checks import fetch_model, fetch_part
 from threedis_diffusers.model_files.published import PUBLISHED
@@ -177,6 +177,103 @@ def commands_fetch(commands: Sequence[str], listings: dict[str, Any]) -> dict[st
             files |= matching
         found[name] = {file for file in files if listings[name]["files"][file]}
     return found
+
+
+PACKED = "SporkySporkness/FLUX.1-Depth-dev-GGUF"
+PACKED_BASE = "city96/FLUX.1-dev-gguf"
+PACKED_T5 = "city96/t5-v1_1-xxl-encoder-gguf"
+EIGHT = "boricuapab/flux1-depth-dev-fp8"
+NF4 = "diffusers/FLUX.1-Depth-dev-nf4"
+SINGLE_CONTROL = "thibaud/controlnet-sd21/control_v11p_sd21_depth.safetensors"
+DEPTH_PARTS = {"text_encoder/model.safetensors", VAE + PLAIN}
+FOREIGN: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]] = [
+    (
+        lambda: FluxRenderer(
+            FluxOptions(
+                **CPU,
+                transformer=f"{PACKED}/flux1-depth-dev-fp16-Q8_0-GGUF.gguf",
+                text_encoder_2=f"{PACKED_T5}/t5-v1_1-xxl-encoder-Q5_K_M.gguf",
+            )
+        ),
+        {
+            DEPTH_MODEL: DEPTH_PARTS,
+            PACKED: {"flux1-depth-dev-fp16-Q8_0-GGUF.gguf"},
+            PACKED_T5: {"t5-v1_1-xxl-encoder-Q5_K_M.gguf"},
+        },
+        16.9,
+    ),
+    (
+        lambda: FluxRenderer(
+            FluxOptions(**CPU, depth_lora=LORA, transformer=f"{PACKED_BASE}/flux1-dev-Q4_K_S.gguf")
+        ),
+        {
+            BASE_MODEL: {*DEPTH_PARTS, *t5(2)},
+            PACKED_BASE: {"flux1-dev-Q4_K_S.gguf"},
+            LORA: {"flux1-depth-dev-lora.safetensors"},
+        },
+        18.0,
+    ),
+    (
+        lambda: FluxRenderer(
+            FluxOptions(**CPU, transformer=f"{EIGHT}/flux1-depth-dev-fp8.safetensors")
+        ),
+        {
+            DEPTH_MODEL: {*DEPTH_PARTS, *t5(4)},
+            EIGHT: {"flux1-depth-dev-fp8.safetensors"},
+        },
+        31.8,
+    ),
+    (
+        lambda: SD21Renderer(SD21Options(**CPU, dtype="float16", controlnet=SINGLE_CONTROL)),
+        {
+            SD21: unet_files(HALF),
+            "thibaud/controlnet-sd21": {"control_v11p_sd21_depth.safetensors"},
+        },
+        3.3,
+    ),
+]
+"""The same for the files that people with smaller cards take."""
+
+
+@pytest.mark.parametrize(("make", "wanted", "size"), FOREIGN)
+def test_parts_from_elsewhere_take_exactly_these_files(
+    make: Callable[[], DiffusersRenderer],
+    wanted: dict[str, set[str]],
+    size: float,
+    hub,
+    listings,
+) -> None:
+    pytest.importorskip("gguf")
+    renderer = make()
+    assert told(renderer, listings) == wanted
+    renderer.check()
+    assert hub.weighty() == {}, "only the small files are fetched for the check"
+    fetch_all(renderer)
+    assert hub.weighty() == wanted
+    total = sum(listings[name]["files"][path] for name in wanted for path in wanted[name])
+    assert total / 1e9 == pytest.approx(size, abs=0.06)
+    assert renderer.inspect().ready
+
+
+def told(renderer: DiffusersRenderer, listings: dict[str, Any]) -> dict[str, set[str]]:
+    """The weights that the doctor tells to fetch, by repository."""
+    found = commands_fetch(renderer.inspect().commands, listings)
+    return {name: files for name, files in found.items() if files}
+
+
+def test_a_folder_without_an_index_gives_its_parts(hub, listings) -> None:
+    """This one was saved by bitsandbytes, which needs a GPU for the transformer."""
+    given = {"transformer": NF4, "text_encoder_2": NF4}
+    renderer = FluxRenderer(FluxOptions(**CPU, **given))
+    wanted = {
+        DEPTH_MODEL: DEPTH_PARTS,
+        NF4: {"transformer/diffusion_pytorch_model.safetensors", *t5(2)},
+    }
+    assert told(renderer, listings) == wanted
+    with pytest.raises(OptionError, match=r"pip install bitsandbytes|No GPU found") as caught:
+        renderer.check()
+    assert f"'{NF4}'" in str(caught.value)
+    assert hub.weighty() == {}
 
 
 def test_ldm3d_takes_the_published_files(hub) -> None:
