@@ -14,12 +14,18 @@ import json
 from typing import Any
 
 import torch
-from architectures import full_size_parts
+from architectures import FLUX_DEPTH, FLUX_VAE, UNETS, VAE, full_size_parts
 from torch import nn
 
-from threedis_diffusers.memory import PartSize, memory_needs, working_memory
+from threedis_core.plugin.inspection import MemoryNeed
+from threedis_diffusers.memory.needs import Drawing, memory_needs, work_memory
+from threedis_diffusers.memory.sizes import TEXT_KEYS, PartSize
 
 SIDES = {"sd15": 512, "sd21": 768, "sdxl": 1024, "flux": 1024}
+CONFIGS: dict[str, dict[str, Any]] = {
+    **{name: {"unet": unet, "vae": VAE} for name, unet in UNETS.items()},
+    "flux": {"transformer": FLUX_DEPTH, "vae": FLUX_VAE},
+}
 UPCAST = ("sdxl",)
 """Whose VAE decodes in float32, since float16 is too narrow for it."""
 MODES = ("none", "model", "group", "sequential")
@@ -56,12 +62,18 @@ def part_sizes(family: str) -> dict[str, PartSize]:
 
 def row(family: str, dtype: str, parts: dict[str, PartSize]) -> dict[str, Any]:
     """Bytes that each offload mode needs."""
+    found = needs(family, dtype, parts)
+    devices = {need.offload: need.device for need in found}
+    return {"family": family, "dtype": dtype, **devices, "main": found[0].main}
+
+
+def needs(family: str, dtype: str, parts: dict[str, PartSize]) -> tuple[MemoryNeed, ...]:
+    """What each offload mode needs for one picture of the model's own size."""
     bytes_each = getattr(torch, dtype).itemsize
     decoded = 4 if family in UPCAST and dtype == "float16" else bytes_each
-    working = working_memory(SIDES[family] ** 2, decoded)
-    needs = memory_needs(parts, bytes_each, working, on_cpu=False)
-    devices = {need.offload: need.device for need in needs}
-    return {"family": family, "dtype": dtype, **devices, "main": needs[0].main}
+    drawing = Drawing((SIDES[family],) * 2)
+    work = work_memory(CONFIGS[family], parts, drawing, bytes_each, decoded)
+    return memory_needs(parts, bytes_each, work, on_cpu=False)
 
 
 def _size(part: nn.Module) -> PartSize:
@@ -69,7 +81,10 @@ def _size(part: nn.Module) -> PartSize:
         sum(parameter.numel() for parameter in layer.parameters(recurse=False))
         for layer in part.modules()
     ]
-    return PartSize(sum(parameter.numel() for parameter in part.parameters()), max(layers))
+    named = part.named_parameters()
+    text_keys = sum(weight.shape[0] for name, weight in named if name.endswith(TEXT_KEYS))
+    count = sum(parameter.numel() for parameter in part.parameters())
+    return PartSize(count, max(layers), text_keys)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "image-id-unknown": "The file holds many layouts, and not the one that was chosen.",
         "coloured-depth": "A picture with colours was given as a depth map.",
         "weights-not-found": "A model, or a part of it, is not on this machine.",
+        "out-of-memory": "The memory is too small for so many or so large pictures at once.",
         "package-missing": "A Python package is not installed.",
         "usage": "The command line is not one that ThreeDIS understands.",
         "output-failed": "The system refused to write or read while a command was at work.",

@@ -19,10 +19,9 @@ from threedis_diffusers.steps import StepCounter
 from threedis_ldm3d.adapter_layers import MOST_INSTANCES
 from threedis_ldm3d.batch import DepthBatch, generate_depth
 from threedis_ldm3d.checks import find_model
-from threedis_ldm3d.loading import LoadedDepthPipeline
+from threedis_ldm3d.loading import USUAL_SIDE, LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 
-USUAL_SIDE = 512
 PIPELINE_MULTIPLE = 8
 """The stock pipeline wants sides that are multiples of it, whatever the VAE."""
 

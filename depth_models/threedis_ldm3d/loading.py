@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline, place
+from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline
 from threedis_diffusers.loras import LoRAFile
+from threedis_diffusers.memory.placing import place
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.readable import readable
@@ -20,6 +21,8 @@ from threedis_diffusers.weight_shapes import check_weights
 from threedis_ldm3d.checkpoint import load_adapter
 from threedis_ldm3d.layout_adapter import LayoutAdapter
 from threedis_ldm3d.options import LDM3DOptions
+
+USUAL_SIDE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,7 @@ class CheckedDepthModel:
         pipeline = load_pipeline(kind, self.model, self.endings, self.dtype, **parts)
         pipeline.scheduler = self.scheduler
         load_loras(pipeline, options.loras, self.loras)
-        place(pipeline, options, self.device)
+        place(pipeline, options, self.device, options.side or USUAL_SIDE)
         if adapter is not None:
             adapter.to(self.device, self.dtype)
         if options.compile:

@@ -8,7 +8,7 @@ A family says how its pipeline is found and loaded (``find``), which controls ar
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -30,9 +30,10 @@ from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.decoding import frugal_decoding
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.finite import finite_stages
-from threedis_diffusers.lazy_model import LazyModel
+from threedis_diffusers.lazy_model import LazyModel, let_go
 from threedis_diffusers.loras import require_peft
-from threedis_diffusers.machine_failures import DEVICE_MEMORY, failed, machine_failure
+from threedis_diffusers.machine_failures import DEVICE_MEMORY, MAIN_MEMORY, failed, machine_failure
+from threedis_diffusers.memory.fitting import that_fit
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
 from threedis_diffusers.previews import Previewer
@@ -43,11 +44,12 @@ from threedis_diffusers.steps import OnStep, StepCounter
 
 @dataclass(frozen=True, eq=False)
 class LoadedPipeline:
-    """A loaded pipeline and where it runs."""
+    """A loaded pipeline, where it runs, and how it was placed there (an ``offload``)."""
 
     pipeline: Any
     device: torch.device
     dtype: torch.dtype
+    offload: str = "none"
 
 
 class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
@@ -115,13 +117,14 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             RenderError: This backend is at work already.
         """
         batches = self._batches(requests)
-        total = sum(batch.steps for batch, _ in batches)
         done = 0
         results: dict[int, RenderResult] = {}
         with self.in_use(progress) as loaded:
+            batches = [part for one in batches for part in _that_fit(loaded, *one)]
+            total = sum(batch.steps for batch, _ in batches)
             for batch, members in batches:
                 on_step = StepCounter(progress, done, batch.steps, total)
-                if self.options.offload == "none" and isinstance(progress, PreviewingProgress):
+                if loaded.offload == "none" and isinstance(progress, PreviewingProgress):
                     # An offloaded model would be moved away and back for each preview.
                     previewer = Previewer(loaded.pipeline, progress, members, batch.size)
                     on_step.look = previewer.look
@@ -155,7 +158,7 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     ) -> list[RenderResult]:
         shared = self._provenance(loaded, batch)
         try:
-            movable = self.options.offload == "none"
+            movable = loaded.offload == "none"
             frugal = frugal_decoding(loaded.pipeline, self.options.vae_tiling, movable)
             with frugal, finite_stages(loaded.pipeline):
                 drawn = self.draw(loaded, batch, on_step)
@@ -163,12 +166,18 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             loaded.pipeline.maybe_free_model_hooks()
             told = None if isinstance(error, ThreeDISError) else machine_failure(error)
             if told == DEVICE_MEMORY:
-                raise RenderError(_out_of_memory(batch)) from error
+                let_go(error)  # who catches it may try fewer pictures
+                raise _out_of_memory(batch) from error
             if told is not None:
-                raise failed(f"rendering with '{self.name}'", told, error) from error
+                code = "out-of-memory" if told == MAIN_MEMORY else ""
+                raise failed(f"rendering with '{self.name}'", told, error, code) from error
             raise
         return [
-            RenderResult(one.image.convert("RGB"), {**shared, **one.provenance}, one.warnings)
+            RenderResult(
+                one.image.convert("RGB"),
+                {**shared, **one.provenance},
+                (*one.warnings, *batch.notes),
+            )
             for one in drawn
         ]
 
@@ -182,6 +191,7 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             "guidance": batch.guidance,
             "device": str(loaded.device),
             "dtype": str(loaded.dtype).removeprefix("torch."),
+            "offload": loaded.offload,
             "phases": [
                 {"start": phase.start, "stop": phase.stop, "controls": sorted(phase.controls)}
                 for phase in batch.schedule.phases(batch.steps)
@@ -189,9 +199,22 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         }
 
 
-def _out_of_memory(batch: Batch) -> str:
+def _that_fit(
+    loaded: LoadedPipeline, batch: Batch, members: Sequence[int]
+) -> Iterator[tuple[Batch, Sequence[int]]]:
+    """A batch in pieces for which there is memory, each with its members."""
+    most, start = that_fit(loaded.pipeline, loaded.device, loaded.offload, batch), 0
+    for part in batch.cut(most):
+        yield part, members[start : start + len(part.requests)]
+        start += len(part.requests)
+
+
+def _out_of_memory(batch: Batch) -> RenderError:
     width, height = batch.size
-    return (
+    hint = "render fewer at once or smaller ones, or set offload=group"
+    return RenderError(
         f"the device's memory is too small for {len(batch.requests)} pictures of "
-        f"{width}x{height} at once; render fewer at once or smaller ones, or set offload=model"
+        f"{width}x{height} at once; {hint}",
+        code="out-of-memory",
+        hint=hint,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
@@ -21,17 +21,33 @@ class Batch:
         steps: Denoising steps.
         guidance: Guidance scale.
         schedule: When each control is on.
+        notes: What is to be told of each picture beside what drawing tells, one line each.
     """
 
     requests: Sequence[RenderRequest]
     steps: int
     guidance: float
     schedule: ControlSchedule
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.requests[0].width, self.requests[0].height
+
+    def cut(self, most: int) -> Iterator[Batch]:
+        """The same requests, at most ``most`` at once; those of smaller batches are told so."""
+        count = len(self.requests)
+        if most >= count:
+            yield self
+            return
+        note = (
+            f"the free memory has room for {most} of {count} pictures at once: {most} at a time "
+            "were rendered, which rounds otherwise"
+        )
+        for start in range(0, count, most):
+            some = self.requests[start : start + most]
+            yield replace(self, requests=some, notes=(*self.notes, note))
 
 
 @dataclass(frozen=True, eq=False)

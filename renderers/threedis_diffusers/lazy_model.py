@@ -84,7 +84,7 @@ class LazyModel(ABC, Generic[Model]):
                     with machine_failures_told(f"loading '{self.name}'"):
                         self._loaded = loader()
                 except BaseException as error:
-                    _let_go(error)  # of what was loaded until then
+                    let_go(error)  # of what was loaded until then
                     raise
                 _log.info("%s: loaded in %.2f seconds", self.name, perf_counter() - start)
         return self._loaded
@@ -147,7 +147,7 @@ class LazyModel(ABC, Generic[Model]):
             free_memory()
 
 
-def _let_go(error: BaseException | None) -> None:
+def let_go(error: BaseException | None) -> None:
     """Free what the frames that an error went through still hold."""
     while error is not None:
         clear_frames(error.__traceback__)

@@ -13,7 +13,7 @@ from threedis_diffusers.complete import complete
 from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.checks import fetch_model
 from threedis_diffusers.model_files.sources import ModelSource
-from threedis_diffusers.options import DiffusersOptions, LoRA
+from threedis_diffusers.options import LoRA
 from threedis_diffusers.own_thread import in_own_thread
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.readable import readable
@@ -94,18 +94,6 @@ def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) 
                 file.parent, weight_name=file.name, adapter_name=name, use_safetensors=True
             )
     pipeline.set_adapters(names, [lora.weight for lora in loras])
-
-
-def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:
-    """Move the pipeline to ``device``, or let it be moved there part by part."""
-    if options.offload == "none":
-        pipeline.to(device)
-    elif options.offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    elif options.offload == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=device)
-    else:
-        pipeline.enable_group_offload(onload_device=device, offload_type="leaf_level")
 
 
 def compile_blocks(model: torch.nn.Module) -> None:

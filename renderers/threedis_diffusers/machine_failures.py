@@ -96,8 +96,8 @@ def machine_failures_told(what: str) -> Iterator[None]:
         raise failed(what, told, error) from error
 
 
-def failed(what: str, told: tuple[str, str], error: BaseException) -> RenderError:
+def failed(what: str, told: tuple[str, str], error: BaseException, code: str = "") -> RenderError:
     """The error for a machine that failed: what was done, why it failed, what to try."""
     cause, advice = told
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    return RenderError(f"{what} failed: {cause} ({reason}); {advice}", hint=advice)
+    return RenderError(f"{what} failed: {cause} ({reason}); {advice}", code=code, hint=advice)

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 from threedis_core.plugin.interfaces import BackendOptions
 from threedis_core.plugin.options import OptionsModel
 
-Offload = Literal["none", "model", "sequential", "group"]
+AUTO = "auto"
+Offload = Literal["auto", "none", "model", "sequential", "group"]
 AttentionKernel = Literal["native", "cudnn", "efficient", "flash", "math"]
 """torch's own attention kernels; native is its choice."""
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
@@ -80,10 +81,11 @@ class DiffusersOptions(ModelOptions):
     of_the_work = ModelOptions.work_and("vae_tiling", "steps", "guidance", "attention_backend")
 
     offload: Offload = Field(
-        default="none",
+        default=AUTO,
         description="How much of the model waits in main memory, for accelerators with little of "
-        "their own: none, whole parts (model), or layer by layer (group, sequential), which is "
-        "slower.",
+        "their own: none, whole parts (model), or layer by layer, the next one fetched meanwhile "
+        "(group) or not (sequential), which is slower; auto: as little as the free memory asks "
+        "for.",
     )
     variant: Literal["auto", "fp16"] | None = Field(
         default="auto",

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from threedis_diffusers.backend import LoadedPipeline
-from threedis_diffusers.loading import load_loras, load_pipeline, place
+from threedis_diffusers.loading import load_loras, load_pipeline
 from threedis_diffusers.loras import LoRAFile
+from threedis_diffusers.memory.placing import place
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import LoRA
 from threedis_diffusers.parts.find import FoundParts
@@ -57,7 +58,7 @@ class CheckedFlux:
         if options.cache is not None:
             transformer.enable_cache(FirstBlockCacheConfig(options.cache.threshold))
         self.found.keep_in_fp8(pipeline, self.dtype)
-        place(pipeline, options, self.device)
+        offload = place(pipeline, options, self.device, options.default_side)
         if options.compile:
             transformer.compile_repeated_blocks()
-        return LoadedPipeline(pipeline, self.device, self.dtype)
+        return LoadedPipeline(pipeline, self.device, self.dtype, offload)

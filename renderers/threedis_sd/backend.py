@@ -158,6 +158,7 @@ class UNetRenderer(DiffusersRenderer):
             scheduler=find_scheduler(options.scheduler, model),
             device=device,
             dtype=dtype,
+            side=max(self.capabilities.default_size),
         ).load
 
     def model_source(self) -> ModelSource:

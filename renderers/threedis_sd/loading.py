@@ -12,8 +12,9 @@ import torch
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.backend import LoadedPipeline
-from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline, place
+from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline
 from threedis_diffusers.loras import LoRAFile
+from threedis_diffusers.memory.placing import place
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.single_file import SingleFile
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
@@ -44,6 +45,7 @@ class CheckedPipeline:
         loras: Where each LoRA of the options is.
         device: Where it will run.
         dtype: The number format of its weights.
+        side: Of the pictures that there has to be room for, in pixels.
     """
 
     options: UNetOptions
@@ -54,6 +56,7 @@ class CheckedPipeline:
     loras: Sequence[LoRAFile]
     device: torch.device
     dtype: torch.dtype
+    side: int
 
     def load(self) -> LoadedPipeline:
         """Load the model, its parts and its LoRAs, and put them where they run.
@@ -66,11 +69,11 @@ class CheckedPipeline:
         pipeline.scheduler = self.scheduler
         load_loras(pipeline, self.options.loras, self.loras)
         self.found.keep_in_fp8(pipeline, self.dtype)
-        place(pipeline, self.options, self.device)
+        offload = place(pipeline, self.options, self.device, self.side)
         if self.options.compile:
             compile_blocks(pipeline.unet)
             compile_blocks(pipeline.controlnet)
-        return LoadedPipeline(pipeline, self.device, self.dtype)
+        return LoadedPipeline(pipeline, self.device, self.dtype, offload)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ def offloading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offload from the CPU to the CPU: the hooks are the same."""
     for module in ("threedis_sd.backend", "threedis_flux.backend"):
         monkeypatch.setattr(f"{module}.resolve_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr("threedis_diffusers.memory.placing.SHARED_MEMORY", ())
+    monkeypatch.setattr("threedis_diffusers.memory.placing.free_on", lambda _: 10**9)
 
 
 def request(renderer: Any) -> RenderRequest:
@@ -58,7 +60,7 @@ def alive(references: dict[str, list[weakref.ref[Any]]]) -> list[str]:
 
 
 @pytest.mark.usefixtures("offloading")
-@pytest.mark.parametrize("offload", ["none", "model", "group", "sequential"])
+@pytest.mark.parametrize("offload", ["auto", "none", "model", "group", "sequential"])
 @pytest.mark.parametrize("name", RENDERERS)
 def test_a_closed_renderer_leaves_no_weights(name: str, offload: str) -> None:
     options = {"device": "cpu", "offload": offload, "steps": 1}

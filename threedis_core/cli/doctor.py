@@ -118,6 +118,8 @@ def _summary_table(report: Report) -> Table:
 def _print_details(console: Console, examined: Examination, machine: Machine) -> None:
     from rich.text import Text
 
+    from threedis_core.doctor import recommended
+
     found = examined.inspection
     console.print()
     console.print(_heading(examined.name))
@@ -139,6 +141,9 @@ def _print_details(console: Console, examined: Examination, machine: Machine) ->
             _add_row(table, need.offload, _size(need.device), _size(need.main), fits)
         console.print(table)
         streams.echo(f"Memory: {found.memory_basis}.")
+        if len(found.memory) > 1:
+            best = recommended(machine, found) or f"{found.memory[-1].offload}, and even that not"
+            streams.echo(f"What fits into what is free now, and offload=auto takes: {best}.")
     for line in (*found.notes, *(f"Problem: {problem}" for problem in found.problems)):
         streams.echo(line)
     if found.commands:

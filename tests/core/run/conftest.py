@@ -14,6 +14,7 @@ from threedis_core import (
     LayoutError,
     PluginRegistry,
     Regions,
+    RenderError,
     WeightsError,
 )
 from threedis_core.plugin.hookspecs import hookimpl
@@ -35,6 +36,19 @@ class Recording(FakeRenderer):
 
     def close(self) -> None:
         self.calls.append(("close", None))
+
+
+class Small(FakeRenderer):
+    """Has memory for ``fits`` pictures at once."""
+
+    fits = 2
+    tried: list[int] = []  # noqa: RUF012
+
+    def render(self, requests, progress=threedis_core.silent) -> list[RenderResult]:
+        self.tried.append(len(requests))
+        if len(requests) > self.fits:
+            raise RenderError("no room", code="out-of-memory")
+        return super().render(requests, progress)
 
 
 class Failing(FakeRenderer):
@@ -143,6 +157,7 @@ class Extras:
     def threedis_register_renderers(self, register) -> None:
         for target in (
             Recording,
+            Small,
             Failing,
             Careless,
             Forgetful,
@@ -170,6 +185,7 @@ class Extras:
 def extras(registry) -> PluginRegistry:
     registry.add(Extras(), PluginSource("extras", "1.0"))
     Recording.calls.clear()
+    Small.tried.clear()
     return registry
 
 
@@ -177,3 +193,10 @@ def extras(registry) -> PluginRegistry:
 def calls(extras) -> list[tuple[str, object]]:
     """What ``recording`` was asked so far."""
     return Recording.calls
+
+
+@pytest.fixture
+def small(extras, monkeypatch) -> type[Small]:
+    """A renderer with little memory."""
+    monkeypatch.setattr(Small, "fits", 2)
+    return Small

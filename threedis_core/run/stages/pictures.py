@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
+from threedis_core.errors import RenderError
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import RenderBackend, RenderRequest
 from threedis_core.plugin.progress import NamedPreviews, Progress, Watched, named
@@ -17,6 +20,8 @@ from threedis_core.run.result import Preview, Previews, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule
+
+_log = logging.getLogger("threedis_core.run")
 
 
 def render_batch(
@@ -56,6 +61,48 @@ def render_batch(
         )
         for request, result in zip(requests, results, strict=True)
     ]
+
+
+def in_parts(
+    render: Callable[[Sequence[RenderRequest]], list[RunImage]], requests: Sequence[RenderRequest]
+) -> Generator[list[RunImage]]:
+    """Render requests together, or half of them at a time where the memory is too small for all.
+
+    Yields pictures as soon as they are finished, so that they are not lost if others fail. Those of
+    a smaller batch say so: they are rounded otherwise.
+
+    Args:
+        render: Renders some together.
+        requests: All of them.
+    Raises:
+        RenderError: The memory is too small for one picture. What else ``render`` raises comes out
+            as it is.
+    """
+    waiting = [requests]
+    while waiting:
+        some = waiting.pop()
+        try:
+            made = render(some)
+        except RenderError as error:
+            if error.code != "out-of-memory" or len(some) == 1:
+                raise
+            middle = (len(some) + 1) // 2
+            waiting += [some[middle:], some[:middle]]
+            _log.warning("the memory is too small for %d pictures at once", len(some))
+            continue  # which lets go of the error, and of what its frames hold
+        whole = len(some) == len(requests)
+        yield made if whole else [_marked(image, len(some), len(requests)) for image in made]
+
+
+def _marked(image: RunImage, count: int, asked: int) -> RunImage:
+    """A picture that says that it comes from a smaller batch."""
+    told = (
+        f"the memory is too small for {asked} pictures at once: {count} at a time were rendered, "
+        "which rounds otherwise; a smaller batch_size does the same at once"
+    )
+    warnings = (*image.warnings, told)
+    provenance = {**image.provenance, "warnings": list(warnings)}
+    return replace(image, warnings=warnings, provenance=provenance)
 
 
 def batches(config: RunConfig) -> Iterator[tuple[Control, tuple[int, ...]]]:

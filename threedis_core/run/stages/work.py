@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from threedis_core.files.printable import printable
-from threedis_core.plugin.interfaces import RenderBackend
+from threedis_core.plugin.interfaces import RenderBackend, RenderRequest
 from threedis_core.plugin.progress import Watched
 from threedis_core.presence.measure import presence_scores
 from threedis_core.run.folder import RunFolder
@@ -27,7 +27,7 @@ from threedis_core.run.record.files import (
 from threedis_core.run.record.provenance import Origin, depth_facts, run_record
 from threedis_core.run.result import Previews, Run, RunImage, StageDepth
 from threedis_core.run.stages.depth import make_depth
-from threedis_core.run.stages.pictures import batches, make_requests, render_batch
+from threedis_core.run.stages.pictures import batches, in_parts, make_requests, render_batch
 from threedis_core.run.stages.regions import make_regions
 from threedis_core.values.regions import Regions
 
@@ -123,20 +123,21 @@ class Work:
         A batch of which a picture is missing is rendered as a whole: in a smaller one the same
         picture is rounded otherwise.
         """
-        planned = self.planned(renderer)
+        planned, origin = self.planned(renderer), Origin.of(self.plan)
+
+        def render(some: Sequence[RenderRequest]) -> list[RunImage]:
+            with self._timed(renderer, f", pictures of seeds {[one.seed for one in some]}"):
+                return render_batch(origin, planned, some, progress, backend, previews)
+
         for control, seeds in batches(self.plan.config):
             missing = [one for one in seeds if (renderer, control, one) not in self._images]
             if not missing:
                 continue
-            with self._timed(renderer, f", pictures of seeds {list(seeds)}"):
-                requests = make_requests(
-                    self.plan, planned, self.made.depth, self.regions, control, seeds
-                )
-                made = render_batch(
-                    Origin.of(self.plan), planned, requests, progress, backend, previews
-                )
-            self._keep([image for image in made if image.seed in missing])
-            yield
+            depth, regions = self.made.depth, self.regions
+            requests = make_requests(self.plan, planned, depth, regions, control, seeds)
+            for made in in_parts(render, requests):
+                self._keep([image for image in made if image.seed in missing])
+                yield
 
     def _keep(self, images: Sequence[RunImage]) -> None:
         """Write pictures; before the first ones what they are made of."""
