@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from io import StringIO
@@ -16,6 +17,7 @@ from PIL import Image
 from pydantic import Field
 
 from threedis_core.errors import OptionError, WeightsError
+from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import DepthEstimator
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
@@ -73,6 +75,27 @@ class Detector(LazyModel[Any], DepthEstimator):
         device = find_device(self.options.device)
         source = ModelSource(self.options.model, library="controlnet-aux")
         return partial(self._load, detector_class, source, find_files(source, self.files), device)
+
+    def inspect(self) -> Inspection:
+        """The package and the files, without loading them and without a network."""
+        import torch
+
+        from threedis_diffusers.devices import find_device
+        from threedis_diffusers.model_files.requirements import NeededModel, inspect_model
+
+        source = ModelSource(self.options.model, library="controlnet-aux")
+
+        def look(source: ModelSource) -> None:
+            for file in self.files:
+                source.require(file)
+
+        device = find_device(self.options.device)
+        found = inspect_model([NeededModel(source, look, "detector")], device, torch.float32)
+        try:
+            import_detector(self.name, self.detector_class)
+        except OptionError as error:
+            found = replace(found, problems=(*found.problems, str(error)))
+        return found
 
     def _load(
         self, detector_class: Any, source: ModelSource, folder: Path, device: torch.device

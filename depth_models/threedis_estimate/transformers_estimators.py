@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
+from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import DepthEstimator
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.depth import DepthMap
@@ -36,7 +37,7 @@ class TransformersEstimator(LazyModel["LoadedVisionModel"], DepthEstimator):
     least value is 0 and its greatest 1. Of a metric model it is 1 / metres.
     """
 
-    kind: ClassVar[str]
+    model_type: ClassVar[str]
     model_class: ClassVar[str]
     unused: ClassVar[tuple[str, ...]] = ()
     options: EstimatorOptions
@@ -46,8 +47,14 @@ class TransformersEstimator(LazyModel["LoadedVisionModel"], DepthEstimator):
         from threedis_transformers.loading import find_model
 
         return find_model(
-            self.options, self.kind, self.model_class, "DPTImageProcessorPil", self.unused
+            self.options, self.model_type, self.model_class, "DPTImageProcessorPil", self.unused
         ).load
+
+    def inspect(self) -> Inspection:
+        """The model's files, without loading it and without a network."""
+        from threedis_transformers.loading import inspect_files
+
+        return inspect_files(self.options, self.model_type)
 
     def estimate(
         self, pictures: Sequence[Image.Image], progress: Progress = silent
@@ -112,7 +119,7 @@ class DepthAnything(TransformersEstimator):
 
     Options = DepthAnythingOptions
     name = "depth-anything"
-    kind = "depth_anything"
+    model_type = "depth_anything"
     model_class = "DepthAnythingForDepthEstimation"
 
 
@@ -121,7 +128,7 @@ class DPT(TransformersEstimator):
 
     Options = DPTOptions
     name = "dpt"
-    kind = "dpt"
+    model_type = "dpt"
     model_class = "DPTForDepthEstimation"
     # The first fusion layer has nothing to add; published weights lack the layer for it.
     unused = ("neck.fusion_stage.layers.0.residual_layer1.",)

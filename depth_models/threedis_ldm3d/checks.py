@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from threedis_core.errors import WeightsError
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
-from threedis_diffusers.loras import find_loras
+from threedis_diffusers.loras import find_loras, require_peft
 from threedis_diffusers.model_files.checks import check_model
+from threedis_diffusers.model_files.requirements import NeededModel, needed_lora
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.unet.schedulers import find_scheduler
 from threedis_diffusers.weight_files import PICKLES, SAFETENSORS
@@ -47,6 +50,36 @@ def find_model(options: LDM3DOptions) -> CheckedDepthModel:
         device=device,
         dtype=dtype,
     )
+
+
+def needed_models(options: LDM3DOptions) -> Iterator[NeededModel]:
+    """The pipeline, the U-Net's weights, the adapter and the LoRAs, for ``inspect``."""
+    replaced = () if options.unet is None else ("unet",)
+    check = partial(check_model, classes=CLASSES, needed=NEEDED, replaced=replaced)
+    yield NeededModel(ModelSource(options.model), check, pipeline="StableDiffusionPipeline")
+    for name, stem, part in (
+        (options.unet, UNET_STEM, "unet"),
+        (options.adapter, ADAPTER_STEM, "adapter"),
+    ):
+        if name is not None:
+            yield _needed_weights(name, stem, part)
+    require_peft(options.loras)
+    for number, lora in enumerate(options.loras, 1):
+        yield needed_lora(lora, f"lora {number}")
+
+
+def _needed_weights(name: str, stem: str, part: str) -> NeededModel:
+    """The weights that ``find_weights`` finds, as something needed."""
+    path = Path(name).expanduser()
+    if path.suffix in (SAFETENSORS, *PICKLES) and not path.is_dir():
+        folder = ModelSource(str(path.parent))
+        return NeededModel(folder, lambda source: source.require(path.name), part)
+
+    def look(source: ModelSource) -> None:
+        if not source.has(stem + SAFETENSORS):
+            source.require(stem + PICKLES[0])
+
+    return NeededModel(ModelSource(name), look, part)
 
 
 def find_weights(name: str | None, stem: str) -> Path | None:

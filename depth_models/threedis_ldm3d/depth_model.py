@@ -6,19 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from threedis_core.errors import LayoutError, RenderError
+from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, DepthRequest
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.request_checks import check_seed
 from threedis_core.run.sizes import Size, size_like
 from threedis_core.values.depth import DepthMap
 from threedis_diffusers.attention_kernel import attention_kernel
+from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.model_files.facts import model_facts
+from threedis_diffusers.model_files.requirements import inspect_model
 from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.quiet import quiet
 from threedis_diffusers.steps import StepCounter
 from threedis_ldm3d.adapter_layers import MOST_INSTANCES
 from threedis_ldm3d.batch import DepthBatch, generate_depth
-from threedis_ldm3d.checks import find_model
+from threedis_ldm3d.checks import find_model, needed_models
 from threedis_ldm3d.loading import USUAL_SIDE, LoadedDepthPipeline
 from threedis_ldm3d.options import LDM3DOptions
 
@@ -45,6 +49,16 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
     def find(self) -> Callable[[], LoadedDepthPipeline]:
         """Check the options and every file of the model, its adapter and its LoRAs."""
         return find_model(self.options).load
+
+    def inspect(self) -> Inspection:
+        """The model's files and memory, without loading it and without a network."""
+        options = self.options
+        device = resolve_device(options)
+        dtype = resolve_dtype(options, device)
+        side = self._side
+        models, half = [*needed_models(options)], prefers_half(options, dtype)
+        with quiet():  # importing a pipeline logs what it would like to have installed
+            return inspect_model(models, device, dtype, (side, side), half=half)
 
     def generate(
         self, requests: Sequence[DepthRequest], progress: Progress = silent
@@ -95,10 +109,15 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
                 hint="remove some, or set adapter to null",
             )
 
+    @property
+    def _side(self) -> int:
+        """Of the square whose area it works at, in pixels."""
+        facts = model_facts(ModelSource(self.options.model))
+        return self.options.side or facts.side or USUAL_SIDE
+
     def _batches(self, requests: Sequence[DepthRequest]) -> list[tuple[list[int], DepthBatch]]:
         """Which requests go together, and how."""
-        facts = model_facts(ModelSource(self.options.model))
-        side = self.options.side or facts.side or USUAL_SIDE
+        facts, side = model_facts(ModelSource(self.options.model)), self._side
         multiple = max(facts.vae_factor, PIPELINE_MULTIPLE)
         able = Capabilities(size_multiple=multiple, default_size=(side, side))
         groups: dict[Size, list[int]] = {}

@@ -99,13 +99,6 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         with quiet():  # importing a pipeline logs what it would like to have installed
             return inspect_model(models, device, dtype, size, self.upcasts_vae, half)
 
-    def download_commands(self) -> Sequence[str]:
-        """What fetches exactly the files that are missing, as far as that is known."""
-        try:
-            return self.inspect().commands
-        except ThreeDISError:  # which is told where it is looked for
-            return ()
-
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent
     ) -> list[RenderResult]:

@@ -39,9 +39,7 @@ def check_abilities(options: DiffusersOptions, device: torch.device) -> None:
             hint="use offload=auto",
         )
     if device.type != "cuda" and options.attention_backend in CUDA_ONLY_BACKENDS:
-        raise _not_here(
-            "attention_backend", options.attention_backend, "needs a CUDA device", device
-        )
+        raise _not_here(options.attention_backend, "needs a CUDA device", device)
     if device.type == "mps" and options.attention_backend == "flash":
         raise _not_here("flash", "is not there on MPS", device)
 

@@ -13,8 +13,9 @@ from time import perf_counter
 from traceback import clear_frames
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from threedis_core.errors import RenderError
+from threedis_core.errors import RenderError, ThreeDISError
 from threedis_core.files.printable import printable
+from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.progress import Progress, silent
 from threedis_diffusers.machine_failures import machine_failures_told
 from threedis_diffusers.model_files.sources import NotFetchedError
@@ -90,8 +91,25 @@ class LazyModel(ABC, Generic[Model]):
         return self._loaded
 
     def download_commands(self) -> Sequence[str]:
-        """What to type to fetch what is missing, exactly; one line for each repository."""
-        return ()
+        """What fetches exactly the files that are missing, as far as that is known."""
+        try:
+            return self.inspect().commands
+        except ThreeDISError:  # which is told where it is looked for
+            return ()
+
+    def fetch(self) -> None:
+        """Fetch what is missing, exactly, from the hub.
+
+        Raises:
+            WeightsError: A file cannot be fetched.
+        """
+        from threedis_diffusers.model_files.fetching import fetch_missing
+
+        fetch_missing(self.inspect)
+
+    def inspect(self) -> Inspection:
+        """What the model needs, and what of it is there; see the interface."""
+        return Inspection()
 
     def _find_once(self) -> Callable[[], Model]:
         """What loads the model, looked for if nobody did so yet."""

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from threedis_core.plugin.inspection import Inspection
 from threedis_core.plugin.interfaces import RegionRefiner
 from threedis_core.refiners.boxes import given_regions
 from threedis_core.values.depth import DepthMap
@@ -16,7 +17,7 @@ from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions, nearest
 from threedis_diffusers.lazy_model import LazyModel
 from threedis_diffusers.options import ModelOptions
-from threedis_transformers.loading import LoadedVisionModel, find_model
+from threedis_transformers.loading import LoadedVisionModel, find_model, inspect_files
 
 
 class SamOptions(ModelOptions):
@@ -47,6 +48,10 @@ class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
     def find(self) -> Callable[[], LoadedVisionModel]:
         """Check device and files."""
         return find_model(self.options, "sam", "SamModel", "SamImageProcessorPil").load
+
+    def inspect(self) -> Inspection:
+        """The model's files, without loading it and without a network."""
+        return inspect_files(self.options, "sam")
 
     def check(self, layout: Layout) -> None:
         """See that the device and the model's files are there, if ``layout`` needs them.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from threedis_core.errors import RenderError, WeightsError
+from threedis_core.plugin.inspection import Inspection
 from threedis_diffusers.devices import find_device, resolve_dtype
 from threedis_diffusers.loading import first_of, variant
 from threedis_diffusers.model_files.checks import (
@@ -16,6 +18,7 @@ from threedis_diffusers.model_files.checks import (
     fetch_part,
     read_configuration,
 )
+from threedis_diffusers.model_files.requirements import NeededModel, inspect_model
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import ModelOptions
 from threedis_diffusers.quiet import quiet
@@ -161,6 +164,30 @@ def find_model(
         words.tokenizer_class if words else "",
         words.find(source) if words else (),
     )
+
+
+def inspect_files(options: ModelOptions, kind: str) -> Inspection:
+    """What a model needs, and what of it is there; loads nothing and asks no network.
+
+    Args:
+        options: Which model, and where it would run.
+        kind: What config.json must call it.
+    Raises:
+        OptionError: The device is not there.
+    """
+    device = find_device(options.device)
+    source = ModelSource(options.model, library="transformers")
+    needed = NeededModel(source, partial(_look, kind=kind), "model")
+    return inspect_model([needed], device, resolve_dtype(options, device))
+
+
+def _look(source: ModelSource, kind: str) -> None:
+    """Note every file, also where the first one that tells the kind is missing."""
+    found = read_configuration(source, "config.json")
+    read_configuration(source, PROCESSOR)
+    check_weights(source, "", WEIGHTS)
+    if found:
+        check_files(source, kind)
 
 
 def check_files(source: ModelSource, kind: str) -> str:

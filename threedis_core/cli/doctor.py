@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from threedis_core.doctor import Examination, Report
     from threedis_core.machine import Machine
+    from threedis_core.plugin.registrations import Kind
 
 JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write one JSON document; - prints it.")
@@ -29,30 +30,43 @@ FITS = {True: "fits", False: "too large", None: "unknown"}
 def doctor_command(
     context: typer.Context,
     renderers: arguments.RendererNames = None,
+    depth_model: Annotated[str | None, typer.Option(help="Depth model.")] = None,
+    region_refiner: Annotated[str | None, typer.Option(help="Region refiner.")] = None,
+    estimators: Annotated[
+        list[str] | None,
+        typer.Option("--estimator", metavar="NAME", help="Depth estimator; may be repeated."),
+    ] = None,
     settings: arguments.OptionSettings = None,
     config: arguments.ConfigFile = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Say whether renderers can work here: device, memory, files, and how to get what is missing.
+    """Say what can work here: device, memory, files, and how to get what is missing.
 
-    Loads no weights and needs no network. With --renderer or --config it ends with 1 unless
-    everything that these need is there.
+    Loads no weights and needs no network. Renderers, depth models, region refiners and depth
+    estimators are all looked at. Where some are named, here or in a --config, these alone are, and
+    it ends with 1 unless everything that they need is there.
     """
-    from threedis_core.doctor import examine, first_obstacle
+    from threedis_core.doctor import examine, first_obstacle, is_named
     from threedis_core.files.atomic import check_writable
     from threedis_core.run.config import RunConfig
 
     if json_file not in (None, "-"):
         check_writable(json_file)
     asked = RunConfig.load(config) if config else RunConfig()
-    asked = asked.overridden({"renderers": renderers or None}).with_settings(settings or [])
+    flags = {
+        "renderers": renderers or None,
+        "depth_model": depth_model,
+        "region_refiner": region_refiner,
+    }
+    asked = asked.overridden(flags).with_settings(settings or [])
+    named = is_named(asked, estimators or [])
     with streams.plugins_print_to_stderr():
-        report = examine(asked, state_of(context).registry)
+        report = examine(asked, state_of(context).registry, estimators or [])
     if json_file != "-":
-        _print(report, detailed=bool(asked.renderers))
+        print_report(report, detailed=named)
     if json_file is not None:
         _write_json(report, json_file)
-    for examined in report.renderers if asked.renderers else ():
+    for examined in report.examined if named else ():
         if obstacle := first_obstacle(examined):
             raise obstacle
 
@@ -68,16 +82,21 @@ def _write_json(report: Report, file: str) -> None:
         write_atomically(file, f"{text}\n".encode())
 
 
-def _print(report: Report, detailed: bool) -> None:
+def print_report(report: Report, detailed: bool) -> None:
+    """Print what the doctor has found; ``detailed`` with the files and the memory of each."""
     from rich.console import Console
+
+    from threedis_core.doctor import SECTIONS
 
     console = Console(highlight=False, soft_wrap=False)
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     console.print(_heading("Versions") + " " + streams.one_line(versions))
     console.print(_machine_table(report.machine))
-    console.print(_summary_table(report))
+    for kind in SECTIONS:
+        if report.of(kind):
+            console.print(_summary_table(report, kind))
     if detailed:
-        for examined in report.renderers:
+        for examined in report.examined:
             _print_details(console, examined, report.machine)
     else:
         typer.echo("The files and the memory of one: threedis doctor --renderer NAME")
@@ -93,13 +112,15 @@ def _machine_table(machine: Machine) -> Table:
     return table
 
 
-def _summary_table(report: Report) -> Table:
+def _summary_table(report: Report, kind: Kind) -> Table:
     from rich.text import Text
 
     from threedis_core.doctor import recommended
 
-    table = _table("Renderer", "Ready", "Device", "Number format", "Missing files", "Offload")
-    for examined in report.renderers:
+    table = _table(
+        kind.capitalize(), "Ready", "Device", "Number format", "Missing files", "Offload"
+    )
+    for examined in report.of(kind):
         found = examined.inspection
         missing = sum(1 for _ in found.missing())
         fitting = recommended(report.machine, found) or "nothing fits"

@@ -48,6 +48,25 @@ class ModelPart:
 
 
 @dataclass(frozen=True)
+class Download:
+    """Files of one repository that are missing.
+
+    Args:
+        source: The repository; "owner/name@revision" where it is not the main branch.
+        files: Their paths inside, ``*`` for what is not known.
+        size: Bytes, as far as they are known; None if of no file.
+        licence: Its name, or where to read it.
+        gated: True if the licence must be accepted, with an account, first.
+    """
+
+    source: str
+    files: tuple[str, ...]
+    size: int | None = None
+    licence: str = ""
+    gated: bool = False
+
+
+@dataclass(frozen=True)
 class MemoryNeed:
     """What one way to place the model needs.
 
@@ -72,6 +91,7 @@ class Inspection:
         parts: The parts of its model.
         memory: What each way to place the model needs, the roomiest first; empty if not known.
         memory_basis: Where those figures come from, in words.
+        downloads: What of it is missing and can be fetched.
         commands: What to type to get what is missing.
         notes: Lines worth knowing: the licence, that a login is needed.
         problems: Lines that say why it cannot work, missing files aside.
@@ -82,6 +102,7 @@ class Inspection:
     parts: tuple[ModelPart, ...] = ()
     memory: tuple[MemoryNeed, ...] = ()
     memory_basis: str = ""
+    downloads: tuple[Download, ...] = ()
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

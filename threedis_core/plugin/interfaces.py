@@ -75,6 +75,24 @@ class Backend(ABC):
     def close(self) -> None:
         """Free what it has loaded. Working again loads it again."""
 
+    def inspect(self) -> Inspection:
+        """What this backend needs with these options, and what of it this machine has.
+
+        Loads nothing and asks no network. Override it if there is anything to need: files, a
+        device, memory.
+
+        Raises:
+            ThreeDISError: The options cannot work on this machine.
+        """
+        return Inspection()
+
+    def fetch(self) -> None:
+        """Fetch what ``inspect`` says is missing, as far as it can be fetched.
+
+        Raises:
+            WeightsError: Something cannot be fetched.
+        """
+
     def memory(self) -> int | None:
         """Bytes of the weights that it holds now, 0 if it has loaded nothing; None: not known.
 
@@ -196,17 +214,6 @@ class RenderBackend(Backend):
             OptionError: An option that this machine cannot serve.
             WeightsError: The model, or a part of it, is missing or of another kind.
         """
-
-    def inspect(self) -> Inspection:
-        """What this backend needs with these options, and what of it this machine has.
-
-        Loads nothing and asks no network. Override it if there is anything to need: files, a
-        device, memory.
-
-        Raises:
-            ThreeDISError: The options cannot work on this machine.
-        """
-        return Inspection()
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,7 +166,8 @@ PUBLISHED: Mapping[str, PublishedModel] = {
         {"unet": PartSize(859_524_864, 29_492_480, 12_480), "vae": VAE, "text_encoder": CLIP_L},
     ),
     "sanaka87/3DIS": PublishedModel(
-        "AFL-3.0", files={"unet_0901.ckpt": 3_440_000_000, "layout_adapter.ckpt": 250_000_000}
+        "AFL-3.0",
+        files={"unet_0901.ckpt": 3_440_000_000, "layout_adapter.ckpt": 250_000_000},
     ),
     "facebook/sam-vit-base": PublishedModel(APACHE, files={"model.safetensors": 375_000_000}),
     "facebook/sam-vit-large": PublishedModel(APACHE, files={"model.safetensors": 1_250_000_000}),

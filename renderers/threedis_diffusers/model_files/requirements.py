@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from threedis_core.errors import WeightsError
-from threedis_core.plugin.inspection import Inspection, MemoryNeed, ModelPart, NeededFile
+from threedis_core.plugin.inspection import Download, Inspection, MemoryNeed, ModelPart, NeededFile
 from threedis_diffusers.devices import SHARED_MEMORY
 from threedis_diffusers.loras import only_file
 from threedis_diffusers.memory.needs import BASIS, Drawing, memory_needs, work_memory
@@ -26,9 +26,21 @@ from threedis_diffusers.memory.sizes import PartSize, size_in_files
 from threedis_diffusers.model_files.checks import PART_CLASSES, TOKENIZERS
 from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.published import PUBLISHED
-from threedis_diffusers.model_files.sources import HALF, HUB_ID, ModelSource, download_command
+from threedis_diffusers.model_files.sources import (
+    HALF,
+    HUB_ID,
+    SHARD_INDEX,
+    ModelSource,
+    download_command,
+)
 from threedis_diffusers.options import LoRA
 
+SAFETENSORS, PACKED = (".safetensors", SHARD_INDEX), (".gguf",)
+WEIGHT_FILES = (*SAFETENSORS, *PACKED, ".ckpt", ".pt", ".pth")
+FLOAT32 = 4
+"""Bytes of a number in the torch pickles that are read."""
+LAYERS = 50
+"""In so many parts a model of which only the bytes are known is thought to come."""
 WHOLE = "pipeline"
 """The part that a pipeline's files at the top belong to."""
 
@@ -73,7 +85,7 @@ def inspect_model(
     models: Sequence[NeededModel],
     device: torch.device,
     dtype: torch.dtype,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     upcasts_vae: bool = False,
     half: bool = False,
 ) -> Inspection:
@@ -83,7 +95,8 @@ def inspect_model(
         models: What the backend loads.
         device: Where it would run.
         dtype: The number format it would use.
-        size: (width, height) of a picture, in pixels.
+        size: (width, height) of a picture, in pixels; None: how much memory the work takes is not
+            known.
         upcasts_vae: True for a pipeline that decodes in float32 if it computes in float16.
         half: True if files in float16 are preferred.
     """
@@ -101,7 +114,7 @@ def inspect_model(
         found += _parts(source, one.part)
     memory: tuple[MemoryNeed, ...] = ()
     try:
-        if sizes := _part_sizes(found):
+        if size is not None and (sizes := _part_sizes(found, dtype.itemsize)):
             configs = {part.name: config for part in found if (config := _config(part))}
             upcast = upcasts_vae and dtype == torch.float16
             upcast = upcast and configs.get("vae", {}).get("force_upcast", True)
@@ -110,13 +123,15 @@ def inspect_model(
             memory = memory_needs(sizes, each, work, device.type in SHARED_MEMORY)
     except WeightsError as error:
         problems.append(str(error))
+    downloads = tuple(_downloads(found))
     return Inspection(
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
         parts=tuple(_model_part(part) for part in found),
         memory=memory,
-        memory_basis=BASIS,
-        commands=tuple(_commands(found)),
+        memory_basis=BASIS if memory else "",
+        downloads=downloads,
+        commands=tuple(download_command(one.source, one.files) for one in downloads),
         notes=tuple(_notes(found)),
         problems=tuple(problems),
     )
@@ -177,19 +192,24 @@ def _published(part: PartFiles) -> PartSize | None:
     return known.parts.get(part.name) or known.parts.get("")
 
 
-def _commands(found: Sequence[PartFiles]) -> Iterator[str]:
-    """What to type to fetch what is missing from the hub, one line for each repository."""
-    patterns: dict[str, list[str]] = {}
+def _downloads(found: Sequence[PartFiles]) -> Iterator[Download]:
+    """What is missing and lies on the hub, by repository."""
+    wanted: dict[str, dict[str, int | None]] = {}
     for part in found:
-        if part.source.is_local:
+        name = part.source.name
+        if part.source.is_local or not HUB_ID.fullmatch(name):
             continue
-        missing = [path for path, here in part.files.items() if here is None]
-        if missing and part.name in TOKENIZERS:
-            missing = [f"{part.name}/*"]  # which of the files there are differs from model to model
-        patterns.setdefault(part.source.name, []).extend(missing)
-    for name, wanted in patterns.items():
-        if wanted and HUB_ID.fullmatch(name):
-            yield download_command(name, wanted)
+        missing = [file for file in _model_part(part).files if not file.present]
+        if missing and part.name in TOKENIZERS:  # which there are differs from model to model
+            missing = [NeededFile(f"{part.name}/*", None, False)]
+        wanted.setdefault(name, {}).update({file.path: file.size for file in missing})
+    for name, files in wanted.items():
+        if files:
+            known = [size for size in files.values() if size is not None]
+            published = PUBLISHED.get(name.partition("@")[0])
+            licence = published.licence if published is not None else "see its page"
+            gated = published is not None and published.gated
+            yield Download(name, tuple(files), sum(known) if known else None, licence, gated)
 
 
 def _notes(found: Sequence[PartFiles]) -> Iterator[str]:
@@ -202,21 +222,33 @@ def _notes(found: Sequence[PartFiles]) -> Iterator[str]:
             yield f"{name} is gated: accept its licence on its page, then log in: hf auth login"
 
 
-def _part_sizes(found: Sequence[PartFiles]) -> dict[str, PartSize]:
+def _part_sizes(found: Sequence[PartFiles], bytes_each: int) -> dict[str, PartSize]:
     """The size of each part that has weights; nothing if that of one is not known."""
     sizes: dict[str, PartSize] = {}
     for part in found:
-        weights = {path: here for path, here in part.files.items() if ".safetensors" in path}
+        files = _model_part(part).files
+        weights = [file for file in files if file.path.endswith(WEIGHT_FILES)]
         if not weights:
             continue
-        if None in weights.values():
-            size = _published(part)
-        else:
-            size = size_in_files([here for here in weights.values() if here is not None])
+        size = _size_of(part, weights, bytes_each)
         if size is None:
             return {}
         sizes[part.name] = size
     return sizes
+
+
+def _size_of(part: PartFiles, weights: Sequence[NeededFile], bytes_each: int) -> PartSize | None:
+    """The size of a part: by the headers of its files, as published, or by its files' bytes."""
+    if all(file.present and file.path.endswith(SAFETENSORS) for file in weights):
+        return size_in_files([here for here in part.files.values() if here is not None])
+    if (size := _published(part)) is not None:
+        return size
+    if any(file.size is None or file.path.endswith(SAFETENSORS) for file in weights):
+        return None
+    stored = sum(file.size or 0 for file in weights)
+    if weights[0].path.endswith(PACKED):  # it stays as it is
+        return PartSize(stored // bytes_each, stored // bytes_each // LAYERS)
+    return PartSize(stored // FLOAT32, stored // FLOAT32 // LAYERS)
 
 
 def _config(part: PartFiles) -> dict[str, Any]:

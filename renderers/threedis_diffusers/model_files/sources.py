@@ -108,6 +108,14 @@ class ModelSource:
         names = _list_hub(self._on_hub)
         return sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
 
+    def listed(self) -> list[str]:
+        """The names of all files of the repository.
+
+        Raises:
+            WeightsError: The hub cannot be asked.
+        """
+        return _list_hub(self._on_hub)
+
     def cached_safetensors(self) -> list[str]:
         """The names of the safetensors files at the top of the repository that were fetched."""
         from huggingface_hub import snapshot_download
