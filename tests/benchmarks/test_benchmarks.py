@@ -133,6 +133,21 @@ def test_a_killed_render_goes_on_and_loses_nothing() -> None:
     assert (row["lost"], row["made_twice"], row["torn"], row["as_unbroken"]) == (0, 0, 0, True)
 
 
+def test_a_killed_comparison_goes_on_and_loses_nothing() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_compare.py"
+    command = [sys.executable, str(script), "--kills", "2", "--layouts", "3", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)  # it forks: no threads here
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["kills"], row["survived"], row["lost"], row["rendered_twice"]) == (2, 2, 0, 0)
+
+
+def test_a_comparison_is_measured_against_calling_the_renderer(run: Run) -> None:
+    (row,) = run("bench_compare", "--layouts", "1", "--steps", "1", "--repeats", "1")
+    assert row["pictures"] == 2
+    assert row["processor_ratio"] > 0
+
+
 def test_a_kept_model_is_measured_against_a_bare_call_and_a_cancel_in_steps(run: Run) -> None:
     (row,) = run(
         *("bench_engine", "--model", "pocket-sd15", "--instances", "0"),

@@ -63,7 +63,9 @@ def plan_depths(
         for model in models:
             content = {**basis.content(), **depth_model_content(model.planned)}
             for seed in seeds:
-                key = key_of({**content, "layout": sha256, "seed": seed, "size": size})
+                # Its id too: two layouts that are alike have a map each.
+                told = {"id": one.id, "layout": sha256, "seed": seed, "size": size}
+                key = key_of({**content, **told})
                 name = model.planned.name
                 planned.append(
                     PlannedDepth(key=key, layout=one.id, depth_model=name, seed=seed, size=size)

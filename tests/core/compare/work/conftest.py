@@ -89,6 +89,16 @@ FAULTS = '''
 
 
     @hookimpl
+    def threedis_register_instance_detectors(register):
+        register("fake-detector", "threedis_core.testing.fake_judges:FakeDetector")
+
+
+    @hookimpl
+    def threedis_register_metrics(register):
+        register("fake-metric", "threedis_core.testing.fake_judges:FakeMetric")
+
+
+    @hookimpl
     def threedis_register_depth_models(register):
         register("counted-depth", f"{__name__}:Depth")
 '''
