@@ -6,8 +6,10 @@ are run in order, in one session, in the same folder.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -160,3 +162,35 @@ def test_the_commands_a_newcomer_types_run(page, tmp_path) -> None:
     finished = run_python(tmp_path, "-c", SHELL_SESSION)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert len(list(tmp_path.glob("runs/*/*-seed*.png"))) >= 3
+
+
+def run_commands(folder: Path, commands: list[str]) -> str:
+    (folder / "commands.txt").write_text("\n".join(commands))
+    finished = run_python(folder, "-c", SHELL_SESSION)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return finished.stdout
+
+
+def test_the_tutorial_of_comparisons_leads_to_its_table_and_to_that_of_another_system(
+    tmp_path,
+) -> None:
+    page = ROOT / "docs" / "compare-tutorial.md"
+    write_files(page, tmp_path)
+    *own, theirs = shell_commands(page)
+    assert len(own) == 4
+    told = run_commands(tmp_path, own)
+    assert "pictures of pocket-sd15@off  16, 0 there" in told
+    run = tmp_path / "runs" / "compare"
+    summary = json.loads((run / "summary.json").read_text())
+    tested = [f["difference"] for f in summary["figures"] if not f["exploratory"]]
+    assert [d["verdict"] for d in tested if d and d["p"] is not None] == ["better"]
+    for name in ("table.md", "table.tex", "results.csv", "report.html"):
+        assert (run / name).stat().st_size > 0
+    (tmp_path / "theirs").mkdir()
+    for job in json.loads((run / "plan.json").read_text())["jobs"]:
+        if job["system"] == "pocket-sd15" and job["seed"] == 0:
+            picture = run / "pictures" / f"{job['key']}.png"
+            shutil.copy(picture, tmp_path / "theirs" / f"{job['layout']}.png")
+    run_commands(tmp_path, [theirs])
+    assert "| my-method |" in (tmp_path / "runs" / "theirs" / "table.md").read_text()
+    assert "my-method" in (tmp_path / "runs" / "theirs" / "report.html").read_text()
