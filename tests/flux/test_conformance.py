@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from threedis_core.plugin.interfaces import RenderRequest
-from threedis_core.testing import RendererConformance
+from threedis_diffusers.testing import DiffusersConformance
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FluxOptions
 
 FIXED: dict[str, Any] = {"steps": 2, "tokens_per_prompt": 12, "default_side": 64}
 
 
-class TestFlux(RendererConformance):
+class TestFlux(DiffusersConformance):
     """The suite on the tiny golden model."""
 
     plugin_module = "threedis_flux"
@@ -27,17 +27,10 @@ class TestFlux(RendererConformance):
         self.folder, self.stock = pipeline_folder, stock_picture
 
     def make_backend(self, **options: Any) -> FluxRenderer:
-        return FluxRenderer(FluxOptions(model=str(self.folder), **{**FIXED, **options}))
+        return FluxRenderer(FluxOptions(**{"model": str(self.folder), **FIXED, **options}))
 
     def make_backend_without_weights(self) -> FluxRenderer:
         return FluxRenderer(FluxOptions(model="/no/such/model"))
-
-    def attention_processors(self, backend: Any) -> object:
-        transformer = backend.load().pipeline.transformer
-        hooks = [transformer._forward_pre_hooks, transformer._forward_hooks]
-        hooks.append(transformer.pos_embed._forward_hooks)
-        processors = {name: id(one) for name, one in transformer.attn_processors.items()}
-        return processors, [len(some) for some in hooks]
 
     def base_model_picture(self, request: RenderRequest) -> Image.Image:
         return self.stock(request, num_inference_steps=2)

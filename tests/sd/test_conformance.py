@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from threedis_core.plugin.interfaces import RenderRequest
-from threedis_core.testing import RendererConformance
+from threedis_diffusers.testing import DiffusersConformance
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.sd15 import SD15Renderer
 from threedis_sd.sd21 import SD21Renderer
@@ -19,7 +19,7 @@ from threedis_sd.sdxl import SDXLRenderer
 STEPS = 2
 
 
-class UNetConformance(RendererConformance):
+class UNetConformance(DiffusersConformance):
     """The suite on a family's tiny model."""
 
     plugin_module = "threedis_sd"
@@ -41,11 +41,6 @@ class UNetConformance(RendererConformance):
 
     def make_backend_without_weights(self) -> UNetRenderer:
         return self.renderer(self.renderer.Options(model="/no/such/model"))
-
-    def attention_processors(self, backend: Any) -> object:
-        pipeline = backend.load().pipeline
-        models = (pipeline.unet, pipeline.controlnet)
-        return [list(map(id, model.attn_processors.values())) for model in models]
 
     def base_model_picture(self, request: RenderRequest) -> Image.Image:
         return self.stock(self.family, request, num_inference_steps=STEPS, guidance_scale=7.5)

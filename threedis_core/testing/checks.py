@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+from weakref import WeakSet
 
 from pydantic import ValidationError
 
@@ -70,20 +73,34 @@ def check_it_ends_where_progress_raises(work: Callable[[Progress], object]) -> N
 @contextmanager
 def check_nothing_is_loaded(what: str) -> Generator[None]:
     """Fail if the block leaves a torch model behind, in memory or in the backend."""
-    before = _models()
-    yield
-    loaded = _models() - before
-    if loaded > 0:
+    made: WeakSet[object] = WeakSet()
+    with _noted(made):
+        yield
+    if made:
+        gc.collect()
+    if made:
         raise AssertionError(f"{what} loads a model; leave that to the first render")
 
 
-def _models() -> int:
-    """How many torch modules there are in this process."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return 0
-    gc.collect()
-    return sum(issubclass(type(thing), torch.nn.Module) for thing in gc.get_objects())
+@contextmanager
+def _noted(made: WeakSet[object]) -> Generator[None]:
+    """Put the torch modules that are made inside into ``made``."""
+    try:
+        torch: Any = import_module("torch")  # the block may bring it
+    except ImportError:
+        yield
+        return
+    own = torch.nn.Module.__init__
+
+    def note(module: Any, *arguments: Any, **options: Any) -> None:
+        own(module, *arguments, **options)
+        made.add(module)
+
+    torch.nn.Module.__init__ = note
+    try:
+        yield
+    finally:
+        torch.nn.Module.__init__ = own
 
 
 def check_discovery_is_light(plugin_module: str) -> None:

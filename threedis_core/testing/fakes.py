@@ -1,8 +1,12 @@
-"""Backends without a model: for tests of everything around one."""
+"""Backends without a model: for tests of everything around one.
+
+H, W = height and width in pixels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,10 @@ from threedis_core.testing.samples import sample_depth
 from threedis_core.values.depth import DepthMap
 
 CONTROL = "regions"
+DENOISING = 0.6
+"""How much of the way each step goes."""
+
+Pixels = NDArray[np.float32]
 
 
 class FakeRendererOptions(BackendOptions):
@@ -35,7 +43,7 @@ class FakeRendererOptions(BackendOptions):
 
 
 class FakeRenderer(RenderBackend):
-    """Draw the depth map in grey and tint each region with a colour drawn from the seed."""
+    """Draw the depth map in the colours of the prompts, step by step out of noise."""
 
     Options = FakeRendererOptions
     options: FakeRendererOptions
@@ -47,7 +55,7 @@ class FakeRenderer(RenderBackend):
             size_multiple=8,
             default_size=(64, 64),
             default_steps=self.options.steps,
-            default_guidance=1.0,
+            default_guidance=None,
             guidance=False,
             max_instances=self.options.max_instances,
             controls=frozenset({CONTROL}),
@@ -74,16 +82,34 @@ class FakeRenderer(RenderBackend):
                 progress.preview(index, request.depth.to_image().convert("RGB"))
 
     def _draw(self, request: RenderRequest) -> Image.Image:
-        random = np.random.default_rng(request.seed)
-        width, height = request.width, request.height
+        shape = (request.height, request.width, 3)
+        picture = np.random.default_rng(request.seed).random(shape, dtype=np.float32)
+        for step in range(request.steps or self.options.steps):
+            picture += DENOISING * (self.target(request, step) - picture)
+        return Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8))
+
+    def target(self, request: RenderRequest, step: int) -> Pixels:
+        """What ``step`` draws towards, shape (H, W, 3), values about 0..1."""
+        height, width = request.height, request.width
+        colours = np.tile(colour_of(request.layout.prompt), (height, width, 1))
+        if CONTROL in active_controls(request, step):
+            masks = request.regions.pixel_masks(height, width).astype(bool)
+            for instance, mask in zip(request.layout.instances, masks, strict=True):
+                colours[mask] += self.options.tint * (colour_of(instance.prompt) - colours[mask])
+        if request.layout.negative_prompt:
+            colours -= 0.3 * colour_of(request.layout.negative_prompt)
         grey = request.depth.resize(width, height).values[..., None]
-        picture: NDArray[np.float32] = np.repeat(grey, 3, axis=2) * 0.9
-        picture += random.uniform(0, 0.1, picture.shape).astype(np.float32)
-        if request.control is None or request.control.active(0):
-            for mask in request.regions.pixel_masks(height, width).astype(bool):
-                colour = random.uniform(0, 1, 3).astype(np.float32)
-                picture[mask] += self.options.tint * (colour - picture[mask])
-        return Image.fromarray((picture * 255).round().astype(np.uint8))
+        return np.asarray(0.5 * grey + 0.5 * colours, np.float32)
+
+
+def active_controls(request: RenderRequest, step: int) -> frozenset[str]:
+    """The controls that are on at ``step``; all of them if the request does not say."""
+    return frozenset({CONTROL}) if request.control is None else request.control.active(step)
+
+
+def colour_of(text: str) -> NDArray[np.float32]:
+    """A colour for a text, RGB of 0..1; another text has another one."""
+    return np.random.default_rng(crc32(text.encode())).random(3, dtype=np.float32)
 
 
 class FakeDepthModelOptions(BackendOptions):

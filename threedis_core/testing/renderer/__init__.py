@@ -1,0 +1,1 @@
+"""The checks that ``RendererConformance`` is made of, by what they look at."""
