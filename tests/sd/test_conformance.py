@@ -25,6 +25,8 @@ class UNetConformance(DiffusersConformance):
     plugin_module = "threedis_sd"
     renderer: ClassVar[type[UNetRenderer]]
     family: ClassVar[str]
+    scale: ClassVar[float] = 10.0
+    """So much that a small ControlNet of random weights is seen, and texts still are."""
 
     @pytest.fixture(autouse=True)
     def _model(
@@ -35,15 +37,21 @@ class UNetConformance(DiffusersConformance):
         self.folder, self.stock = family_folder(self.family), family_stock_picture
 
     def make_backend(self, **options: Any) -> UNetRenderer:
-        fixed = {"steps": STEPS, "controlnet_prompt": None, "controlnet_negative_prompt": None}
-        model = {"model": str(self.folder)}
-        return self.renderer(self.renderer.Options(**{**model, **fixed, **options}))
+        fixed: dict[str, Any] = {
+            "steps": STEPS,
+            "controlnet_prompt": None,
+            "controlnet_negative_prompt": None,
+            "controlnet_scale": self.scale,
+            "model": str(self.folder),
+        }
+        return self.renderer(self.renderer.Options(**{**fixed, **options}))
 
     def make_backend_without_weights(self) -> UNetRenderer:
         return self.renderer(self.renderer.Options(model="/no/such/model"))
 
     def base_model_picture(self, request: RenderRequest) -> Image.Image:
-        return self.stock(self.family, request, num_inference_steps=STEPS, guidance_scale=7.5)
+        fixed = {"num_inference_steps": STEPS, "controlnet_conditioning_scale": self.scale}
+        return self.stock(self.family, request, guidance_scale=7.5, **fixed)
 
 
 class TestSD15(UNetConformance):
@@ -55,4 +63,4 @@ class TestSD21(UNetConformance):
 
 
 class TestSDXL(UNetConformance):
-    renderer, family = SDXLRenderer, "sdxl"
+    renderer, family, scale = SDXLRenderer, "sdxl", 1.0
