@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from PIL import Image
 
 from threedis_core.errors import WeightsError
+from threedis_core.metrics.coco_mig import colour_facts
 from threedis_core.metrics.resizing import stretch
 from threedis_core.plugin.judging.interfaces import (
     DetectRequest,
@@ -49,7 +50,8 @@ class GroundedDetector(LazyModel[LoadedJudges], InstanceDetector):
     """Ask for the boxes of each noun alone, and for the masks of the layout's own boxes.
 
     Nothing is suppressed: the boxes are the model's queries above ``least_score``. Each box of the
-    layout gets Segment Anything's three masks with their scores.
+    layout gets Segment Anything's three masks with their scores. The colours that they cover are
+    kept among the facts, so that ``coco-mig`` need not open the picture again.
     """
 
     options: DetectorOptions
@@ -118,7 +120,7 @@ class GroundedDetector(LazyModel[LoadedJudges], InstanceDetector):
         own = [instance.box for instance in layout.instances]
         masks = masks_of_boxes(loaded.segmenter, picture, own)
         return tuple(
-            InstanceFinding(boxes[instance.noun], some)
+            InstanceFinding(boxes[instance.noun], some, colour_facts(some, picture))
             for instance, some in zip(layout.instances, masks, strict=True)
         )
 

@@ -11,8 +11,8 @@ import threedis_core
 import threedis_core.testing
 
 PUBLIC = """
-    BackendOptions Benchmark Box Cancelled Capabilities Choice ControlSchedule DataError DeadlineExceeded
-    DepthError DepthEstimator Engine Job JobProgress KeptModel Preview Previews
+    BackendOptions Benchmark Box Cancelled Capabilities Choice ControlSchedule DataError
+    DeadlineExceeded DepthError DepthEstimator Engine Job JobProgress KeptModel Preview Previews
     DepthMap DepthModel DepthRequest InputError Inspection Instance Layout LayoutError
     MemoryNeed ModelPart NeededFile OptionError PluginError PluginRegistry PluginSource Progress
     RegionRefiner Regions RenderBackend RenderError RenderRequest RenderResult Run RunConfig

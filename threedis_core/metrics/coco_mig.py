@@ -6,14 +6,16 @@ N = number of instances of a layout.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
 from threedis_core.errors import LayoutError
 from threedis_core.metrics.boxes import ious, suppress
-from threedis_core.metrics.colours import in_colour, named_colour
+from threedis_core.metrics.colours import colour_counts, in_colour, named_colour
 from threedis_core.metrics.resizing import stretch
 from threedis_core.plugin.judging.interfaces import (
     Figure,
@@ -28,6 +30,7 @@ from threedis_core.plugin.judging.interfaces import (
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.values.box import Box
 from threedis_core.values.layout import Layout
+from threedis_core.values.masks.mask import Mask
 from threedis_core.values.regions import nearest
 
 SIDE = 512
@@ -136,21 +139,51 @@ class CocoMig(Metric):
         kept = suppress(likely, self.options.suppression)
         best = float(ious(box.xyxy, [one.xyxy for one in kept]).max(initial=0.0))
         found = best >= self.options.least_iou
-        right = found and self._has_colour(finding.masks, colour, look)
+        right = found and self._share(finding, colour, look) >= self.options.least_colour
         iou = best if right or not found else 0.0
         return {"found": found, "colour": right, "right": right, "iou": iou, "box_iou": best}
 
-    def _has_colour(
-        self, masks: Sequence[FoundMask], colour: str, look: Callable[[], Image.Image]
-    ) -> bool:
-        best = max(masks, key=lambda one: one.score, default=None)
-        if best is None or best.mask is None:
-            return False
-        pixels = np.asarray(look())
-        mask = nearest(best.mask.decode(), *pixels.shape[:2])
-        inside = pixels[mask]
-        share = float(in_colour(inside, colour).mean()) if len(inside) else -1.0
-        return share >= self.options.least_colour
+    def _share(
+        self, finding: InstanceFinding, colour: str, look: Callable[[], Image.Image]
+    ) -> float:
+        """The share of the surest mask that has a colour; -1 if it is empty."""
+        places = range(len(finding.masks))
+        best = max(places, key=lambda place: finding.masks[place].score, default=None)
+        mask = None if best is None else finding.masks[best].mask
+        if best is None or mask is None:
+            return -1.0
+        stored = stored_counts(finding.facts, best)
+        if stored is not None:
+            return stored[colour] / stored["all"] if stored["all"] else -1.0
+        inside = inside_of(mask, look())
+        return float(in_colour(inside, colour).mean()) if len(inside) else -1.0
+
+
+def inside_of(mask: Mask, picture: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an RGB picture that a mask of any size covers, shape (K, 3)."""
+    pixels = np.asarray(picture)
+    return pixels[nearest(mask.decode(), *pixels.shape[:2])]
+
+
+def colour_facts(masks: Sequence[FoundMask], picture: Image.Image) -> dict[str, Any]:
+    """What a detector may keep of a picture among its facts, so that scoring need not open it.
+
+    Args:
+        masks: Of one instance.
+        picture: RGB, as the detector looked at it.
+    """
+    counts = [
+        None if one.mask is None else colour_counts(inside_of(one.mask, picture)) for one in masks
+    ]
+    return {"colours": {"side": picture.height, "version": CocoMig.version, "masks": counts}}
+
+
+def stored_counts(facts: Mapping[str, Any], mask: int) -> Mapping[str, int] | None:
+    """What ``colour_facts`` kept of a mask, if it was counted as this version counts."""
+    kept = facts.get("colours")
+    if not kept or (kept["side"], kept["version"]) != (SIDE, CocoMig.version):
+        return None
+    return kept["masks"][mask]
 
 
 class _Looked:

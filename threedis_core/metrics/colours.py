@@ -80,6 +80,12 @@ def in_colour(pixels: Pixels, colour: str) -> NDArray[np.bool_]:
     return found
 
 
+def colour_counts(pixels: Pixels) -> dict[str, int]:
+    """How many RGB pixels, shape (K, 3), are of each colour; ``all`` is K."""
+    counts = {colour: int(in_colour(pixels, colour).sum()) for colour in RANGES}
+    return {**counts, "all": len(pixels)}
+
+
 def named_colour(phrase: str) -> str:
     """The first word of ``phrase`` that names one of the seven colours.
 

@@ -16,6 +16,7 @@ from threedis_core.plugin.judging.interfaces import (
     Metric,
     MetricOptions,
     PictureScore,
+    Pooler,
     ScoreRequest,
 )
 from threedis_core.plugin.progress import Progress, silent
@@ -83,18 +84,21 @@ class Position(Metric):
         """A picture in which nothing was found."""
         return _with_data(layout, [])
 
-    def pool(
-        self, scores: Sequence[PictureScore], weights: NDArray[np.float64]
-    ) -> Mapping[str, NDArray[np.float64]]:
-        """Average precision of every weighting, in [0, 1]; NaN where nothing should be there."""
+    def pool(self, scores: Sequence[PictureScore]) -> Pooler:
+        """Average precision of weightings, in [0, 1]; NaN where nothing should be there."""
         from threedis_core.metrics.average_precision import THRESHOLDS, Matches
 
-        by_threshold = Matches.of([score.data for score in scores]).average_precision(weights)
-        return {
-            "ap": by_threshold.mean(axis=1),
-            "ap50": by_threshold[:, THRESHOLDS.index(0.5)],
-            "ap75": by_threshold[:, THRESHOLDS.index(0.75)],
-        }
+        matches = Matches.of([score.data for score in scores])
+
+        def pooled(weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+            by_threshold = matches.average_precision(weights)
+            return {
+                "ap": by_threshold.mean(axis=1),
+                "ap50": by_threshold[:, THRESHOLDS.index(0.5)],
+                "ap75": by_threshold[:, THRESHOLDS.index(0.75)],
+            }
+
+        return pooled
 
 
 def _with_data(layout: Layout, found: list[list[Any]]) -> PictureScore:

@@ -215,8 +215,8 @@ class MetricConformance(_Judging):
             pytest.skip("it has no pooled figures")
         scores = metric.score([self.request(2, 1), self.request(3, 2), self.request(1, 3)])
         weights = np.array([[1.0, 1, 1], [1, 0, 0], [2, 2, 2]])
-        pooled = checked_pool(metric.pool(scores, weights), metric.figures, 3)
-        alone = checked_pool(metric.pool(scores[:1], np.ones((1, 1))), metric.figures, 1)
+        pooled = checked_pool(metric.pool(scores)(weights), metric.figures, 3)
+        alone = checked_pool(metric.pool(scores[:1])(np.ones((1, 1))), metric.figures, 1)
         for name, values in pooled.items():
             assert values[1] == pytest.approx(alone[name][0], nan_ok=True), (
                 f"'{name}' of one picture depends on pictures of weight 0"

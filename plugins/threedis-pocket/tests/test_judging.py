@@ -112,7 +112,7 @@ def test_average_precision_of_the_worlds_own_pictures_is_high() -> None:
             for one in LAYOUTS
         ]
     )
-    assert metric.pool(scores, np.ones((1, len(LAYOUTS))))["ap50"][0] > 0.8
+    assert metric.pool(scores)(np.ones((1, len(LAYOUTS))))["ap50"][0] > 0.8
 
 
 def test_nothing_is_right_in_a_grey_picture_or_one_that_is_missing() -> None:

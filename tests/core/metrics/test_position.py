@@ -84,7 +84,7 @@ def by_pycocotools(scores: list[PictureScore]) -> list[float]:
 @pytest.mark.parametrize("seed", range(4))
 def test_ap_is_the_one_of_pycocotools(seed: int) -> None:
     metric, scores = scores_of(60, seed)
-    pooled = metric.pool(scores, np.ones((1, len(scores))))
+    pooled = metric.pool(scores)(np.ones((1, len(scores))))
     expected = by_pycocotools(scores)
     assert 0.05 < expected[0] < 0.9
     assert [pooled[name][0] for name in ("ap", "ap50", "ap75")] == pytest.approx(expected, abs=1e-9)
@@ -94,7 +94,7 @@ def test_a_weight_of_two_is_the_picture_twice() -> None:
     metric, scores = scores_of(25)
     random = np.random.default_rng(1)
     weights = random.multinomial(25, np.full(25, 1 / 25), size=3).astype(float)
-    pooled = metric.pool(scores, weights)
+    pooled = metric.pool(scores)(weights)
     for row, weighting in enumerate(weights):
         repeated = [s for s, n in zip(scores, weighting, strict=True) for _ in range(int(n))]
         expected = by_pycocotools(repeated)
@@ -110,7 +110,7 @@ def test_a_picture_that_failed_counts_as_one_in_which_nothing_was_found() -> Non
     assert missing.data["wanted"] == scores[0].data["wanted"]
     assert missing.data["found"] == []
     worse = [missing, *scores[1:]]
-    full, less = (metric.pool(some, np.ones((1, 20)))["ap"][0] for some in (scores, worse))
+    full, less = (metric.pool(some)(np.ones((1, 20)))["ap"][0] for some in (scores, worse))
     assert less < full
     assert less == pytest.approx(by_pycocotools(worse)[0], abs=1e-9)
 
@@ -123,5 +123,5 @@ def test_low_scores_count_down_to_the_cut_and_the_cut_can_be_raised() -> None:
     for cut, value in ((0.05, 1.0), (0.25, 0.0)):
         metric = Position(PositionOptions(score_cut=cut))
         scores = metric.score([request])
-        assert metric.pool(scores, np.ones((1, 1)))["ap"][0] == value
-    assert np.isnan(metric.pool(scores, np.zeros((1, 1)))["ap"][0])
+        assert metric.pool(scores)(np.ones((1, 1)))["ap"][0] == value
+    assert np.isnan(metric.pool(scores)(np.zeros((1, 1)))["ap"][0])

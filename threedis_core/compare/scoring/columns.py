@@ -6,7 +6,7 @@ instances of all pictures together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -164,15 +164,19 @@ class Counted:
             self._summed(place[counts], values[counts]), self._summed(place[counts], None)
         )
 
-    def pooled(self, figure: Figure, stratum: Stratum = EVERYTHING) -> Pooled:
-        """A figure that its metric pools, a column a system."""
-        chosen = np.flatnonzero(self._in(figure, stratum))
+    def pooled(self, figures: Sequence[Figure], stratum: Stratum = EVERYTHING) -> Pooled:
+        """All figures that the metric pools, in order, each with a column a system."""
+        chosen = np.flatnonzero(self._in(figures[0], stratum))
         scores = [self.pictures[number].score for number in chosen]
 
-        def pool(places: Sequence[int], weights: Numbers) -> Numbers:
-            some = [scores[place] for place in places]
-            pooled = self.metric.pool(some, weights)
-            return checked_pool(pooled, self.metric.figures, len(weights))[figure.name]
+        def pool(places: Sequence[int]) -> Callable[[Numbers], Numbers]:
+            pooler = self.metric.pool([scores[place] for place in places])
+
+            def pooled(weights: Numbers) -> Numbers:
+                found = checked_pool(pooler(weights), figures, len(weights))
+                return np.stack([found[figure.name] for figure in figures], axis=1)
+
+            return pooled
 
         return Pooled(self._layout[chosen], self._system[chosen], self._systems, self.layouts, pool)
 

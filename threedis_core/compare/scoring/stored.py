@@ -118,10 +118,16 @@ def _finding(data: Mapping[str, Any]) -> InstanceFinding:
         )
     )
     masks = (
-        FoundMask(None if mask is None else Mask.model_validate(mask), float(score))
+        FoundMask(None if mask is None else _mask(mask), float(score))
         for mask, score in zip(data["masks"], data["mask_scores"], strict=True)
     )
     return InstanceFinding(tuple(boxes), tuple(masks), dict(data["facts"]))
+
+
+def _mask(code: Mapping[str, Any]) -> Mask:
+    """A mask as it was stored: it was checked then, and is again when it is decoded."""
+    height, width = code["size"]
+    return Mask.model_construct(size=(int(height), int(width)), counts=str(code["counts"]))
 
 
 def _document(content: bytes, what: str) -> dict[str, Any]:

@@ -5,8 +5,9 @@ L = number of layouts, S = number of columns (a system in a stratum, say), R = n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -64,45 +65,51 @@ class Ratios:
         return there - here
 
 
-Pool = Callable[[Sequence[int], Numbers], Numbers]
-"""Places of pictures among all, and their weights (R, P), to values, shape (R,)."""
+Pool = Callable[[Sequence[int]], Callable[[Numbers], Numbers]]
+"""From places of pictures among all to what computes F figures, shape (R, F), of their weights,
+shape (R, P)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pooled:
-    """A number that is no mean of anything, such as average precision.
+    """F figures that are no means of anything, such as average precision, of several systems.
+
+    Column f * systems + s is figure f of system s.
 
     Args:
         layout: Of which layout each picture is, shape (P,), from 0 to L - 1.
-        column: Of which column, shape (P,).
-        columns: S.
+        system: Of which system, shape (P,).
+        systems: How many systems.
         layouts: L.
-        pool: Computes it of some of the pictures.
+        pool: Computes the figures of some of the pictures.
     """
 
     layout: NDArray[np.intp]
-    column: NDArray[np.intp]
-    columns: int
+    system: NDArray[np.intp]
+    systems: int
     layouts: int
     pool: Pool
 
-    def values(self, counts: Counts) -> Numbers:
-        """Shape (R, S)."""
-        return np.stack(list(self._each(counts)), axis=1)
+    @cached_property
+    def _pools(self) -> list[tuple[NDArray[np.intp], Callable[[Numbers], Numbers]]]:
+        """Of each system its pictures, and what computes the figures of them."""
+        own = [np.flatnonzero(self.system == system) for system in range(self.systems)]
+        return [(places, self.pool(places.tolist())) for places in own]
 
-    def _each(self, counts: Counts) -> Iterator[Numbers]:
-        for column in range(self.columns):
-            own = np.flatnonzero(self.column == column)
-            yield self.pool(own.tolist(), counts[:, self.layout[own]])
+    def values(self, counts: Counts) -> Numbers:
+        """Shape (R, F * systems)."""
+        found = [pool(counts[:, self.layout[places]]) for places, pool in self._pools]
+        return np.stack(found, axis=2).reshape(len(counts), -1)
 
     def swapped(self, one: int, other: int, swaps: Counts) -> Numbers:
-        """Shape (R,)."""
-        both = np.flatnonzero((self.column == one) | (self.column == other))
-        is_other = (self.column[both] == other).astype(np.float64)
-        moved = swaps[:, self.layout[both]]
-        there = np.abs(is_other - moved)  # weight of each picture in the other column's place
-        places = both.tolist()
-        return self.pool(places, 1 - there) - self.pool(places, there)
+        """Shape (R,); both columns are of one figure."""
+        figure, first, second = one // self.systems, one % self.systems, other % self.systems
+        both = np.flatnonzero((self.system == first) | (self.system == second))
+        is_second = (self.system[both] == second).astype(np.float64)
+        # What each picture weighs in the second system's place.
+        there = np.abs(is_second - swaps[:, self.layout[both]])
+        pool = self.pool(both.tolist())
+        return (pool(1 - there) - pool(there))[:, figure]
 
 
 def divided(top: Numbers, bottom: Numbers) -> Numbers:

@@ -151,12 +151,15 @@ def _means(counted: Counted) -> list[_Part]:
 
 
 def _pools(counted: Counted) -> Iterator[_Part]:
-    for figure in counted.metric.figures:
-        if figure.per == "pooled":
-            for stratum in counted.strata(figure):
-                quantity = counted.pooled(figure, stratum)
-                sampled = Sampled.of(quantity, POOLED_RESAMPLES)
-                yield _Part(figure, stratum, quantity, sampled, 0, POOLED_RESAMPLES)
+    """The figures that are no means, all of one stratum together."""
+    pooled = [figure for figure in counted.metric.figures if figure.per == "pooled"]
+    systems = len(counted.plan.systems)
+    for stratum in counted.strata(pooled[0]) if pooled else ():
+        quantity = counted.pooled(pooled, stratum)
+        sampled = Sampled.of(quantity, POOLED_RESAMPLES)
+        for place, figure in enumerate(pooled):
+            first = place * systems
+            yield _Part(figure, stratum, quantity, sampled, first, POOLED_RESAMPLES)
 
 
 def _row_of_each_system(
@@ -202,7 +205,10 @@ def _differences(part: _Part, systems: int, baseline: int, tested: bool) -> dict
             for system, one in zip(others, estimates, strict=True)
         }
     draws = part.resamples
-    p_values = [swap_p_value(part.quantity, system, baseline, draws) for system in others]
+    first = part.first if isinstance(part.quantity, Pooled) else 0
+    p_values = [
+        swap_p_value(part.quantity, first + system, first + baseline, draws) for system in others
+    ]
     return {
         system: Difference(one, _verdict(one, part.figure, adjusted), p, adjusted)
         for system, one, p, adjusted in zip(

@@ -167,6 +167,11 @@ class PictureScore:
     data: Any = None
 
 
+Pooler = Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.float64]]]
+"""From how often each of P pictures counts, shape (R, P), whole numbers from 0, to the value of
+every pooled figure under each of the R weightings, shape (R,)."""
+
+
 class MetricOptions(BackendOptions):
     """Options of every metric that reads a detector."""
 
@@ -204,16 +209,13 @@ class Metric(Backend):
             WeightsError: It has a model of its own, which is missing or unreadable.
         """
 
-    def pool(
-        self, scores: Sequence[PictureScore], weights: NDArray[np.float64]
-    ) -> Mapping[str, NDArray[np.float64]]:
-        """Compute the figures that are ``pooled``, of many weightings of the same pictures.
+    def pool(self, scores: Sequence[PictureScore]) -> Pooler:
+        """Get ready to compute the figures that are ``pooled``, of weightings of P pictures.
 
         Args:
-            scores: P of them.
-            weights: How often each picture counts, shape (R, P), whole numbers from 0.
+            scores: P of them; what does not depend on the weights is computed once, here.
         Returns:
-            For each such figure its value under every weighting, shape (R,).
+            What computes the figures; it is called for many weightings.
         """
         raise NotImplementedError(f"{type(self).__name__} has pooled figures; override pool")
 

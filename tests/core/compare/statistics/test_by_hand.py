@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -111,15 +112,21 @@ def test_what_is_pooled_is_weighted_and_swapped_by_layout() -> None:
     values = np.array([1.0, 0, 1, 0, 0, 1])  # pictures of two systems, of three layouts
     layout, column = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 0, 0, 1, 1, 1])
 
-    def pool(places, weights) -> np.ndarray:
-        return weights @ values[places] / weights.sum(axis=1)
+    def pool(places) -> Callable[[np.ndarray], np.ndarray]:
+        def two_figures(weights) -> np.ndarray:
+            mean = weights @ values[places] / weights.sum(axis=1)
+            return np.stack([mean, 2 * mean], axis=1)
+
+        return two_figures
 
     pooled = Pooled(layout, column, 2, 3, pool)
     ratios = Ratios(np.array([[1.0, 0], [0, 0], [1, 1]]), np.ones((3, 2)))
     counts = np.array([[1.0, 2, 0], [1, 1, 1]])
-    assert pooled.values(counts) == pytest.approx(ratios.values(counts))
+    expected = ratios.values(counts)
+    assert pooled.values(counts) == pytest.approx(np.concatenate([expected, 2 * expected], axis=1))
     block = next(iter(swaps(3)))
     assert pooled.swapped(0, 1, block) == pytest.approx(ratios.swapped(0, 1, block))
+    assert pooled.swapped(2, 3, block) == pytest.approx(2 * ratios.swapped(0, 1, block))
     assert swap_p_value(pooled, 0, 1) == swap_p_value(ratios, 0, 1) == 1.0
 
 
