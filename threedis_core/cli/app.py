@@ -22,6 +22,7 @@ from threedis_core.cli.arguments import (
     Verbose,
     accept_anywhere,
 )
+from threedis_core.cli.compare.bench import add_bench_commands
 from threedis_core.cli.compare.group import compare_app
 from threedis_core.cli.depth.group import depth_app
 from threedis_core.cli.doctor import doctor_command
@@ -91,6 +92,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
         epilog=EXAMPLES,
     )
     bench = typer.Typer(no_args_is_help=True, help="Measure renderers; plugins add benchmarks.")
+    add_bench_commands(bench)
     app.callback()(_root)
     app.command("render", epilog=EXAMPLES)(render_command)
     app.command("sheet")(sheet_command)

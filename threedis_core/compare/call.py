@@ -131,6 +131,8 @@ def _done(
 ) -> list[str]:
     """Do the stages; why a detector or a metric could not work."""
     plan = share.plan
+    if means.shard.count > 1:  # scores are made of what all shards have done
+        stages = [stage for stage in stages if stage != "score"]
     setting = Setting(share.folder.path, plan.versions, plan.threads)
 
     def tell(stage: str, tally: Tally) -> None:

@@ -75,7 +75,8 @@ def measured(folder: CompareFolder, plan: ComparePlan) -> dict[str, float]:
             name, seconds = of.get(str(event.get("job"))), event.get("seconds")
             if name is not None and isinstance(seconds, dict) and seconds:
                 parts = cast("dict[str, float]", seconds)
-                took.setdefault(name, []).append(sum(parts.values()))
+                whole = sum(parts.values())  # of all that were made together
+                took.setdefault(name, []).append(whole / int(event.get("size") or 1))
     return {name: fmean(each) for name, each in took.items()}
 
 

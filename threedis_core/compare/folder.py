@@ -124,7 +124,8 @@ class CompareFolder:
 
         Events inform, they decide nothing: a picture that is there is done. Each has ``kind``
         ("started", "done", "failed", "died", ...), ``stage`` and ``time``; those of jobs ``job``,
-        and when done ``seconds`` (by part: "loading", "rendering", ...) and ``memory`` in bytes.
+        and when done ``seconds`` that all that were made with it took (by part: "loading",
+        "rendering", ...), how many that were (``size``) and ``memory`` in bytes.
         """
         for file in sorted((self.path / "events").glob("*.jsonl")):
             for line in file.read_bytes().splitlines():

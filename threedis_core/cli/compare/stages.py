@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,8 +116,34 @@ def schema_command() -> None:
     typer.echo(json.dumps(file_schema(CompareConfig), indent=2))
 
 
+def carry_out_config(context: typer.Context, settings: dict[str, Any]) -> None:
+    """Do all stages of a comparison whose config is ``settings``, as a command's options say."""
+    from threedis_core.compare.opening import asked_by
+    from threedis_core.compare.plan.config import CompareConfig
+    from threedis_core.plugin.options import validate_options
+
+    def asked() -> Asked:
+        config = validate_options(CompareConfig, settings, "the command line")
+        return asked_by(config, state_of(context).registry)
+
+    # A share of the jobs ends before the scores, which are those of all.
+    _carry_out_asked(context, ("render", "detect", "score"), asked)
+
+
 def _carry_out(context: typer.Context, stages: tuple[Stage, ...]) -> None:
-    """Do what a command's parameters say; those of all stages have the same names."""
+    """Do some stages of what a command's argument names."""
+    given: dict[str, Any] = context.params
+    registry = state_of(context).registry
+    planned = "render" in stages
+    _carry_out_asked(
+        context, stages, lambda: _asked(given["what"], given["out"], registry, planned)
+    )
+
+
+def _carry_out_asked(
+    context: typer.Context, stages: tuple[Stage, ...], plan_it: Callable[[], Asked]
+) -> None:
+    """Do what a command's parameters say; those of all commands have the same names."""
     from threedis_core.compare.call import carry_out
     from threedis_core.compare.estimate import estimate
     from threedis_core.compare.work.means import Means
@@ -133,7 +160,7 @@ def _carry_out(context: typer.Context, stages: tuple[Stage, ...]) -> None:
     registry = state_of(context).registry
     with streams.plugins_print_to_stderr(), told_lines() as told:
         told("preparing", 0, 0)
-        asked = _asked(given["what"], given["out"], registry, "render" in stages)
+        asked = plan_it()
         told("preparing", 1, 1)
         plan = asked.there() or asked.now
         assert plan is not None

@@ -102,13 +102,12 @@ class Driver:
             return self._after_failure(unit, outcome.failure, tally)
         kept = {key: outcome.made[key] for key in unit.keys if key in unit.wanted}
         self._ledger.keep(unit.stage, unit.batch, kept)
-        each = {part: round(took / len(unit.keys), 6) for part, took in outcome.seconds.items()}
         for key in kept:
             self._ledger.tell(
                 "done",
                 stage=unit.stage,
                 job=key,
-                seconds=each,
+                seconds=dict(outcome.seconds),
                 memory=outcome.memory,
                 batch=unit.batch,
                 size=len(unit.keys),

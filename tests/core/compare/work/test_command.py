@@ -119,3 +119,49 @@ def test_the_schema_of_a_config_is_printed(threedis) -> None:
     code, out, _ = threedis("compare", "schema")
     assert code == 0
     assert {"layouts", "renderers", "metrics"} <= json.loads(out)["properties"].keys()
+
+
+MIG = """
+a red sphere and a blue cube:
+  coco_id: 7
+  a red sphere: [[0.1, 0.1, 0.4, 0.5]]
+  a blue cube: [[0.5, 0.5, 0.9, 0.9]]
+"""
+JUDGES = """
+    from threedis_core.plugin.hookspecs import hookimpl
+
+    @hookimpl
+    def threedis_register_instance_detectors(register):
+        register("fake-detector", "threedis_core.testing.fake_judges:FakeDetector")
+
+    @hookimpl
+    def threedis_register_metrics(register):
+        register("coco-mig", "threedis_core.metrics.coco_mig:CocoMig")
+        register("position", "threedis_core.metrics.position:Position")
+"""
+ONE_PICTURE = {
+    "images": [{"id": 3, "width": 60, "height": 41}],
+    "categories": [{"id": 1, "name": "sphere"}],
+    "annotations": [{"id": 1, "image_id": 3, "category_id": 1, "bbox": [1, 1, 30, 30]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "file", "content", "figure"),
+    [
+        ("coco-mig", "mig.yaml", MIG, "ISR"),
+        ("coco", "instances.json", json.dumps(ONE_PICTURE), "AP"),
+    ],
+)
+def test_a_published_benchmark_is_a_comparison(
+    threedis, plugins, command, file, content, figure
+) -> None:
+    plugins.install("judges", JUDGES)
+    (threedis.folder / file).write_text(content)
+    code, out, err = threedis(
+        *("bench", command, "--annotations", file, "--renderer", "fake", "--hook", "both"),
+        *("--depth-model", "fake-depth", "--detector", "fake-detector", "--size", "64"),
+    )
+    assert (code, err) == (0, "")
+    assert "fake@off  1 of 1 pictures" in out
+    assert figure in (threedis.folder / f"runs/bench-{command}/table.md").read_text()
