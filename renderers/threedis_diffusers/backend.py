@@ -44,7 +44,14 @@ from threedis_diffusers.steps import OnStep, StepCounter
 
 @dataclass(frozen=True, eq=False)
 class LoadedPipeline:
-    """A loaded pipeline, where it runs, and how it was placed there (an ``offload``)."""
+    """A loaded pipeline, where it runs, and how it was placed there.
+
+    Args:
+        pipeline: A diffusers pipeline with its weights.
+        device: Where it computes.
+        dtype: The number format it computes in.
+        offload: How it was placed, as the option ``offload`` names it.
+    """
 
     pipeline: Any
     device: torch.device
@@ -53,14 +60,23 @@ class LoadedPipeline:
 
 
 class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
-    """Render depth maps with a stock diffusers pipeline and a hook in it."""
+    """Render depth maps with a stock diffusers pipeline and a hook in it.
+
+    A family sets ``name`` and ``Options``, and writes ``capabilities``, ``find``,
+    ``default_schedule`` and ``draw``.
+
+    Attributes:
+        name: What messages call the renderer: the name it is registered by.
+        Options: The class of its options.
+        options: Those it was made with.
+        accelerated: The number format that dtype=auto means on an accelerator.
+        upcasts_vae: True if the pipeline decodes in float32 when it computes in float16.
+    """
 
     Options: ClassVar[type[DiffusersOptions]]
     options: DiffusersOptions
     accelerated: ClassVar[torch.dtype] = torch.float16
-    """The number format that dtype=auto means on an accelerator."""
     upcasts_vae: ClassVar[bool] = False
-    """True if the pipeline decodes in float32 when it computes in float16."""
 
     @property
     def one_by_one(self) -> bool:

@@ -27,7 +27,11 @@ Model = TypeVar("Model")
 
 
 class LazyModel(ABC, Generic[Model]):
-    """The part of a backend that holds its model; stands before the interface among the bases."""
+    """The part of a backend that holds its model; stands before the interface among the bases.
+
+    Attributes:
+        name: What messages call the backend: the name it is registered by.
+    """
 
     name: ClassVar[str]
 

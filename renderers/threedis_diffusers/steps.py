@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from threedis_core.plugin.progress import Progress
 
-OnStep = Callable[[int, int], None]
-"""Called with the number of time steps done and their total."""
+
+class OnStep(Protocol):
+    """What a renderer's ``draw`` calls after each time step of its pipeline.
+
+    ``step_callback`` makes of it what a pipeline calls. What it raises ends the run, and must not
+    be caught.
+    """
+
+    def __call__(self, done: int, of: int, /) -> None:
+        """Note that ``done`` time steps of ``of`` are done: 1 after the first, ``of`` at the end.
+
+        A scheduler of order 2 takes two time steps for one step that was asked for.
+        """
 
 
 def step_callback(

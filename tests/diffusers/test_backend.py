@@ -50,7 +50,8 @@ class GreyRenderer(DiffusersRenderer):
 
     def _load(self) -> LoadedPipeline:
         self.loads += 1
-        pipeline = SimpleNamespace(scheduler=object(), maybe_free_model_hooks=self._free)
+        parts = {"scheduler": object(), "components": {}}
+        pipeline = SimpleNamespace(**parts, maybe_free_model_hooks=self._free)
         return LoadedPipeline(pipeline, torch.device("cpu"), torch.float32)
 
     def _free(self) -> None:

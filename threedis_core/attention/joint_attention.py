@@ -20,15 +20,17 @@ class JointAttention(ABC):
     Args:
         pictures: B, the number of plans it was made of.
         tokens: S, the tokens of each.
+
+    Attributes:
+        lowering: The name of the way it is computed: dense, segments, block_mask.
+        order: How the caller must arrange the image tokens at the model's input, or None: as they
+            are. Long, shape (B, image tokens): place i takes token ``order[b, i]``, in the latents
+            and in the position ids alike; the model's output is to be put back. The text stays
+            where it is.
     """
 
     lowering: ClassVar[str]
-
     order: Tensor | None = None
-    """How the caller must arrange the image tokens at the model's input, or None: as they are.
-
-    Long, shape (B, image tokens): place i takes token ``order[b, i]``, in the latents and in the
-    position ids alike; the model's output is to be put back. The text stays where it is."""
 
     def __init__(self, pictures: int, tokens: int) -> None:
         self.pictures = pictures

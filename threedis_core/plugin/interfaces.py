@@ -42,13 +42,19 @@ class BackendOptions(OptionsModel):
 
 
 class Backend(ABC):
-    """What all backends have in common. Making one is cheap: it loads nothing."""
+    """What all backends have in common. Making one is cheap: it loads nothing.
+
+    Attributes:
+        kind: Which interface it implements.
+        Options: The class of its options, which a class of yours sets.
+        trained_on: What its default model has seen; a preset may say something else of its own.
+        options: Those it was made with.
+    """
 
     kind: ClassVar[Kind]
-    """Which interface it implements."""
     Options: ClassVar[type[BackendOptions]]
     trained_on: ClassVar[TrainedOn] = TrainedOn()
-    """What its default model has seen; a preset may say something else of its own."""
+    options: BackendOptions
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
