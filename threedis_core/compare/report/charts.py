@@ -90,6 +90,7 @@ def bars(
     shades = [f"var(--part{index % 4})" for index in range(len(parts))]
     color = {"field": "part", "type": "nominal", "sort": parts, "scale": {"range": shades}}
     legend = {"orient": "top", "title": None, "labelColor": "var(--quiet)", "symbolType": "square"}
+    legend |= {"columns": 2, "labelLimit": 130}
     spec = {
         **{"$schema": SCHEMA, "config": CONFIG, "width": WIDTH, "autosize": _AUTOSIZE},
         **{"data": {"values": rows}, "height": {"step": 22}},

@@ -239,8 +239,12 @@ def _facts(folder: CompareFolder, plan: ComparePlan) -> Iterator[tuple[str, str]
     yield "Threads of torch", str(plan.threads)
     for system in plan.systems:
         if system.weights:
-            told = ", ".join(f"{name} {value}" for name, value in system.weights.items())
-            yield f"Weights of {system.name}", told
+            joined = "\n".join(
+                f"{name} {digest}" for name, digest in sorted(system.weights.items())
+            )
+            digest = hashlib.sha256(joined.encode()).hexdigest()
+            files = words.counted(len(system.weights), "file")
+            yield f"Weights of {system.name}", f"{files} that plan.json lists, of all {digest}"
 
 
 def _sources(plan: ComparePlan) -> Iterator[tuple[str, str]]:

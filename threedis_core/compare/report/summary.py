@@ -11,6 +11,7 @@ from threedis_core.compare.report.page import Cell, Difference, Figure
 
 Data = Mapping[str, Any]
 EMPTY: Data = {}
+STAGES = ("depth", "render", "detect", "score")
 LOADING = "loading"
 """Among the seconds by stage: of all pictures together, since a model is loaded once."""
 
@@ -57,7 +58,14 @@ def costs(summary: Data, system: str) -> tuple[dict[str, float], float | None, f
     stages: Data = found.get("stage_seconds") or EMPTY
     seconds = {stage: float(value) for stage, value in stages.items() if value is not None}
     loading = seconds.pop(LOADING, None)
-    return seconds, loading, found.get("peak_memory")
+    in_order = sorted(seconds, key=lambda stage: (_rank(stage), stage))
+    told = {stage.replace("-", " ", 1): seconds[stage] for stage in in_order}
+    return told, loading, found.get("peak_memory")
+
+
+def _rank(stage: str) -> int:
+    """Stages come in the order in which they are done."""
+    return next((n for n, kind in enumerate(STAGES) if stage.startswith(kind)), len(STAGES))
 
 
 def _cell(found: Data) -> Cell:

@@ -131,7 +131,8 @@ def strata(report: Report) -> Iterator[Strata]:
 
 def costs(report: Report) -> Costs | None:
     """Seconds and memory of the systems; None if nobody measured either."""
-    stages = list(dict.fromkeys(stage for s in report.systems for stage in s.seconds))
+    longest = sorted(report.systems, key=lambda system: -len(system.seconds))
+    stages = list(dict.fromkeys(stage for system in longest for stage in system.seconds))
     times = {s.name: s.seconds for s in report.systems if s.seconds}
     memory = {s.name: {"memory": s.memory / 2**30} for s in report.systems if s.memory is not None}
     cards: list[Card] = []

@@ -72,6 +72,8 @@ def seconds(value: float | None) -> str:
     """A duration: "0.41 s", "12 s", "3 min 20 s"."""
     if value is None:
         return NONE
+    if value < 0.005:
+        return "< 0.01 s"
     if value < 60:
         return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
     return f"{int(value // 60)} min {int(value % 60)} s"

@@ -106,7 +106,7 @@ SUMMARY: dict[str, Any] = {
     "systems": [
         {
             "name": "sd15",
-            "stage_seconds": {"loading": 7.0, "render": 1.25, "detect-eye": 0.5},
+            "stage_seconds": {"detect-eye": 0.5, "loading": 7.0, "render": 1.25},
             "peak_memory": 3_200_000_000,
         }
     ],

@@ -99,7 +99,8 @@ def test_the_answer_says_not_distinguished_and_from_where_it_would(comparison: M
 
 def test_loading_is_told_apart_from_the_seconds_of_a_picture(comparison: Make) -> None:
     first, second = read_report(comparison().folder.path).systems
-    assert (first.seconds, first.loading) == ({"render": 1.25, "detect-eye": 0.5}, 7.0)
+    assert (first.seconds, first.loading) == ({"render": 1.25, "detect eye": 0.5}, 7.0)
+    assert list(first.seconds) == ["render", "detect eye"]
     assert first.memory == 3_200_000_000
     assert (second.seconds, second.loading, second.memory) == ({}, None, None)
 

@@ -55,7 +55,9 @@ def test_what_acts_in_a_text_is_written_as_an_escape_and_letters_stay() -> None:
 
 
 def test_seconds_and_memory_have_units() -> None:
-    assert [words.seconds(s) for s in (0.413, 12.6, 200.0)] == ["0.41 s", "13 s", "3 min 20 s"]
+    assert [words.seconds(s) for s in (0.0003, 0.413, 12.6, 200.0)] == [
+        *("< 0.01 s", "0.41 s", "13 s", "3 min 20 s")
+    ]
     assert [words.memory(m) for m in (3.25 * 2**30, 5 * 2**20, 12)] == [
         *("3.25 GiB", "5 MiB", "12 bytes")
     ]
