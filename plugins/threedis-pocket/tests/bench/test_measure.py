@@ -7,7 +7,15 @@ import pytest
 
 from threedis_core.values.layout import Layout
 from threedis_pocket.bench.detector import Detector
-from threedis_pocket.bench.measure import GROUPS, METRICS, Judgement, judge, summarise
+from threedis_pocket.bench.measure import (
+    GROUPS,
+    METRICS,
+    Judgement,
+    instance_layouts,
+    judge,
+    mean_figure,
+    summarise,
+)
 from threedis_pocket.bench.pictures import exact_ceiling
 from threedis_pocket.layouts import layout_scene, sample_layouts
 from threedis_pocket.world import draw
@@ -57,8 +65,8 @@ def test_the_summary_counts_instances_and_pictures_by_group() -> None:
     judged = [
         Judgement(0, True, True, 0.9),
         Judgement(0, False, True, 0.3),
-        Judgement(1, True, False, 0.0),
-        Judgement(1, True, True, 0.6),
+        Judgement(1, True, False, 0.0, layout=1),
+        Judgement(1, True, True, 0.6, layout=1),
     ]
     table = summarise(judged)
     assert set(table) == set(METRICS)
@@ -82,3 +90,24 @@ def test_a_figure_of_nothing_is_none_and_valid_json() -> None:
     assert table["colour"]["unshared"] == {"value": None, "low": None, "high": None, "n": 0}
     assert table["iou"]["all"] == {"value": 0.9, "low": None, "high": None, "n": 1}
     json.dumps(table, allow_nan=False)
+
+
+def test_an_interval_is_of_layouts_and_wider_than_one_of_instances() -> None:
+    random = np.random.default_rng(0)
+    hits, layouts = [], []
+    for layout, hard in enumerate(random.beta(1, 1, 60)):
+        hits += (random.uniform(size=12) < hard).tolist()
+        layouts += [layout] * 12
+    figure, alone = mean_figure(hits, layouts), mean_figure(hits, range(len(hits)))
+    assert figure["value"] == alone["value"] == np.mean(hits)
+    assert figure["high"] - figure["low"] > 1.5 * (alone["high"] - alone["low"])
+    certain = mean_figure([True] * 40, [n // 4 for n in range(40)])
+    assert certain == {"value": 1.0, "low": pytest.approx(0.7225, abs=1e-4), "high": 1.0, "n": 40}
+
+
+def test_instances_are_told_apart_by_their_layouts() -> None:
+    layouts = [lay for lay in sample_layouts("validation", 6) if len(lay.instances) < 4][:2]
+    counts = [len(lay.instances) for lay in layouts]
+    assert instance_layouts(layouts, 2) == [0] * 2 * counts[0] + [1] * 2 * counts[1]
+    first = judge(layouts[1], exact_picture(layouts[1]), Detector(), 3, 1)
+    assert {(one.picture, one.layout) for one in first} == {(3, 1)}

@@ -13,7 +13,7 @@ from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
-from threedis_pocket.bench.measure import Figure, mean_figure, share_figure
+from threedis_pocket.bench.measure import Figure, instance_layouts, mean_figure
 from threedis_pocket.bench.pictures import SPLIT, make_maps
 from threedis_pocket.bench.silhouettes import find_silhouettes
 from threedis_pocket.bench.tables import cell
@@ -59,9 +59,9 @@ def bench_depth(
     for row, options in switches.items():
         with closing(registry.depth_model(name, options)) as model:
             maps = make_maps(model, chosen, range(seeds), progress)
-        figures[row] = _figures(placed(_each(chosen, seeds), maps))
+        figures[row] = _figures(placed(_each(chosen, seeds), maps), chosen, seeds)
     exact = make_maps(PocketScene(PocketSceneOptions()), chosen, (0,))
-    figures["exact depth"] = _figures(placed(chosen, exact))
+    figures["exact depth"] = _figures(placed(chosen, exact), chosen)
     return figures
 
 
@@ -69,10 +69,11 @@ def _each(layouts: Sequence[Layout], seeds: int) -> list[Layout]:
     return [layout for layout in layouts for _ in range(seeds)]
 
 
-def _figures(ious: Sequence[float]) -> dict[str, Figure]:
+def _figures(ious: Sequence[float], layouts: Sequence[Layout], seeds: int = 1) -> dict[str, Figure]:
+    places = instance_layouts(layouts, seeds)
     return {
-        "found": share_figure([iou >= FOUND for iou in ious]),
-        "iou": mean_figure(ious),
+        "found": mean_figure([iou >= FOUND for iou in ious], places),
+        "iou": mean_figure(ious, places),
     }
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from threedis_core.compare.statistics.layouts import mean_of_layouts
 from threedis_core.values.layout import Box, Layout
 from threedis_pocket.bench.detector import Detection, Detector, classify_pixels
 from threedis_pocket.bench.shapes import VISIBLE, shape_at, visible_shares
@@ -35,6 +35,7 @@ class Judgement:
         shape: True if the prompt's shape explains the picture best of all shapes; None where others
             hide too much of the instance to tell.
         there: True if its colour is right, or anything at all was found about where it should be.
+        layout: Number of the layout; pictures of one layout are not independent.
     """
 
     picture: int
@@ -43,6 +44,7 @@ class Judgement:
     iou: float
     shape: bool | None = None
     there: bool = True
+    layout: int = 0
 
     @property
     def right(self) -> bool:
@@ -109,8 +111,13 @@ def is_right(layout: Layout, slot: int, seen: Observation) -> bool:
     return colour is not None and seen.colour == COLOURS[colour]
 
 
-def decide(layout: Layout, observed: Sequence[Observation], number: int = 0) -> list[Judgement]:
-    """Judge what was observed of every instance; ``number`` is kept in the judgements."""
+def decide(
+    layout: Layout, observed: Sequence[Observation], number: int = 0, place: int | None = None
+) -> list[Judgement]:
+    """Judge what was observed of every instance.
+
+    ``number`` and ``place``, the layout's own, are kept in the judgements.
+    """
     kinds = [shape_index(one.noun, slot) for slot, one in enumerate(layout.instances)]
     times = Counter(kinds)
     judged: list[Judgement] = []
@@ -121,12 +128,17 @@ def decide(layout: Layout, observed: Sequence[Observation], number: int = 0) -> 
         if seen.visible >= VISIBLE:
             shape = right and seen.shape == SHAPES[kinds[slot]]
         there = right or seen.near >= NEAR
-        judged.append(Judgement(number, times[kinds[slot]] > 1, right, iou, shape, there))
+        shared, of = times[kinds[slot]] > 1, number if place is None else place
+        judged.append(Judgement(number, shared, right, iou, shape, there, of))
     return judged
 
 
 def judge(
-    layout: Layout, picture: np.ndarray, detector: Detector, number: int = 0
+    layout: Layout,
+    picture: np.ndarray,
+    detector: Detector,
+    number: int = 0,
+    place: int | None = None,
 ) -> list[Judgement]:
     """Judge every instance of a pocket layout in a picture of it.
 
@@ -135,8 +147,9 @@ def judge(
         picture: RGB, (H, W, 3) uint8.
         detector: Finds the objects.
         number: The picture's number, kept in the judgements.
+        place: The layout's number; None: each picture is of a layout of its own.
     """
-    return decide(layout, observe(layout, picture, detector.detect(picture)), number)
+    return decide(layout, observe(layout, picture, detector.detect(picture)), number, place)
 
 
 def _best(box: Box, seen: Observation) -> tuple[float, float, float, float]:
@@ -151,24 +164,26 @@ Figure = dict[str, float | int | None]
 _NOTHING: Figure = {"value": None, "low": None, "high": None, "n": 0}
 
 
-def share_figure(hits: Sequence[bool]) -> Figure:
-    """A share with its 95 % Wilson interval."""
-    if not hits:
-        return dict(_NOTHING)
-    interval = stats.binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
-    value = sum(hits) / len(hits)
-    return {"value": value, "low": interval.low, "high": interval.high, "n": len(hits)}
+def mean_figure(values: Sequence[float], layouts: Sequence[int]) -> Figure:
+    """A mean of values in [0, 1], or a share, with its 95 % interval.
 
+    Instances of one layout, and pictures of it, are not independent: the interval is of layouts
+    that are drawn again (BCa bootstrap), Wilson's on their number where all of them agree.
 
-def mean_figure(values: Sequence[float]) -> Figure:
-    """A mean of values in [0, 1] and its 95 % interval from Student's t; one alone has none."""
+    Args:
+        values: Of instances or pictures.
+        layouts: The layout of each.
+    """
     if not values:
         return dict(_NOTHING)
-    mean, reach = float(np.mean(values)), None
-    if len(values) > 1:
-        reach = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    low, high = (None, None) if reach is None else (max(mean - reach, 0), min(mean + reach, 1))
-    return {"value": mean, "low": low, "high": high, "n": len(values)}
+    found = mean_of_layouts([float(value) for value in values], layouts)
+    low, high = found.interval.low, found.interval.high
+    return {"value": found.value, "low": low, "high": high, "n": len(values)}
+
+
+def instance_layouts(layouts: Sequence[Layout], seeds: int = 1) -> list[int]:
+    """The number of the layout of each instance, of every layout with every seed in turn."""
+    return [n for n, one in enumerate(layouts) for _ in range(seeds) for _ in one.instances]
 
 
 def summarise(judged: Sequence[Judgement]) -> dict[str, dict[str, Figure]]:
@@ -180,12 +195,20 @@ def summarise(judged: Sequence[Judgement]) -> dict[str, dict[str, Figure]]:
     table: dict[str, dict[str, Figure]] = {metric: {} for metric in METRICS}
     for group in GROUPS:
         chosen = [j for j in judged if group == "all" or j.shared == (group == "shared")]
-        pictures: dict[int, bool] = {}
+        layouts = [j.layout for j in chosen]
+        judged_shapes = [(j.shape, j.layout) for j in chosen if j.shape is not None]
+        pictures: dict[int, tuple[bool, int]] = {}
         for one in chosen:
-            pictures[one.picture] = pictures.get(one.picture, True) and one.right
-        table["colour"][group] = share_figure([j.colour for j in chosen])
-        table["colour_iou"][group] = share_figure([j.right for j in chosen])
-        table["shape"][group] = share_figure([j.shape for j in chosen if j.shape is not None])
-        table["iou"][group] = mean_figure([j.iou for j in chosen])
-        table["image"][group] = share_figure(list(pictures.values()))
+            before, _ = pictures.get(one.picture, (True, one.layout))
+            pictures[one.picture] = before and one.right, one.layout
+        table["colour"][group] = mean_figure([j.colour for j in chosen], layouts)
+        table["colour_iou"][group] = mean_figure([j.right for j in chosen], layouts)
+        table["shape"][group] = mean_figure(*apart(judged_shapes))
+        table["iou"][group] = mean_figure([j.iou for j in chosen], layouts)
+        table["image"][group] = mean_figure(*apart(list(pictures.values())))
     return table
+
+
+def apart(pairs: Sequence[tuple[bool, int]]) -> tuple[list[bool], list[int]]:
+    """Values and their layouts, each in a list of its own."""
+    return [value for value, _ in pairs], [layout for _, layout in pairs]

@@ -71,7 +71,9 @@ def measure_backend(
         batch = requests[start : start + batch_size]
         for offset, result in enumerate(backend.render(batch)):
             picture = np.asarray(result.image)
-            judged += judge(batch[offset].layout, picture, detector, start + offset)
+            number = start + offset
+            place = number // len(seeds)
+            judged += judge(batch[offset].layout, picture, detector, number, place)
         progress("pictures", start + len(batch), len(requests))
     return judged
 

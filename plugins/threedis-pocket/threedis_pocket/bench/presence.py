@@ -21,7 +21,7 @@ from threedis_core.run.stages.depth import try_seeds
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_pocket.bench.depth_maps import FOUND, placed
-from threedis_pocket.bench.measure import Figure, share_figure
+from threedis_pocket.bench.measure import Figure, instance_layouts, mean_figure
 from threedis_pocket.bench.tables import cell
 from threedis_pocket.layouts import layout_scene
 from threedis_pocket.world import draw
@@ -148,16 +148,20 @@ def _exact(layout: Layout) -> tuple[Values, NDArray[np.int64]]:
 def _exact_row(drawn: Sequence[Drawn], change: Callable[[Values], Values]) -> dict[str, Figure]:
     there: list[float] = []
     gone: list[float] = []
-    for one in drawn:
+    gone_from: list[int] = []
+    for place, one in enumerate(drawn):
         there += _scores(one.layout, change(one.depth))
         for number, depth in enumerate(one.without):
             if one.visible[number] >= VISIBLE:
                 gone.append(list(_scores(one.layout, change(depth)))[number])
+                gone_from.append(place)
     known = [[score for score in some if not np.isnan(score)] for some in (there, gone)]
     order = stats.mannwhitneyu(*known).statistic / (len(known[0]) * len(known[1]))
     return {
-        "false": share_figure([score < SEEN for score in there]),
-        "said": share_figure([score < SEEN for score in gone]),
+        "false": mean_figure(
+            [score < SEEN for score in there], instance_layouts([one.layout for one in drawn])
+        ),
+        "said": mean_figure([score < SEEN for score in gone], gone_from),
         "auc": {"value": float(order), "low": None, "high": None, "n": len(gone)},
     }
 
@@ -174,9 +178,10 @@ def _model_row(
     warned = [score is not None and score < SEEN for scores, _ in best for score in scores]
     found = [iou >= FOUND for iou in placed(layouts, [depth for _, depth in best])]
     both = list(zip(warned, found, strict=True))
+    places = instance_layouts(layouts)
     return {
-        "warned": share_figure(warned),
-        "found": share_figure(found),
-        "unsaid": share_figure([not one and not other for one, other in both]),
-        "needless": share_figure([one and other for one, other in both]),
+        "warned": mean_figure(warned, places),
+        "found": mean_figure(found, places),
+        "unsaid": mean_figure([not one and not other for one, other in both], places),
+        "needless": mean_figure([one and other for one, other in both], places),
     }

@@ -14,7 +14,7 @@ from threedis_core.run.result import Run
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_pocket.bench.detector import Detector
-from threedis_pocket.bench.measure import Judgement, judge, share_figure, summarise
+from threedis_pocket.bench.measure import Judgement, apart, judge, mean_figure, summarise
 from threedis_pocket.layouts import layout_scene, wild_layouts
 from threedis_pocket.world import draw
 
@@ -41,22 +41,22 @@ def bench_wild(
     """
     chosen = wild_layouts(SPLIT, layouts)
     judged: dict[str, list[Judgement]] = {name: [] for name in presets}
-    unsaid: dict[str, list[bool]] = {name: [] for name in presets}
+    unsaid: dict[str, list[tuple[bool, int]]] = {name: [] for name in presets}
     detector = Detector()
     with Engine(registry=registry) as engine:
         for number, layout in enumerate(chosen):
             run = _run(engine, layout, presets, range(seeds), depth_model)
             for image in run.images:
                 picture = np.asarray(image.image)
-                own = judge(layout, picture, detector, number * seeds + image.seed)
+                own = judge(layout, picture, detector, number * seeds + image.seed, number)
                 judged[image.renderer] += own
                 unsaid[image.renderer] += [
-                    not one.there and not named(run, slot) for slot, one in enumerate(own)
+                    (not one.there and not named(run, slot), number) for slot, one in enumerate(own)
                 ]
             progress("wild layouts", number + 1, layouts)
     return {
         "presets": {
-            name: {"on": {**summarise(judged[name]), "unsaid": share_figure(unsaid[name])}}
+            name: {"on": {**summarise(judged[name]), "unsaid": mean_figure(*apart(unsaid[name]))}}
             for name in presets
         },
         "ceiling": summarise(wild_ceiling(chosen)),
