@@ -33,12 +33,14 @@ from rows import print_rows
 from torch import nn
 from turns import take_turns
 
-from threedis_core.attention import FusionPlan, choose_lowering
+from threedis_core.attention import FusionPlan
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.unet.attention import RegionHook, cross_attention_layers
 from threedis_flux.hook import JointHook, attached
+from threedis_flux.lowering import choose
+from threedis_flux.options import FluxOptions
 
 CPU = torch.device("cpu")
 FLUX_BLOCKS = {"num_layers": 1, "num_single_layers": 2}
@@ -186,17 +188,24 @@ def flux_rows(counts: Sequence[int], repeats: int, tiny: bool) -> Iterator[Row]:
         given["txt_ids"] = torch.zeros(len(texts) * TOKENS_PER_PROMPT, 3)
         step = partial(transformer, **given)
         masks = regions(instances, grid * 16).token_masks(grid, grid)
-        tokens = len(texts) * TOKENS_PER_PROMPT
-        how = choose_lowering("cpu", grid * grid, instances, tokens).name
-        calls: dict[str, Step] = {"stock": step}
-        for phase, controls in PHASES.items():
-            schedule = ControlSchedule({control: StepRange() for control in controls})
-            hook = JointHook(transformer, [texts], [masks], schedule, how, CPU)
-            calls[phase] = partial(jointly_hooked, hook, transformer, step)
-        seconds = take_turns(calls, repeats, CPU)
-        for phase in PHASES:
-            facts = {"instances": instances, "phase": phase, "how": how}
+        how = choose(FluxOptions(), CPU, texts.dtype, config["attention_head_dim"])
+        hooks = {
+            phase: JointHook(transformer, [texts], [masks], always(*controls), how, CPU)
+            for phase, controls in PHASES.items()
+        }
+        calls = {
+            phase: partial(jointly_hooked, hook, transformer, step) for phase, hook in hooks.items()
+        }
+        seconds = take_turns({"stock": step, **calls}, repeats, CPU)
+        for phase, hook in hooks.items():
+            (chosen,) = hook.chosen.values()
+            facts = {"instances": instances, "phase": phase, "how": chosen.name}
             yield facts | {"stock_s": seconds["stock"], "hook_s": seconds[phase]}
+
+
+def always(*controls: str) -> ControlSchedule:
+    """A schedule with these controls on at every step."""
+    return ControlSchedule({control: StepRange() for control in controls})
 
 
 def jointly_hooked(hook: JointHook, transformer: nn.Module, step: Step) -> None:

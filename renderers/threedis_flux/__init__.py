@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from threedis_core.plugin.hookspecs import Register, hookimpl
+
+if TYPE_CHECKING:
+    import typer
 
 
 @hookimpl
 def threedis_register_renderers(register: Register) -> None:
     """Register ``flux``; no model code is imported until it is used."""
     register("flux", "threedis_flux.backend:FluxRenderer", "FLUX.1-Depth, or FLUX.1 + depth LoRA")
+
+
+@hookimpl
+def threedis_register_commands(app: typer.Typer, bench: typer.Typer) -> None:
+    """Add ``threedis tune``."""
+    from threedis_flux.commands import tune_command
+
+    app.command("tune")(tune_command)

@@ -69,7 +69,10 @@ class FluxRenderer(DiffusersRenderer):
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the joint-attention hook in the transformer."""
         made = draw_pictures(loaded.pipeline, batch, self.options, loaded.device, on_step)
-        attention = {"lowering": made.lowering.name, "reason": made.lowering.reason}
+        attention = [
+            {"controls": sorted(controls), "lowering": chosen.name, "reason": chosen.reason}
+            for controls, chosen in made.lowerings.items()
+        ]
         return [
             Drawn(image, text.warnings, {"tokens_per_prompt": text.tokens, "attention": attention})
             for text, image in zip(made.texts, made.images, strict=True)

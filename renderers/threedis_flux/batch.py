@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,12 @@ class DrawnBatch:
     Args:
         images: The pipeline's images.
         texts: Per picture what the model read, and what it did not.
-        lowering: How the plan was carried out.
+        lowerings: How the plan was carried out, by the controls of each phase, in order.
     """
 
     images: Any
     texts: list[PictureText]
-    lowering: ChosenLowering
+    lowerings: Mapping[frozenset[str], ChosenLowering]
 
 
 def draw_pictures(
@@ -68,8 +69,7 @@ def draw_pictures(
             )
             for request in batch.requests
         ]
-        text_tokens = max(text.hidden.shape[0] * text.hidden.shape[1] for text in texts)
-        lowering = choose(options, device, rows * columns, text_tokens, batch)
+        head = pipeline.transformer.config.attention_head_dim
         masks = [request.regions.token_masks(rows, columns) for request in batch.requests]
         depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
         hook = JointHook(
@@ -77,7 +77,7 @@ def draw_pictures(
             [text.hidden for text in texts],
             [mask[: len(text.hidden) - 1] for mask, text in zip(masks, texts, strict=True)],
             batch.schedule,
-            lowering.name,
+            choose(options, device, texts[0].hidden.dtype, head),
             device,
             cached=options.cache is not None,
         )
@@ -95,4 +95,6 @@ def draw_pictures(
         with attached(hook, pipeline.transformer):
             given["callback_on_step_end"] = step_callback(pipeline, hook.step, on_step)
             images = pipeline(**{**given, **arguments}).images
-    return DrawnBatch(images, texts, lowering)
+    # After the last step the hook is at the next one, which there is not.
+    phases = batch.schedule.phases(batch.steps)
+    return DrawnBatch(images, texts, {one.controls: hook.chosen[one.controls] for one in phases})

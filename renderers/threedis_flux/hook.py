@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from threedis_core.attention import JointAttention, JointPlan, lower
+from threedis_core.attention import ChosenLowering, JointAttention, JointPlan, lower
 from threedis_core.attention.joint_controls import Bools
 from threedis_core.values.schedule import ControlSchedule
 from threedis_flux.arrangement import arranged
 from threedis_flux.attention import JointProcessor
+from threedis_flux.lowering import UNMASKED, Choose, always
 from threedis_flux.schedule import TEXTS
 
 
@@ -29,7 +30,7 @@ class JointHook:
         texts: Per picture its prompts, shape (1 + N_i, L_i, C): the global one, the instances'.
         masks: Per picture its instances' image tokens, bool, shape (N_i, rows, columns).
         schedule: Which control is on at which step.
-        lowering: How the plan is carried out.
+        lowering: How the plan is carried out, or what says it for each phase.
         device: Where the transformer computes.
         cached: True if one of diffusers' caches is on; each phase then has a cache of its own.
     """
@@ -40,18 +41,21 @@ class JointHook:
         texts: Sequence[Tensor],
         masks: Sequence[Bools],
         schedule: ControlSchedule,
-        lowering: str,
+        lowering: str | Choose,
         device: torch.device,
         cached: bool = False,
     ) -> None:
         self._transformer = transformer
         self._texts, self._masks = texts, masks
-        self._schedule, self._lowering, self._device = schedule, lowering, device
+        self._schedule, self._device = schedule, device
+        self._choose = always(lowering) if isinstance(lowering, str) else lowering
         self._cached = cached
         self._phase = ExitStack()
         self._controls: frozenset[str] | None = None
         self._text = self.plain_text
         self._attention: JointAttention | None = None
+        self.chosen: dict[frozenset[str], ChosenLowering] = {}
+        """How each phase so far was carried out, by its controls, in order."""
 
     @property
     def plain_text(self) -> Tensor:
@@ -82,13 +86,10 @@ class JointHook:
     def _start(self, controls: frozenset[str]) -> None:
         texts = [text if controls else text[:1] for text in self._texts]
         self._text = arrange_texts(texts)
-        self._attention = lower(
-            plan(texts, self._masks),
-            controls - {TEXTS},
-            self._lowering,
-            self._device,
-            self._text.dtype,
-        )
+        plans, masked = plan(texts, self._masks), controls - {TEXTS}
+        chosen = self._choose(plans, masked)
+        self._attention = lower(plans, masked, chosen.name, self._device, self._text.dtype)
+        self.chosen[controls] = UNMASKED if self._attention is None else chosen
         if self._attention is not None:
             own = dict(self._transformer.attn_processors)
             self._phase.callback(self._transformer.set_attn_processor, own)

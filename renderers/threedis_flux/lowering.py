@@ -1,25 +1,39 @@
-"""How FLUX carries out the plan of who sees whom: as the options say, or as suits the batch."""
+"""How FLUX carries out the plan of who sees whom: as the options say, or as suits each phase."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 
-from threedis_core.attention import ChosenLowering, choose_lowering
-from threedis_diffusers.batch import Batch
+from threedis_core.attention import ChosenLowering, JointPlan, choose_lowering
 from threedis_flux.options import FluxOptions
 
+Choose = Callable[[Sequence[JointPlan], frozenset[str]], ChosenLowering]
+"""Says for the plans of a batch and the controls of a phase how they are carried out, and why."""
+UNMASKED = ChosenLowering("none", "every token may see every other: the model's own attention")
 
-def choose(
-    options: FluxOptions, device: torch.device, image_tokens: int, text_tokens: int, batch: Batch
-) -> ChosenLowering:
-    """How the plan of ``batch`` is to be carried out, and why so."""
+
+def choose(options: FluxOptions, device: torch.device, dtype: torch.dtype, head: int) -> Choose:
+    """What decides how the plans are carried out.
+
+    Args:
+        options: The renderer's options.
+        device: Where the transformer computes.
+        dtype: What it computes with.
+        head: Channels of its heads.
+    """
     if options.attention != "auto":
-        return ChosenLowering(options.attention, "as the option says")
+        return always(options.attention)
     if options.attention_backend == "flex":
-        return ChosenLowering("block_mask", "attention_backend is flex")
+        return always("block_mask", "attention_backend is flex")
     if options.attention_backend != "native":
-        return ChosenLowering(
-            "dense", f"the one that runs on the {options.attention_backend} kernel"
-        )
-    instances = max(len(request.regions) for request in batch.requests)
-    return choose_lowering(device.type, image_tokens, instances, text_tokens)
+        reason = f"the one that runs on the {options.attention_backend} kernel"
+        return always("dense", reason)
+    return partial(choose_lowering, device=device, dtype=dtype, head=head)
+
+
+def always(name: str, reason: str = "as the option says") -> Choose:
+    """The same whatever the plans are."""
+    return lambda plans, controls: ChosenLowering(name, reason)

@@ -140,7 +140,8 @@ class FluxOptions(PartOptions):
     attention: Lowering = Field(
         default="auto",
         description="How the plan of who sees whom is carried out: a dense mask, segments or a "
-        "block mask, which compute the same; auto picks by device and size.",
+        "block mask, which compute the same; auto picks by device, size and phase, or what "
+        "`threedis tune` measured.",
     )
     attention_backend: AttentionBackend = Field(
         default="native",

@@ -17,7 +17,7 @@ HOMES = {
     "threedis_pocket": ROOT / "plugins" / "threedis-pocket",
 }
 FLOORS = (
-    {"errors", "version", "suggest", "alone"},
+    {"errors", "version", "suggest", "alone", "cache_home"},
     {"files"},
     {"values"},
     {"formats", "attention", "drawing", "plugin"},

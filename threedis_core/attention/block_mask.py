@@ -103,6 +103,12 @@ def _mask_mod(labels: Tensor, table: Tensor) -> Callable[[Tensor, Tensor, Tensor
     return permitted
 
 
+def computed_share(plan: JointPlan, controls: frozenset[str]) -> float:
+    """The share of all blocks that a block mask cannot skip, in [0, 1]."""
+    partial, full = _blocks(_ordered_labels(plan), plan.permissions(controls))
+    return float((partial | full).mean())
+
+
 def image_order(plan: JointPlan) -> NDArray[np.intp]:
     """The image tokens cell by cell, shape (image tokens,): place i takes token order[i]."""
     return np.argsort(plan.labels[plan.text_tokens :], kind="stable")

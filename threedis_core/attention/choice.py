@@ -1,13 +1,24 @@
-"""Which way to carry out the region plan suits a device and a size."""
+"""Which way to carry out the region plan suits a device, a size and a phase."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+
+import torch
+
+from threedis_core.attention.block_mask import computed_share
+from threedis_core.attention.joint_plan import JointPlan
+from threedis_core.attention.tuning import Records, Setting, machine_of, phase_name
 
 # Tokens of a picture, text and image, from which on ``auto`` takes these.
 SEGMENTS_FROM = 1024
 BLOCK_MASK_FROM = 1024
+MOST_BLOCKS = 0.75
+"""The share of blocks that a block mask may compute at most. Each costs about twice what it costs
+in plain attention, a masked call about half as much again as a plain one: reasoned, not measured;
+``threedis tune`` measures."""
 
 
 @dataclass(frozen=True)
@@ -19,31 +30,71 @@ class ChosenLowering:
 
 
 def choose_lowering(
-    device_type: str, image_tokens: int, instances: int, text_tokens: int = 0
+    plans: Sequence[JointPlan],
+    controls: frozenset[str],
+    device: torch.device,
+    dtype: torch.dtype,
+    head: int,
+    records: Records | None = None,
 ) -> ChosenLowering:
-    """Pick the lowering for ``auto``.
+    """Pick the lowering of a phase for ``auto``: what was measured here, else what is known.
 
     On a CPU segments and dense take turns at about ``SEGMENTS_FROM`` tokens (measured by
     ``benchmarks/bench_joint_attention.py``, heads of 32 and 128). On CUDA a block mask pays for
-    its compilation where the mask is large; elsewhere nothing was measured, so dense it is.
+    its compilation where the mask is large and much of it is skipped; elsewhere nothing was
+    measured, so dense it is.
 
     Args:
-        device_type: ``cuda``, ``cpu``, ``mps``...
-        image_tokens: Image tokens of a picture.
-        instances: The most instances of any picture of the batch.
-        text_tokens: Text tokens of a picture, of all its prompts.
+        plans: One per picture, all of as many text and image tokens.
+        controls: The controls that are on.
+        device: Where the queries will be.
+        dtype: Theirs.
+        head: Channels of a head.
+        records: What was measured on this machine; None: what the user's cache folder keeps.
     """
-    tokens = image_tokens + text_tokens
+    instances = max(len(plan.masks) for plan in plans)
     if instances == 0:
         return ChosenLowering("dense", "no instances: at most padding is masked")
+    wanted = Setting(
+        device=machine_of(device),
+        torch=torch.__version__,
+        dtype=str(dtype).removeprefix("torch."),
+        head=head,
+        phase=phase_name(controls),
+        image_tokens=plans[0].image_tokens,
+        text_tokens=plans[0].text_tokens,
+        instances=instances,
+    )
+    race = (records or Records.of_the_user()).nearest(wanted)
+    if race is not None:
+        return ChosenLowering(
+            race.fastest,
+            f"measured by threedis tune on {race.setting.device} with {race.setting.instances} "
+            f"instances and {race.setting.text_tokens} text tokens: {race.lead:.2f} times faster "
+            "than the next one",
+        )
+    if device.type == "cuda" and plans[0].tokens >= BLOCK_MASK_FROM:
+        return _on_cuda(plans, controls)
+    return _by_size(device.type, plans[0].tokens)
+
+
+def _on_cuda(plans: Sequence[JointPlan], controls: frozenset[str]) -> ChosenLowering:
+    if find_spec("triton") is None:
+        return ChosenLowering("dense", "a block mask needs triton, which is not installed")
+    share = sum(computed_share(plan, controls) for plan in plans) / len(plans)
+    if share > MOST_BLOCKS:
+        return ChosenLowering(
+            "dense", f"a block mask would compute {share:.0%} of its blocks, and skip too few"
+        )
+    return ChosenLowering(
+        "block_mask",
+        f"computes {share:.0%} of the blocks; worth compiling at {plans[0].tokens} tokens",
+    )
+
+
+def _by_size(device_type: str, tokens: int) -> ChosenLowering:
     if device_type == "cpu" and tokens >= SEGMENTS_FROM:
         return ChosenLowering("segments", f"the faster one on a CPU with {tokens} tokens")
-    if device_type == "cuda" and tokens >= BLOCK_MASK_FROM:
-        if find_spec("triton") is None:
-            return ChosenLowering("dense", "a block mask needs triton, which is not installed")
-        return ChosenLowering(
-            "block_mask", f"skips what is forbidden; worth compiling at {tokens} tokens"
-        )
     if device_type in ("cpu", "cuda"):
         return ChosenLowering(
             "dense", f"the faster one on {device_type} with as few as {tokens} tokens"

@@ -29,12 +29,13 @@ def model_facts(model: ModelSource) -> ModelFacts:
     Raises:
         WeightsError: A configuration file cannot be read.
     """
-    vae = _read_if_local(model, "vae/config.json")
-    unet = _read_if_local(model, "unet/config.json")
+    vae = read_if_local(model, "vae/config.json")
+    unet = read_if_local(model, "unet/config.json")
     blocks, side = vae.get("block_out_channels"), unet.get("sample_size")
     factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) else USUAL_VAE_FACTOR
     return ModelFacts(factor, side * factor if isinstance(side, int) else None)
 
 
-def _read_if_local(model: ModelSource, file: str) -> dict[str, Any]:
+def read_if_local(model: ModelSource, file: str) -> dict[str, Any]:
+    """A configuration file of a model that is a local folder; empty if it is not there."""
     return model.read(file) if model.is_local and model.has(file) else {}

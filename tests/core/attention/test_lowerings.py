@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
-from threedis_core.attention import JointPlan, choose_lowering, lower
+from threedis_core.attention import JointPlan, lower
 from threedis_core.attention.joint_controls import CONTROLS
 from threedis_core.attention.lowering import MAKERS
 from threedis_core.errors import RenderError
@@ -133,33 +133,3 @@ def tensors_in(thing: Any) -> Iterator[Tensor]:
         yield from tensors_in([cell.cell_contents for cell in thing.__closure__ or ()])
     elif isinstance(thing, BlockMask) or type(thing).__module__.startswith("threedis_core"):
         yield from tensors_in(list(vars(thing).values()))
-
-
-@pytest.mark.parametrize(
-    ("device", "tokens", "instances", "name"),
-    [
-        ("cpu", 4096, 4, "segments"),
-        ("cpu", 256, 4, "dense"),
-        ("cpu", 4096, 0, "dense"),
-        ("cuda", 256, 4, "dense"),
-        ("mps", 4096, 4, "dense"),
-    ],
-)
-def test_auto_picks_by_device_and_size_and_says_why(
-    device: str, tokens: int, instances: int, name: str
-) -> None:
-    choice = choose_lowering(device, tokens, instances)
-    assert choice.name == name
-    assert choice.reason
-
-
-def test_auto_takes_a_block_mask_on_a_gpu_only_where_it_can_be_compiled(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for spec, name in ((None, "dense"), (object(), "block_mask")):
-        monkeypatch.setattr("threedis_core.attention.choice.find_spec", lambda _, s=spec: s)
-        assert choose_lowering("cuda", 4096, 4).name == name
-
-
-def test_auto_counts_the_text_too() -> None:
-    assert choose_lowering("cpu", 256, 8, text_tokens=1800).name == "segments"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from threedis_core.cache_home import cache_home
 from threedis_core.errors import DepthError
 from threedis_core.plugin.interfaces import BackendOptions, DepthRequest
 from threedis_core.values.depth import DepthMap
@@ -30,13 +30,8 @@ class DepthCache:
     @classmethod
     def default(cls) -> DepthCache:
         """``depth`` in $THREEDIS_CACHE, else in $XDG_CACHE_HOME/threedis or ~/.cache/threedis."""
-        own = os.environ.get("THREEDIS_CACHE")
-        shared = os.environ.get("XDG_CACHE_HOME")
-        try:
-            home = Path(own) if own else Path(shared or Path.home() / ".cache") / "threedis"
-        except RuntimeError:  # there is no home
-            return cls(None)
-        return cls(home / "depth")
+        home = cache_home()
+        return cls(None if home is None else home / "depth")
 
     def file(self, key: str) -> Path:
         """Where the map of ``key`` is, or would be.
