@@ -27,6 +27,7 @@ from threedis_core.cli.compare.group import compare_app
 from threedis_core.cli.depth.group import depth_app
 from threedis_core.cli.doctor import doctor_command
 from threedis_core.cli.layout import layout_app
+from threedis_core.cli.new_plugin.command import new_plugin_command
 from threedis_core.cli.plugin_commands import add_plugin_commands
 from threedis_core.cli.plugins import plugins_command
 from threedis_core.cli.run.render import EXAMPLES, render_command
@@ -97,6 +98,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
     app.command("render", epilog=EXAMPLES)(render_command)
     app.command("sheet")(sheet_command)
     app.command("plugins")(plugins_command)
+    app.command("new-plugin")(new_plugin_command)
     app.command("doctor")(doctor_command)
     app.add_typer(layout_app(), name="layout")
     app.add_typer(config_app(), name="config")
