@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from threedis_core.cli.compare.judges import agreement_command, labels_command
 from threedis_core.cli.compare.report import report_command
 from threedis_core.cli.compare.stages import (
     EXAMPLES,
@@ -46,5 +47,7 @@ def compare_app() -> typer.Typer:
     app.command("detect")(detect_command)
     app.command("score")(score_command)
     app.command("report")(report_command)
+    app.command("labels")(labels_command)
+    app.command("agreement")(agreement_command)
     app.command("schema")(schema_command)
     return app
