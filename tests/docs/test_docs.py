@@ -91,8 +91,11 @@ def test_the_python_blocks_of_a_page_run(page, tmp_path) -> None:
     assert finished.returncode == 0, finished.stderr[-3000:]
 
 
-def test_the_renderer_of_the_docs_passes_its_own_tests(tmp_path) -> None:
-    write_files(ROOT / "docs" / "writing-a-renderer.md", tmp_path)
+@pytest.mark.parametrize("page", ["writing-a-renderer.md", "writing-a-metric.md"])
+def test_the_plugin_of_the_docs_passes_its_own_tests(page, tmp_path) -> None:
+    write_files(ROOT / "docs" / page, tmp_path)
+    if page == "writing-a-metric.md":
+        install(tmp_path)  # its tests find it by its name
     finished = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     assert finished.returncode == 0, finished.stdout[-3000:]
 
