@@ -1,6 +1,7 @@
 // The gallery: pictures appear when their row is near, rows are ordered and filtered.
 const gallery = by("rows");
 const rows = [...gallery.children];
+gallery.hidden = false; // While the page arrives, thousands of rows would be laid out again and again.
 
 function span(className, text) {
   const made = document.createElement("span");
