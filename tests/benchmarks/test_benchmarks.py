@@ -171,3 +171,18 @@ def test_the_report_of_a_comparison_is_opened_in_a_real_browser(
     assert failed == 2  # as report_samples has it: they have no picture
     assert min(row["paint_s"], row["load_s"], row["picture_s"], row["work_s"]) > 0
     assert 0.01 < row["size_mb"] < 2
+
+
+def test_the_scoring_benchmark_scores_and_makes_all_tables(run: Run, tmp_path: Path) -> None:
+    told = run("bench_scoring", "--layouts", "5", "--seeds", "1", "--folder", str(tmp_path / "c"))
+    assert [row["part"] for row in told["rows"]] == [
+        "score coco-mig",
+        "score position",
+        "statistics and tables",
+    ]
+    assert told["pictures"] == 4 * 5
+    assert told["figures"] > 100
+    summary = json.loads((tmp_path / "c" / "summary.json").read_bytes())
+    isr = [one for one in summary["figures"] if one["figure"] == "isr" and one["complete"]]
+    assert any(one["difference"] and one["difference"]["p"] is not None for one in isr)
+    assert all(row["wall_s"] > 0 for row in told["rows"])
