@@ -8,14 +8,14 @@ A family says how its pipeline is found and loaded (``find``), which controls ar
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 
 from threedis_core.errors import RenderError, ThreeDISError
-from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.inspection import Inspection, MemoryNeed
 from threedis_core.plugin.interfaces import (
     Progress,
     RenderBackend,
@@ -36,6 +36,7 @@ from threedis_diffusers.machine_failures import DEVICE_MEMORY, MAIN_MEMORY, fail
 from threedis_diffusers.memory.fitting import that_fit
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.parts.options import PartOptions
 from threedis_diffusers.previews import Previewer
 from threedis_diffusers.quantized.told import stored_as
 from threedis_diffusers.quiet import quiet
@@ -105,15 +106,27 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             OptionError: An option that this machine cannot serve.
             WeightsError: A configuration file of the model is damaged.
         """
+        return self._inspect_on(resolve_device(self.options))
+
+    def needs_on_a_card(self) -> Sequence[MemoryNeed]:
+        """What each way to place the model needs on an accelerator with memory of its own."""
+        return self._inspect_on(torch.device("cuda")).memory
+
+    def _inspect_on(self, device: torch.device) -> Inspection:
         options = self.options
-        device = resolve_device(options)
         dtype = resolve_dtype(options, device, self.accelerated)
         require_peft(options.loras)
         loras = [needed_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
         models, size = [*self.needed_models(), *loras], self.capabilities.default_size
-        half = prefers_half(options, dtype)
+        half, bits = prefers_half(options, dtype), self._quantized_bits()
         with quiet():  # importing a pipeline logs what it would like to have installed
-            return inspect_model(models, device, dtype, size, self.upcasts_vae, half)
+            return inspect_model(models, device, dtype, size, self.upcasts_vae, half, bits)
+
+    def _quantized_bits(self) -> Mapping[str, float]:
+        """Bits of a weight of each part that is quantised while it is loaded."""
+        options = self.options
+        wanted = options.wanted if isinstance(options, PartOptions) else {}
+        return {part: one.bits for part, one in wanted.items() if one is not None}
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,6 +25,10 @@ from threedis_flux.checks import check_files, find_flux
 from threedis_flux.options import FluxOptions
 from threedis_flux.schedule import FLUX_CONTROLS, control_schedule
 
+GGUF = "SporkySporkness/FLUX.1-Depth-dev-GGUF/flux1-depth-dev-fp16"
+T5 = "city96/t5-v1_1-xxl-encoder-gguf/t5-v1_1-xxl-encoder"
+"""How the names of the published files begin whose weights are packed as GGUF."""
+
 
 class FluxRenderer(DiffusersRenderer):
     """Render depth maps with FLUX.1-Depth, or with FLUX.1 and its depth LoRA."""
@@ -33,6 +37,14 @@ class FluxRenderer(DiffusersRenderer):
     options: FluxOptions
     name: ClassVar[str] = "flux"
     accelerated: ClassVar[torch.dtype] = torch.bfloat16
+    for_cards: ClassVar[Mapping[str, Any]] = {"dtype": "bfloat16"}
+    smaller: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"quantization": "fp8"},
+        *(
+            {"transformer": f"{GGUF}-{size}-GGUF.gguf", "text_encoder_2": f"{T5}-{of_text}.gguf"}
+            for size, of_text in (("Q8_0", "Q8_0"), ("Q5_0", "Q5_K_M"), ("Q4_0", "Q5_K_M"))
+        ),
+    )
 
     @cached_property
     def capabilities(self) -> Capabilities:

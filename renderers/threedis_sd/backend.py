@@ -64,6 +64,7 @@ class UNetRenderer(DiffusersRenderer):
         "StableDiffusionControlNetPipeline",
     )
     pipeline_classes: ClassVar[Mapping[str, str]] = {PLAIN: "StableDiffusionControlNetPipeline"}
+    for_cards: ClassVar[Mapping[str, Any]] = {"dtype": "float16"}
     needed: ClassVar[tuple[str, ...]] = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
     def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:

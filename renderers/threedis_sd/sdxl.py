@@ -18,6 +18,8 @@ from threedis_sd.backend import UNetRenderer
 from threedis_sd.controlnets import PLAIN, UNION
 from threedis_sd.options import MODEL, UNetOptions
 
+FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
+"""SDXL's VAE, made to work in float16."""
 Pixels = Annotated[int, Field(ge=0)]
 Pair = tuple[Pixels, Pixels]
 
@@ -65,6 +67,7 @@ class SDXLRenderer(UNetRenderer):
     default_controlnet: ClassVar[str] = "diffusers/controlnet-depth-sdxl-1.0"
     default_side: ClassVar[int] = 1024
     upcasts_vae: ClassVar[bool] = True
+    for_cards: ClassVar[Mapping[str, Any]] = {"dtype": "float16", "vae": FIXED_VAE}
     model_classes: ClassVar[tuple[str, ...]] = (
         "StableDiffusionXLPipeline",
         "StableDiffusionXLControlNetPipeline",

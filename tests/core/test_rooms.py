@@ -25,7 +25,7 @@ FLOORS = (
     {"presence"},
     {"run"},
     {"compare"},
-    {"doctor", "testing"},
+    {"doctor", "setup", "testing"},
     {"cli"},
 )
 """The rooms of the core from the ground up; each imports from its own floor or lower ones."""

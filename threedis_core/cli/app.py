@@ -31,6 +31,8 @@ from threedis_core.cli.new_plugin.command import new_plugin_command
 from threedis_core.cli.plugin_commands import add_plugin_commands
 from threedis_core.cli.plugins import plugins_command
 from threedis_core.cli.run.render import EXAMPLES, render_command
+from threedis_core.cli.run.setup import EXAMPLES as SETUP_EXAMPLES
+from threedis_core.cli.run.setup import setup_command
 from threedis_core.cli.run.sheet import sheet_command
 from threedis_core.cli.schemas import config_app
 from threedis_core.cli.state import CliState, state_of
@@ -100,6 +102,7 @@ def build_app(registry: PluginRegistry) -> TyperGroup:
     app.command("plugins")(plugins_command)
     app.command("new-plugin")(new_plugin_command)
     app.command("doctor")(doctor_command)
+    app.command("setup", epilog=SETUP_EXAMPLES)(setup_command)
     app.add_typer(layout_app(), name="layout")
     app.add_typer(config_app(), name="config")
     app.add_typer(depth_app(), name="depth")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from PIL import Image
 from pydantic import ConfigDict
 
-from threedis_core.plugin.inspection import Inspection
+from threedis_core.plugin.inspection import Inspection, MemoryNeed
 from threedis_core.plugin.options import OptionsModel
 from threedis_core.plugin.progress import Progress as Progress
 from threedis_core.plugin.progress import silent as silent
@@ -192,6 +193,17 @@ class RenderBackend(Backend):
     """Render depth maps with one base model. Making one is cheap: it loads nothing."""
 
     kind = "renderer"
+    for_cards: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options on any accelerator, for ``threedis setup``."""
+    smaller: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """Options that make the model smaller, each more than the one before, likewise."""
+
+    def needs_on_a_card(self) -> Sequence[MemoryNeed]:
+        """What each way to place the model needs on an accelerator, whether this machine has one.
+
+        The roomiest first; empty: not known, or nothing.
+        """
+        return ()
 
     @property
     def capabilities(self) -> Capabilities:

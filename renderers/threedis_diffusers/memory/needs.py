@@ -77,7 +77,11 @@ class Drawing:
 
 
 def memory_needs(
-    parts: Mapping[str, PartSize], bytes_each: int, work: Work, on_cpu: bool
+    parts: Mapping[str, PartSize],
+    bytes_each: int,
+    work: Work,
+    on_cpu: bool,
+    unpacked: int = 0,
 ) -> tuple[MemoryNeed, ...]:
     """What each offload mode needs, the roomiest first.
 
@@ -86,6 +90,7 @@ def memory_needs(
         bytes_each: Bytes of a parameter as it is computed with.
         work: What the work itself needs beside the weights.
         on_cpu: True if there is no accelerator: then nothing can be offloaded.
+        unpacked: Bytes of weights that are quantised while they are loaded, beyond what is left.
     """
     counts = {name: part.parameters * bytes_each for name, part in parts.items()}
     weights = sum(counts.values())
@@ -106,7 +111,7 @@ def memory_needs(
         "sequential": few,
     }
     # Every mode loads into main memory first, and offloading keeps the weights there.
-    main = weights + LIBRARIES
+    main = weights + unpacked + LIBRARIES
     return tuple(MemoryNeed(mode, need + SPARE, main) for mode, need in devices.items())
 
 

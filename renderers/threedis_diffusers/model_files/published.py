@@ -36,6 +36,7 @@ class PublishedModel:
         gated: True if its licence must be accepted, with an account, before it can be fetched.
         sharded: Parts whose weights are in several files.
         files: Bytes of other files that are read, by name.
+        decodes_in_half: True for a VAE of SDXL's kind that need not decode in float32.
     """
 
     licence: str
@@ -45,6 +46,7 @@ class PublishedModel:
     gated: bool = False
     sharded: frozenset[str] = frozenset()
     files: Mapping[str, int] = field(default_factory=dict[str, int])
+    decodes_in_half: bool = False
 
     def weights_size(self, part: str, half: bool = False) -> int | None:
         """Bytes of the weights of a part; None if they are not known.
@@ -125,7 +127,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     "diffusers/controlnet-depth-sdxl-1.0": _one_part(
         OPEN_RAIL_PLUS, 1_251_014_160, 14_746_880, 40_960, halved=True
     ),
-    "madebyollin/sdxl-vae-fp16-fix": PublishedModel("MIT", {"": VAE}),
+    "madebyollin/sdxl-vae-fp16-fix": PublishedModel("MIT", {"": VAE}, decodes_in_half=True),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),
     "black-forest-labs/FLUX.1-dev": _flux(11_901_408_320, vae=2, text_encoder=2, text_encoder_2=2),
     "black-forest-labs/FLUX.1-Depth-dev-lora": PublishedModel(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ SAFETENSORS, PACKED = (".safetensors", SHARD_INDEX), (".gguf",)
 WEIGHT_FILES = (*SAFETENSORS, *PACKED, ".ckpt", ".pt", ".pth")
 FLOAT32 = 4
 """Bytes of a number in the torch pickles that are read."""
+HALF_BYTES = 2
 LAYERS = 50
 """In so many parts a model of which only the bytes are known is thought to come."""
 WHOLE = "pipeline"
@@ -88,6 +90,7 @@ def inspect_model(
     size: tuple[int, int] | None = None,
     upcasts_vae: bool = False,
     half: bool = False,
+    bits: Mapping[str, float] = MappingProxyType({}),
 ) -> Inspection:
     """Look for everything that is needed, and compute what memory it takes.
 
@@ -99,6 +102,7 @@ def inspect_model(
             known.
         upcasts_vae: True for a pipeline that decodes in float32 if it computes in float16.
         half: True if files in float16 are preferred.
+        bits: Of a weight of each part that is quantised while it is loaded.
     """
     found: list[PartFiles] = []
     problems: list[str] = []
@@ -114,13 +118,16 @@ def inspect_model(
         found += _parts(source, one.part)
     memory: tuple[MemoryNeed, ...] = ()
     try:
-        if size is not None and (sizes := _part_sizes(found, dtype.itemsize)):
+        if size is not None and (sizes := _part_sizes(found, dtype.itemsize, bits)):
             configs = {part.name: config for part in found if (config := _config(part))}
-            upcast = upcasts_vae and dtype == torch.float16
-            upcast = upcast and configs.get("vae", {}).get("force_upcast", True)
+            upcast = upcasts_vae and dtype == torch.float16 and _is_upcast(found, configs)
             each = dtype.itemsize
             work = work_memory(configs, sizes, Drawing(size), each, 4 if upcast else each)
-            memory = memory_needs(sizes, each, work, device.type in SHARED_MEMORY)
+            stored = _part_sizes(found, each, {})
+            counts = [sum(one.parameters for one in some.values()) for some in (stored, sizes)]
+            unpacked = (counts[0] - counts[1]) * each
+            shared = device.type in SHARED_MEMORY
+            memory = memory_needs(sizes, each, work, shared, unpacked)
     except WeightsError as error:
         problems.append(str(error))
     downloads = tuple(_downloads(found))
@@ -222,8 +229,13 @@ def _notes(found: Sequence[PartFiles]) -> Iterator[str]:
             yield f"{name} is gated: accept its licence on its page, then log in: hf auth login"
 
 
-def _part_sizes(found: Sequence[PartFiles], bytes_each: int) -> dict[str, PartSize]:
-    """The size of each part that has weights; nothing if that of one is not known."""
+def _part_sizes(
+    found: Sequence[PartFiles], bytes_each: int, bits: Mapping[str, float]
+) -> dict[str, PartSize]:
+    """The size of each part that has weights; nothing if that of one is not known.
+
+    A part whose weights stay packed counts as one that has as few of ``bytes_each``.
+    """
     sizes: dict[str, PartSize] = {}
     for part in found:
         files = _model_part(part).files
@@ -233,6 +245,9 @@ def _part_sizes(found: Sequence[PartFiles], bytes_each: int) -> dict[str, PartSi
         size = _size_of(part, weights, bytes_each)
         if size is None:
             return {}
+        if part.name in bits:
+            packed = round(size.parameters * bits[part.name] / 8 / bytes_each)
+            size = replace(size, parameters=packed)
         sizes[part.name] = size
     return sizes
 
@@ -242,13 +257,24 @@ def _size_of(part: PartFiles, weights: Sequence[NeededFile], bytes_each: int) ->
     if all(file.present and file.path.endswith(SAFETENSORS) for file in weights):
         return size_in_files([here for here in part.files.values() if here is not None])
     if (size := _published(part)) is not None:
-        return size
+        stored = PUBLISHED[part.source.repository].stored.get(part.name, FLOAT32)
+        # Packed weights, of which some numbers share a byte, stay so.
+        packed = round(size.parameters * stored / bytes_each)
+        return size if stored >= HALF_BYTES else replace(size, parameters=packed)
     if any(file.size is None or file.path.endswith(SAFETENSORS) for file in weights):
         return None
     stored = sum(file.size or 0 for file in weights)
     if weights[0].path.endswith(PACKED):  # it stays as it is
         return PartSize(stored // bytes_each, stored // bytes_each // LAYERS)
     return PartSize(stored // FLOAT32, stored // FLOAT32 // LAYERS)
+
+
+def _is_upcast(found: Sequence[PartFiles], configs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the VAE decodes in float32, by its configuration or as it is published."""
+    vaes = [part.source.repository for part in found if part.name == "vae"]
+    known = PUBLISHED.get(vaes[-1]) if vaes else None
+    usual = known is None or not known.decodes_in_half
+    return bool(configs.get("vae", {}).get("force_upcast", usual))
 
 
 def _config(part: PartFiles) -> dict[str, Any]:
