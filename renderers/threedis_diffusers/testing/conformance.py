@@ -68,7 +68,10 @@ class DiffusersConformance(RendererConformance):
         return folder if folder.is_dir() else None
 
     def test_negative_rows_are_the_unhooked_ones_at_the_first_step(self) -> None:
-        on, off = (self._calls(self.scene(control=c)) for c in (self.all_on(), ControlSchedule()))
+        backend = self._awake()
+        on, off = (
+            self._calls(backend, self.scene(control=c)) for c in (self.all_on(), ControlSchedule())
+        )
         seen = 0
         for number in range(len(on) // self._steps()):
             rows = len(on[number].output)
@@ -90,8 +93,9 @@ class DiffusersConformance(RendererConformance):
         self.needs("controls")
         self.needs("steps")
         steps = self.steps(1)
+        backend = self._awake()
         drawn = [
-            self._calls(self.scene(control=self.all_on(step, step + 1), steps=steps))
+            self._calls(backend, self.scene(control=self.all_on(step, step + 1), steps=steps))
             for step in range(steps)
         ]
         each = len(drawn[0]) // steps
@@ -107,8 +111,9 @@ class DiffusersConformance(RendererConformance):
     def test_instances_texts_change_nothing_where_all_controls_are_off(self) -> None:
         """Nobody may see them then."""
         count, off = self.instances(4), ControlSchedule()
+        backend = self._awake()
         some, others = (
-            self._calls(self.scene(prompts=prompts[:count], control=off))
+            self._calls(backend, self.scene(prompts=prompts[:count], control=off))
             for prompts in (PROMPTS, OTHERS)
         )
         for number, (one, other) in enumerate(zip(some, others, strict=True)):
@@ -120,8 +125,9 @@ class DiffusersConformance(RendererConformance):
         name = self.text_input
         if not name or self.instances(4) == 0:
             pytest.skip("the denoiser gets all texts by one argument")
+        backend = self._awake()
         some, others = (
-            self._calls(self.scene(prompts=prompts[: self.instances(4)]))[0].inputs[name]
+            self._calls(backend, self.scene(prompts=prompts[: self.instances(4)]))[0].inputs[name]
             for prompts in (PROMPTS, OTHERS)
         )
         same = some.shape == others.shape and torch.equal(some, others)
@@ -132,7 +138,8 @@ class DiffusersConformance(RendererConformance):
         self._needs_hiding(5)
         covered, absent = self._covered(PROMPTS), self._covered(PROMPTS, hidden=None)
         other = self._covered(PROMPTS, hidden=OTHERS[0])
-        drawn = [self._calls(request) for request in (covered, other, absent)]
+        backend = self._awake()
+        drawn = [self._calls(backend, request) for request in (covered, other, absent)]
         for number, (one, changed, without) in enumerate(zip(*drawn, strict=True)):
             assert _apart(one.output, changed.output) <= EXACT / 10, (
                 f"a text that nobody may see changes call {number} of the denoiser"
@@ -145,10 +152,11 @@ class DiffusersConformance(RendererConformance):
         """It is exact there only: later a ControlNet and the steps before mix regions."""
         self._needs_hiding(4)
         request = self._covered(PROMPTS, hidden=None)
-        before = self._calls(request)[0].output
+        backend = self._awake()
+        before = self._calls(backend, request)[0].output
         for index in range(4):
             prompts = [*PROMPTS[:index], OTHERS[index], *PROMPTS[index + 1 :]]
-            after = self._calls(self._covered(prompts, hidden=None))[0].output
+            after = self._calls(backend, self._covered(prompts, hidden=None))[0].output
             changed = _by_region(request, before, after)
             assert changed[index] > EXACT, f"region {index} does not hear its own prompt"
             others = np.delete(changed, index)
@@ -197,9 +205,8 @@ class DiffusersConformance(RendererConformance):
                 awaken(part)
         return backend
 
-    def _calls(self, request: RenderRequest) -> list[Call]:
+    def _calls(self, backend: RenderBackend, request: RenderRequest) -> list[Call]:
         """The calls of the denoiser in a render of ``request``."""
-        backend = self._awake()
         with recorded(self.denoiser(backend)) as calls:
             backend.render([request])
         assert calls, "the denoiser was never called; override denoiser"
