@@ -128,6 +128,18 @@ def test_a_click_opens_full_size_pictures_and_the_keyboard_goes_on(
     assert page.evaluate("document.activeElement.className") == "open"
 
 
+def test_the_large_view_says_in_words_what_the_judge_says_of_each_seed(
+    comparison: Make, look: Look
+) -> None:
+    page = look(write_report(comparison(seeds=(0, 7), systems=("sd15",)).folder.path))
+    page.locator("#row-0 .shot button").first.click()
+    heads = page.locator("#viewer table thead th").all_text_contents()
+    assert heads == ["Instance", "sd15, seed 0", "sd15, seed 7"]
+    line = page.locator("#viewer table tbody tr").first
+    assert line.locator("th").text_content() == "1 a red cube"
+    assert line.locator("td").first.text_content().startswith("✗ not foundfound no, colour no")
+
+
 def test_without_full_size_files_the_large_view_shows_the_small_ones(
     comparison: Make, chromium: Any, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ function verdictTable(row) {
 }
 const words = (pairs) => pairs.map(([name, value]) => `${name} ${value}`).join(", ");
 function labelOf(figure) {
-  const seed = figure.parentNode.querySelector(".seed")?.textContent;
+  const seed = figure.closest(".line").querySelector(".seed")?.textContent;
   const system = figure.querySelector("figcaption bdi").textContent;
   return seed ? `${system}, ${seed}` : system;
 }
