@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from threedis_core.run.render import render, render_config
     from threedis_core.run.result import Preview, Previews, Run, RunImage
     from threedis_core.values.depth import DepthMap
-    from threedis_core.values.layout import Box, Instance, Layout
+    from threedis_core.values.layout import Box, Instance, InstanceLoRA, Layout
     from threedis_core.values.regions import Regions
     from threedis_core.values.schedule import ControlSchedule, StepRange
 
@@ -101,6 +101,7 @@ _MODULES = {
     "Instance": "values.layout",
     "InstanceDetector": "plugin.judging.interfaces",
     "InstanceFinding": "plugin.judging.interfaces",
+    "InstanceLoRA": "values.layout",
     "Job": "run.engine.job",
     "JobProgress": "run.engine.job",
     "KeptModel": "run.engine.shelf",
@@ -170,6 +171,7 @@ __all__ = [
     "Instance",
     "InstanceDetector",
     "InstanceFinding",
+    "InstanceLoRA",
     "Job",
     "JobProgress",
     "KeptModel",

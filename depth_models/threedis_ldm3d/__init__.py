@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from threedis_core.plugin.hookspecs import Register, hookimpl
+from threedis_core.plugin.hookspecs import Register, RegisterPreset, hookimpl
 
 if TYPE_CHECKING:
     import typer
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 def threedis_register_depth_models(register: Register) -> None:
     """Register ``ldm3d``; no model code is imported until it is used."""
     register("ldm3d", "threedis_ldm3d.depth_model:LDM3D", "LDM3D with a layout adapter (3DIS)")
+
+
+@hookimpl
+def threedis_register_presets(register: RegisterPreset) -> None:
+    """Register ``ldm3d`` as the published scripts run it."""
+    options = {"stretch": False, "dtype": "float32", "variant": None}
+    register("3dis-depth-published", "ldm3d", options, "LDM3D as the published 3DIS scripts run it")
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from threedis_diffusers.loras import find_loras, require_peft
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.requirements import NeededModel, needed_lora
 from threedis_diffusers.model_files.sources import ModelSource
-from threedis_diffusers.unet.schedulers import find_scheduler
+from threedis_diffusers.schedulers import find_scheduler
 from threedis_diffusers.weight_files import PICKLES, SAFETENSORS
 from threedis_ldm3d.loading import CheckedDepthModel
 from threedis_ldm3d.options import LDM3DOptions
@@ -46,7 +46,9 @@ def find_model(options: LDM3DOptions) -> CheckedDepthModel:
         unet_file=find_weights(options.unet, UNET_STEM),
         adapter_file=find_weights(options.adapter, ADAPTER_STEM),
         loras=find_loras(options.loras),
-        scheduler=find_scheduler(options.scheduler, model),
+        scheduler=find_scheduler(
+            options.scheduler, model, lambda made: made.set_timesteps(options.steps)
+        ),
         device=device,
         dtype=dtype,
     )

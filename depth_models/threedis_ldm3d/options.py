@@ -11,7 +11,7 @@ from threedis_diffusers.options import (
     AttentionKernel,
     DiffusersOptions,
 )
-from threedis_diffusers.unet.schedulers import resolve_scheduler
+from threedis_diffusers.schedulers import Scheduler, resolve_scheduler
 
 PUBLISHED = "sanaka87/3DIS"
 ADAPTER_STEPS = "For how many steps, from the first, the layout adapter is on; null: all steps."
@@ -52,7 +52,7 @@ class LDM3DOptions(DiffusersOptions):
         description="Layout adapter: a file, or a local folder or hub id with layout_adapter; "
         "null: none.",
     )
-    scheduler: str | None = Field(default="UniPCMultistepScheduler", description=SCHEDULER)
+    scheduler: Scheduler = Field(default="UniPCMultistepScheduler", description=SCHEDULER)
     steps: int = Field(default=30, ge=1, le=1000, description="Denoising steps, 1 to 1000.")
     guidance: float = Field(default=6.5, ge=0, allow_inf_nan=False, description=GUIDANCE)
     adapter_steps: int | None = Field(default=16, ge=0, description=ADAPTER_STEPS)
@@ -83,5 +83,5 @@ class LDM3DOptions(DiffusersOptions):
 
     @field_validator("scheduler")
     @classmethod
-    def _known_scheduler(cls, value: str | None) -> str | None:
-        return None if value is None else resolve_scheduler(value)
+    def _known_scheduler(cls, value: Scheduler) -> Scheduler:
+        return resolve_scheduler(value)

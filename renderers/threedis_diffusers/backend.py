@@ -25,17 +25,19 @@ from threedis_core.plugin.interfaces import (
 )
 from threedis_core.plugin.progress import PreviewingProgress
 from threedis_core.plugin.request_checks import check_request
+from threedis_core.values.layout import Layout
 from threedis_core.values.schedule import ControlSchedule
 from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.decoding import frugal_decoding
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.finite import finite_stages
+from threedis_diffusers.instance_loras.layers import Adapters
 from threedis_diffusers.lazy_model import LazyModel, let_go
 from threedis_diffusers.loras import require_peft
 from threedis_diffusers.machine_failures import DEVICE_MEMORY, MAIN_MEMORY, failed, machine_failure
 from threedis_diffusers.memory.fitting import that_fit
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
-from threedis_diffusers.options import DiffusersOptions
+from threedis_diffusers.options import DiffusersOptions, RegionalOptions
 from threedis_diffusers.parts.options import PartOptions
 from threedis_diffusers.previews import Previewer
 from threedis_diffusers.quantized.told import stored_as
@@ -52,12 +54,14 @@ class LoadedPipeline:
         device: Where it computes.
         dtype: The number format it computes in.
         offload: How it was placed, as the option ``offload`` names it.
+        instance_loras: The LoRAs in it that wait for an instance; None: there are none.
     """
 
     pipeline: Any
     device: torch.device
     dtype: torch.dtype
     offload: str = "none"
+    instance_loras: Adapters | None = None
 
 
 class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
@@ -92,6 +96,20 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch; what ``on_step`` raises ends the run."""
 
+    def check_texts(self, layout: Layout) -> None:
+        """See that the model can be given the layout's texts; nothing is loaded yet.
+
+        Raises:
+            LayoutError: It cannot.
+        """
+
+    def as_read(self, layout: Layout) -> Layout:
+        """The layout as the model is to read it, with what the options add to its texts."""
+        if not isinstance(self.options, RegionalOptions) or not self.options.nouns_in_prompt:
+            return layout
+        nouns = [instance.noun for instance in layout.instances]
+        return layout.model_copy(update={"prompt": ", ".join([layout.prompt, *nouns])})
+
     def needed_models(self) -> Sequence[NeededModel]:
         """What this backend loads, LoRAs among the common options aside; for ``inspect``."""
         return ()
@@ -115,8 +133,11 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     def _inspect_on(self, device: torch.device) -> Inspection:
         options = self.options
         dtype = resolve_dtype(options, device, self.accelerated)
-        require_peft(options.loras)
-        loras = [needed_lora(lora, f"lora {n}") for n, lora in enumerate(options.loras, 1)]
+        named = {f"lora {n}": lora for n, lora in enumerate(options.loras, 1)}
+        if isinstance(options, RegionalOptions):
+            named |= {f"lora '{name}'": lora for name, lora in options.instance_loras.items()}
+        require_peft(tuple(named.values()))
+        loras = [needed_lora(lora, name) for name, lora in named.items()]
         models, size = [*self.needed_models(), *loras], self.capabilities.default_size
         half, bits = prefers_half(options, dtype), self._quantized_bits()
         with quiet():  # importing a pipeline logs what it would like to have installed
@@ -159,6 +180,7 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         """The batches of requests that can be served, each with their places among all."""
         for request in requests:
             check_request(request, self.capabilities, self.name)
+            self.check_texts(request.layout)
         apart, alone, groups = self.one_by_one, list[Batch](), dict[Hashable, list[int]]()
         for index, request in enumerate(requests):
             steps = self.options.steps if request.steps is None else request.steps
@@ -168,7 +190,8 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
                 schedule = self.default_schedule(request, steps)
             alone.append(Batch([request], steps, guidance, schedule))
             ranges = tuple(sorted(schedule.ranges.items()))
-            key = (request.width, request.height, steps, guidance, ranges, index if apart else None)
+            alike = index if apart else _lora_places(request)
+            key = (request.width, request.height, steps, guidance, ranges, alike)
             groups.setdefault(key, []).append(index)
         return [
             (replace(alone[members[0]], requests=[requests[i] for i in members]), members)
@@ -179,6 +202,8 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep
     ) -> list[RenderResult]:
         shared = self._provenance(loaded, batch)
+        requests = [replace(one, layout=self.as_read(one.layout)) for one in batch.requests]
+        batch = replace(batch, requests=requests)
         try:
             movable = loaded.offload == "none"
             frugal = frugal_decoding(loaded.pipeline, self.options.vae_tiling, movable)
@@ -229,6 +254,13 @@ def _that_fit(
     for part in batch.cut(most):
         yield part, members[start : start + len(part.requests)]
         start += len(part.requests)
+
+
+def _lora_places(request: RenderRequest) -> Hashable:
+    """What requests have in common that the LoRAs of instances let go through together."""
+    if not any(instance.loras for instance in request.layout.instances):
+        return None
+    return id(request.layout), id(request.regions)
 
 
 def _out_of_memory(batch: Batch) -> RenderError:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from threedis_diffusers.complete import complete
+from threedis_diffusers.instance_loras.layers import Adapters
 from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.model_files.checks import fetch_model
 from threedis_diffusers.model_files.sources import ModelSource
@@ -73,27 +74,48 @@ def first_of(names: Sequence[str]) -> str:
     return names[0] + (f" and {others} more" if others else "")
 
 
-def load_loras(pipeline: Any, loras: Sequence[LoRA], files: Sequence[LoRAFile]) -> None:
-    """Load LoRAs and set their weights.
+def load_loras(
+    pipeline: Any,
+    loras: Sequence[LoRA],
+    files: Sequence[LoRAFile],
+    for_instances: Mapping[str, LoRA] | None = None,
+) -> Adapters | None:
+    """Load LoRAs and set their weights; those for instances stay inactive.
 
     Args:
         pipeline: Where to.
         loras: The options.
-        files: Where each LoRA is; see ``loras.find_loras``.
+        files: Where each LoRA is, those for instances last; see ``loras.find_loras``.
+        for_instances: By name.
+    Returns:
+        The LoRAs for instances; None if there are none.
     Raises:
-        WeightsError: A file does not fit the model.
+        WeightsError: A file does not fit the model, or cannot be confined to an instance.
     """
-    if not loras:
-        return
+    inactive = for_instances or {}
+    if not loras and not inactive:
+        return None
     import_module("peft")  # so that what it does to torch stays in this thread, too
     names = [f"lora_{index}" for index in range(len(loras))]
-    for name, lora, found in zip(names, loras, files, strict=True):
+    own = {name: f"instance_lora_{index}" for index, name in enumerate(inactive)}
+    every = zip((*names, *own.values()), (*loras, *inactive.values()), files, strict=True)
+    for name, lora, found in every:
         file = ModelSource(found.folder).get(found.file)
         with readable(ModelSource(lora.path)), quiet(), in_own_thread():
             pipeline.load_lora_weights(
                 file.parent, weight_name=file.name, adapter_name=name, use_safetensors=True
             )
-    pipeline.set_adapters(names, [lora.weight for lora in loras])
+    if names:
+        pipeline.set_adapters(names, [lora.weight for lora in loras])
+    if not inactive:
+        return None
+    adapters = Adapters(own, {name: lora.weight for name, lora in inactive.items()})
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            adapters.check(part)
+            for _, layer in adapters.layers(part) if not names else ():
+                layer.set_adapter([])
+    return adapters
 
 
 def compile_blocks(model: torch.nn.Module) -> None:

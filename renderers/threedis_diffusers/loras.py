@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
@@ -37,6 +37,15 @@ def find_loras(loras: Sequence[LoRA]) -> list[LoRAFile]:
     """
     require_peft(loras)
     return [_find(lora) for lora in loras]
+
+
+def find_files(named: Mapping[str, LoRA]) -> dict[str, LoRAFile]:
+    """See that files of learned weights of any kind are there, by name.
+
+    Raises:
+        WeightsError: A file is missing, is no safetensors file, or could be one of several.
+    """
+    return {name: _find(one) for name, one in named.items()}
 
 
 def require_peft(loras: Sequence[LoRA]) -> None:

@@ -24,8 +24,8 @@ KERNEL = (
     "that it cannot serve uses math."
 )
 SCHEDULER = (
-    "Scheduler of diffusers by its class's name, whose ending may be left out (euler, UniPC); "
-    "null: the model's own."
+    "Scheduler of diffusers by its class's name, whose ending may be left out (euler, UniPC), or a "
+    "mapping of it and settings: {name: euler, use_karras_sigmas: true}; null: the model's own."
 )
 
 
@@ -46,6 +46,11 @@ class LoRA(OptionsModel):
         description="Name of the .safetensors file inside the folder or repository; null: the only "
         "one there.",
     )
+
+
+def lora_from_path(value: Any) -> Any:
+    """What a LoRA is validated from: a path alone is one with everything else as usual."""
+    return {"path": value} if isinstance(value, str) else value
 
 
 class ModelOptions(BackendOptions):
@@ -112,7 +117,38 @@ class DiffusersOptions(ModelOptions):
         "later ones faster. The controlled attention itself is not compiled.",
     )
 
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _paths_alone(cls, value: Any) -> Any:
+        return [lora_from_path(one) for one in value] if isinstance(value, list | tuple) else value
+
     @field_validator("attention_backend", mode="before")
     @classmethod
     def _diffusers_spelling(cls, value: Any) -> Any:
         return value.lower().removeprefix("_native_") if isinstance(value, str) else value
+
+
+class RegionalOptions(DiffusersOptions):
+    """Options of a renderer whose hook follows the instances' regions."""
+
+    of_the_work = DiffusersOptions.work_and("nouns_in_prompt")
+
+    instance_loras: dict[str, LoRA] = Field(
+        default={},
+        description="LoRAs for single instances, by the names that a layout's instances give in "
+        "loras: a path or hub id, or path, weight and file. Each counts in its instances' regions "
+        "alone; they need the package peft.",
+    )
+
+    nouns_in_prompt: bool = Field(
+        default=False,
+        description="Add the instances' nouns to the global prompt that the model reads, as the "
+        "published scripts do.",
+    )
+
+    @field_validator("instance_loras", mode="before")
+    @classmethod
+    def _instance_paths_alone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: lora_from_path(one) for name, one in value.items()}

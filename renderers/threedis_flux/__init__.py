@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from threedis_core.plugin.hookspecs import Register, hookimpl
+from threedis_core.plugin.hookspecs import Register, RegisterPreset, hookimpl
 
 if TYPE_CHECKING:
     import typer
@@ -22,3 +22,12 @@ def threedis_register_commands(app: typer.Typer, bench: typer.Typer) -> None:
     from threedis_flux.commands import tune_command
 
     app.command("tune")(tune_command)
+
+
+@hookimpl
+def threedis_register_presets(register: RegisterPreset) -> None:
+    """Register the few-step presets, and the one that does as the published scripts do."""
+    from threedis_flux.presets import PRESETS
+
+    for name, options, summary in PRESETS:
+        register(name, "flux", options, summary)

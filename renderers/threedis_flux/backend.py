@@ -67,6 +67,7 @@ class FluxRenderer(DiffusersRenderer):
             default_guidance=self.options.guidance,
             negative_prompt=False,
             controls=FLUX_CONTROLS,
+            instance_loras=frozenset(self.options.instance_loras),
         )
 
     @property
@@ -80,13 +81,19 @@ class FluxRenderer(DiffusersRenderer):
 
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the joint-attention hook in the transformer."""
-        made = draw_pictures(loaded.pipeline, batch, self.options, loaded.device, on_step)
+        made = draw_pictures(
+            loaded.pipeline, batch, self.options, loaded.device, on_step, loaded.instance_loras
+        )
         attention = [
             {"controls": sorted(controls), "lowering": chosen.name, "reason": chosen.reason}
             for controls, chosen in made.lowerings.items()
         ]
         return [
-            Drawn(image, text.warnings, {"tokens_per_prompt": text.tokens, "attention": attention})
+            Drawn(
+                image,
+                (*text.warnings, *made.warnings),
+                {"tokens_per_prompt": text.tokens, "attention": attention},
+            )
             for text, image in zip(made.texts, made.images, strict=True)
         ]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from numpy import linspace
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.devices import prefers_half
@@ -14,6 +16,7 @@ from threedis_diffusers.loras import find_loras
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.parts.find import FoundParts, find_parts
+from threedis_diffusers.schedulers import FLOW_SCHEDULERS, find_scheduler
 from threedis_flux.loading import CheckedFlux
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
 
@@ -61,11 +64,23 @@ def find_flux(options: FluxOptions, device: torch.device, dtype: torch.dtype) ->
         options,
         endings,
         loras,
-        find_loras(loras),
+        find_loras([*loras, *options.instance_loras.values()]),
+        find_scheduler(
+            options.scheduler,
+            model,
+            partial(_start, steps=options.steps),
+            FLOW_SCHEDULERS,
+            "FLUX.1",
+        ),
         found,
         device,
         dtype,
     )
+
+
+def _start(scheduler: Any, steps: int) -> None:
+    """Make a scheduler ready as FLUX's pipelines do."""
+    scheduler.set_timesteps(sigmas=linspace(1, 1 / steps, steps), mu=1.0)
 
 
 def check_lowering(options: FluxOptions, device: torch.device) -> None:

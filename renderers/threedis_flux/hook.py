@@ -16,8 +16,10 @@ from torch.nn.functional import pad
 from threedis_core.attention import ChosenLowering, JointAttention, JointPlan, lower
 from threedis_core.attention.joint_controls import Bools
 from threedis_core.values.schedule import ControlSchedule
+from threedis_diffusers.instance_loras.placed import PlacedLoRAs
 from threedis_flux.arrangement import arranged
 from threedis_flux.attention import JointProcessor
+from threedis_flux.instance_loras import FluxLoRAs
 from threedis_flux.lowering import UNMASKED, Choose, always
 from threedis_flux.schedule import TEXTS
 
@@ -33,6 +35,7 @@ class JointHook:
         lowering: How the plan is carried out, or what says it for each phase.
         device: Where the transformer computes.
         cached: True if one of diffusers' caches is on; each phase then has a cache of its own.
+        loras: LoRAs of the instances of pictures that are alike; None: there are none.
     """
 
     def __init__(
@@ -44,12 +47,13 @@ class JointHook:
         lowering: str | Choose,
         device: torch.device,
         cached: bool = False,
+        loras: PlacedLoRAs | None = None,
     ) -> None:
         self._transformer = transformer
         self._texts, self._masks = texts, masks
         self._schedule, self._device = schedule, device
         self._choose = always(lowering) if isinstance(lowering, str) else lowering
-        self._cached = cached
+        self._cached, self._loras = cached, loras
         self._phase = ExitStack()
         self._controls: frozenset[str] | None = None
         self._text = self.plain_text
@@ -96,10 +100,24 @@ class JointHook:
             self._transformer.set_attn_processor(JointProcessor(self._attention))
             if self._attention.order is not None:
                 self._phase.enter_context(arranged(self._transformer, self._attention.order))
+        if self._loras is not None and controls:
+            self._phase.enter_context(self._loras_at(self._loras, texts[0]))
         if self._cached:
             name = "+".join(sorted(controls)) or "plain"
             self._phase.enter_context(self._transformer.cache_context(name))
         self._controls = controls
+
+    @contextmanager
+    def _loras_at(self, loras: PlacedLoRAs, texts: Tensor) -> Iterator[None]:
+        """Have the LoRAs in the transformer, for one phase; all pictures' texts are as long."""
+        order = None if self._attention is None else self._attention.order
+        lengths = [texts.shape[1]] * len(texts)
+        in_phase = FluxLoRAs(loras, self._transformer, lengths, None if order is None else order[0])
+        try:
+            in_phase.attach(self._device)
+            yield
+        finally:
+            in_phase.detach()
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A forward pre-hook of the transformer: hand it the phase's texts."""

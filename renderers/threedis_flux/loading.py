@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,7 +15,7 @@ from threedis_diffusers.memory.placing import place
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import LoRA
 from threedis_diffusers.parts.find import FoundParts
-from threedis_flux.options import FluxOptions
+from threedis_flux.options import Cache, FirstBlockCache, FluxOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,8 @@ class CheckedFlux:
         options: The renderer's.
         endings: The ending of each part's weights file.
         loras: The LoRAs, the depth LoRA first if there is one.
-        lora_files: Where each of them is.
+        lora_files: Where each of them is, and then each one for instances.
+        scheduler: The scheduler, ready to use.
         found: The parts that come from elsewhere, or are quantised.
         device: Where it will run.
         dtype: The number format of its weights.
@@ -35,6 +37,7 @@ class CheckedFlux:
     endings: Mapping[str, str]
     loras: Sequence[LoRA]
     lora_files: Sequence[LoRAFile]
+    scheduler: Any
     found: FoundParts
     device: torch.device
     dtype: torch.dtype
@@ -45,20 +48,35 @@ class CheckedFlux:
         Raises:
             WeightsError: A file is damaged, or does not fit the model.
         """
-        from diffusers import FirstBlockCacheConfig, FluxControlPipeline
+        from diffusers import FluxControlPipeline
 
         options = self.options
         model = ModelSource(options.model)
         given = {**self.found.load(self.dtype), **self.found.arguments}
         pipeline = load_pipeline(FluxControlPipeline, model, self.endings, self.dtype, **given)
-        load_loras(pipeline, self.loras, self.lora_files)
+        pipeline.scheduler = self.scheduler
+        own = load_loras(pipeline, self.loras, self.lora_files, options.instance_loras)
         transformer = pipeline.transformer
         if options.fuse_qkv:
             transformer.fuse_qkv_projections()
         if options.cache is not None:
-            transformer.enable_cache(FirstBlockCacheConfig(options.cache.threshold))
+            transformer.enable_cache(cache_config(options.cache))
         self.found.keep_in_fp8(pipeline, self.dtype)
         offload = place(pipeline, options, self.device, options.default_side)
         if options.compile:
             transformer.compile_repeated_blocks()
-        return LoadedPipeline(pipeline, self.device, self.dtype, offload)
+        return LoadedPipeline(pipeline, self.device, self.dtype, offload, own)
+
+
+def cache_config(cache: Cache) -> Any:
+    """diffusers' configuration of a cache."""
+    from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
+
+    if isinstance(cache, FirstBlockCache):
+        return FirstBlockCacheConfig(cache.threshold)
+    return TaylorSeerCacheConfig(
+        cache_interval=cache.interval,
+        disable_cache_before_step=cache.warmup,
+        max_order=cache.order,
+        taylor_factors_dtype=torch.float32,
+    )

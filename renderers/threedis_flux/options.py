@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from threedis_core.attention import CONTROLS
 from threedis_core.plugin.options import OptionsModel
-from threedis_diffusers.options import LoRA
+from threedis_diffusers.options import SCHEDULER, LoRA, RegionalOptions, lora_from_path
 from threedis_diffusers.parts.options import PART, PartOptions
+from threedis_diffusers.schedulers import FLOW_SCHEDULERS, Scheduler, resolve_scheduler
 
 DEPTH_MODEL = "black-forest-labs/FLUX.1-Depth-dev"
 BASE_MODEL = "black-forest-labs/FLUX.1-dev"
@@ -23,6 +24,9 @@ Lowering = Literal["auto", "dense", "segments", "block_mask"]
 class FirstBlockCache(OptionsModel):
     """diffusers' first-block cache: skip the other blocks while the first one changes little."""
 
+    name: Literal["first_block"] = Field(
+        default="first_block", description="Which cache it is: diffusers' first-block cache."
+    )
     threshold: float = Field(
         default=0.08,
         gt=0,
@@ -32,13 +36,44 @@ class FirstBlockCache(OptionsModel):
     )
 
 
-class FluxOptions(PartOptions):
+class TaylorSeerCache(OptionsModel):
+    """diffusers' TaylorSeer: between computed steps, foretell what each attention gives."""
+
+    name: Literal["taylorseer"] = Field(
+        default="taylorseer", description="Which cache it is: diffusers' TaylorSeer."
+    )
+    interval: int = Field(
+        default=5,
+        ge=2,
+        description="Of so many steps one is computed, 2 or more; higher is faster and less exact.",
+    )
+    warmup: int = Field(
+        default=3, ge=1, description="Steps that are computed at the beginning of each phase."
+    )
+    order: int = Field(default=1, ge=0, le=4, description="Order of the Taylor series, 0 to 4.")
+
+
+Cache = Annotated[FirstBlockCache | TaylorSeerCache, Field(discriminator="name")]
+UNFIT_CACHES = {
+    "faster": "it keeps what it has seen when a new phase begins, whose texts are of other length",
+    "pyramid_attention_broadcast": "it keeps what it has seen when a new phase begins, whose texts "
+    "are of other length",
+    "mag": "its ratios belong to steps counted from the run's first, and it would count anew in "
+    "each phase",
+    "sea": "it needs to be told each step's noise by the pipeline, and FLUX.1's do not",
+    "text_kv": "it keeps the texts' keys, which change from step to step in FLUX.1",
+}
+"""Caches of diffusers that do not go together with the hook, and why."""
+
+
+class FluxOptions(PartOptions, RegionalOptions):
     """Options of FLUX.1 with depth.
 
     Steps of a control are those of a run of 20 steps, the published length; see ``schedule.py``.
     """
 
     of_the_work = PartOptions.work_and(
+        "nouns_in_prompt",
         *("default_side", "tokens_per_prompt", "texts_steps", "attention"),
         *CONTROLS,
         *(f"{control}_steps" for control in CONTROLS),
@@ -87,6 +122,7 @@ class FluxOptions(PartOptions):
         description="Text tokens kept of each prompt, 1 to 512; 200 as published. auto: as many as "
         "the longest prompt of a picture needs, which is faster.",
     )
+    scheduler: Scheduler = Field(default=None, description=SCHEDULER)
     i2i: bool = Field(
         default=True,
         description="Let the image inside a region see, of the image, only its own region; false: "
@@ -153,10 +189,11 @@ class FluxOptions(PartOptions):
         description="Join the query, key and value projections into one, which may be faster; not "
         "with LoRAs or quantisation.",
     )
-    cache: FirstBlockCache | None = Field(
+    cache: Cache | None = Field(
         default=None,
-        description="Skip blocks while little changes from step to step: true, or a threshold of "
-        "your own; null or false: off. Pictures then go through the model one by one.",
+        description="Skip work while little changes from step to step: first_block (or true), "
+        "taylorseer, or a mapping of name and settings; null or false: off. Pictures then go "
+        "through the model one by one.",
     )
 
     def control_steps(self, control: str) -> int | None:
@@ -174,17 +211,33 @@ class FluxOptions(PartOptions):
             raise ValueError(f"expected auto, or 1..{MOST_TOKENS} tokens")
         return value
 
+    @field_validator("scheduler")
+    @classmethod
+    def _known_scheduler(cls, value: Scheduler) -> Scheduler:
+        return resolve_scheduler(value, tuple(FLOW_SCHEDULERS), "FLUX.1")
+
     @field_validator("depth_lora", mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
+        return lora_from_path(value)
 
     @field_validator("cache", mode="before")
     @classmethod
-    def _cache_switch(cls, value: Any) -> Any:
+    def _cache_by_name(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            return FirstBlockCache() if value else None
-        return value
+            return {"name": "first_block"} if value else None
+        settings = {"name": value} if isinstance(value, str) else value
+        if not isinstance(settings, dict):
+            return value
+        name = str(settings.get("name", "first_block"))
+        if name in UNFIT_CACHES:
+            raise ValueError(
+                f"diffusers' cache {name} does not go together with the hook: "
+                f"{UNFIT_CACHES[name]}; use first_block or taylorseer"
+            )
+        if name not in ("first_block", "taylorseer"):
+            raise ValueError("expected first_block or taylorseer, true or false")
+        return {**settings, "name": name}
 
     @model_validator(mode="before")
     @classmethod
@@ -207,7 +260,9 @@ class FluxOptions(PartOptions):
                 f"{self.attention_backend} would do nothing; use attention=dense with it, or "
                 "leave attention_backend at native"
             )
-        if self.fuse_qkv and (self.loras or self.depth_lora or self.quantization):
+        if self.fuse_qkv and (
+            self.loras or self.instance_loras or self.depth_lora or self.quantization
+        ):
             raise ValueError(
                 "fuse_qkv joins plain weights: it would drop loras and cannot join quantised "
                 "ones; set fuse_qkv=false"

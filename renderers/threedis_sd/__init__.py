@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threedis_core.plugin.hookspecs import Register, hookimpl
+from threedis_core.plugin.hookspecs import Register, RegisterPreset, hookimpl
 
 
 @hookimpl
@@ -11,3 +11,12 @@ def threedis_register_renderers(register: Register) -> None:
     register("sd15", "threedis_sd.sd15:SD15Renderer", "Stable Diffusion 1.5 + depth ControlNet")
     register("sd21", "threedis_sd.sd21:SD21Renderer", "Stable Diffusion 2.1 + depth ControlNet")
     register("sdxl", "threedis_sd.sdxl:SDXLRenderer", "Stable Diffusion XL + depth ControlNet")
+
+
+@hookimpl
+def threedis_register_presets(register: RegisterPreset) -> None:
+    """Register the few-step presets, and the one that does as the published scripts do."""
+    from threedis_sd.presets import PRESETS
+
+    for name, renderer, options, summary in PRESETS:
+        register(name, renderer, options, summary)

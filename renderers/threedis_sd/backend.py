@@ -13,24 +13,37 @@ from typing import Any, ClassVar
 import torch
 
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.values.layout import Layout
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
-from threedis_diffusers.loras import find_loras
+from threedis_diffusers.instance_loras.placed import place_loras
+from threedis_diffusers.loras import find_files, find_loras
 from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.parts.find import find_parts
 from threedis_diffusers.quiet import quiet
+from threedis_diffusers.schedulers import find_scheduler
 from threedis_diffusers.steps import OnStep
-from threedis_diffusers.unet.prompts import Text
-from threedis_diffusers.unet.schedulers import find_scheduler
-from threedis_sd.batch import CONTROL, draw_pictures, fusion_plan, lost_warnings, text_warnings
+from threedis_diffusers.unet.compel_prompts import check_syntax, compel_text, require_compel
+from threedis_diffusers.unet.instance_loras import placeless
+from threedis_diffusers.unet.prompts import Text, named_prompts
+from threedis_sd.batch import (
+    CONTROL,
+    draw_pictures,
+    fusion_plan,
+    lost_warnings,
+    pixel_masks,
+    text_warnings,
+)
+from threedis_sd.controlnet_text import named_controlnet_prompts
 from threedis_sd.controlnets import PLAIN, find_controlnet
 from threedis_sd.loading import (
     CONTROLNET,
     CheckedPipeline,
+    check_clip_skip,
     check_fit,
     controlnet_place,
     find_model,
@@ -69,7 +82,8 @@ class UNetRenderer(DiffusersRenderer):
 
     def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
         """Embed texts as the family's stock pipeline does."""
-        return Text(pipeline.encode_prompt(texts, device, 1, False)[0])
+        skip = self.options.clip_skip
+        return Text(pipeline.encode_prompt(texts, device, 1, False, clip_skip=skip)[0])
 
     def pipeline_arguments(self) -> dict[str, Any]:
         """What the family's pipeline is told beside what every one is told."""
@@ -86,11 +100,31 @@ class UNetRenderer(DiffusersRenderer):
             default_steps=self.options.steps,
             default_guidance=self.options.guidance,
             controls=frozenset({CONTROL}),
+            instance_loras=frozenset(self.options.instance_loras),
         )
 
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
         """The region hook is on for the first ``control_steps`` steps."""
         return ControlSchedule({CONTROL: StepRange.first(self.options.control_steps)})
+
+    def as_read(self, layout: Layout) -> Layout:
+        """The layout as the model is to read it, with the options' negative prompt if it has none.
+
+        With the nouns in the prompt, too, if the options say so.
+        """
+        read = super().as_read(layout)
+        negative = layout.negative_prompt or self.options.default_negative_prompt
+        return read.model_copy(update={"negative_prompt": negative})
+
+    def check_texts(self, layout: Layout) -> None:
+        """See that the prompts can be read.
+
+        Raises:
+            LayoutError: A prompt that is not in the syntax of the options.
+        """
+        if self.options.prompt_syntax == "compel":
+            named = named_prompts(self.as_read(layout), guided=True)
+            check_syntax([*named, *named_controlnet_prompts(self.options, guided=True)])
 
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the region hook in the U-Net."""
@@ -99,15 +133,21 @@ class UNetRenderer(DiffusersRenderer):
 
         def encode(texts: list[str]) -> Text:
             with quiet():  # the pipeline's own warning of long prompts; ours are text_warnings
+                if self.options.prompt_syntax == "compel":
+                    return compel_text(pipeline, texts, loaded.device)
                 return self.encode(pipeline, texts, loaded.device)
 
         arguments = self.pipeline_arguments()
-        images = draw_pictures(pipeline, encode, batch, plan, self.options, on_step, **arguments)
+        loras = place_loras(loaded.instance_loras, batch, pixel_masks(batch))
+        images = draw_pictures(
+            pipeline, encode, batch, plan, self.options, on_step, loras, **arguments
+        )
+        unplaced = [] if loras is None else loras.left_out(placeless(loras.adapters, pipeline.unet))
         cut = text_warnings(pipeline, batch, self.options)
         lost = [lost_warnings(one, plan.lost(i)) for i, one in enumerate(batch.requests)]
         used = self._controlnet_used()
         return [
-            Drawn(image, (*unread, *unseen), used)
+            Drawn(image, (*unread, *unseen, *unplaced), used)
             for image, unread, unseen in zip(images, cut, lost, strict=True)
         ]
 
@@ -135,11 +175,14 @@ class UNetRenderer(DiffusersRenderer):
         import diffusers
 
         options = self.options
+        if options.prompt_syntax == "compel":
+            require_compel()
         device = resolve_device(options)
         dtype = resolve_dtype(options, device)
         half = prefers_half(options, dtype)
         model = replace(self.model_source(), half=half)
         load_model = find_model(options, model, self.name, self.model_classes, self.needed)
+        check_clip_skip(options.clip_skip, model, self.needed)
         found = find_parts(options, model, dtype, apart=(CONTROLNET,))
         check_fit(options, found, model)
         controlnet = find_controlnet(
@@ -155,8 +198,11 @@ class UNetRenderer(DiffusersRenderer):
             getattr(diffusers, self.pipeline_classes[controlnet.kind]),
             load_model,
             replace(found, parts={**found.parts, CONTROLNET: controlnet}),
-            loras=find_loras(options.loras),
-            scheduler=find_scheduler(options.scheduler, model),
+            loras=find_loras([*options.loras, *options.instance_loras.values()]),
+            scheduler=find_scheduler(
+                options.scheduler, model, lambda made: made.set_timesteps(options.steps)
+            ),
+            embeddings=find_files(options.embeddings),
             device=device,
             dtype=dtype,
             side=max(self.capabilities.default_size),

@@ -7,14 +7,19 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from threedis_core.attention import FusionPlan
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_diffusers.attention_kernel import attention_kernel
 from threedis_diffusers.batch import Batch
 from threedis_diffusers.cut_prompts import cut_warnings, tokenize
+from threedis_diffusers.instance_loras.cells import Strengths
+from threedis_diffusers.instance_loras.layers import LoRAHook
+from threedis_diffusers.instance_loras.placed import PlacedLoRAs
 from threedis_diffusers.steps import OnStep, step_callback
 from threedis_diffusers.unet.attention import RegionHook, attached
+from threedis_diffusers.unet.instance_loras import UNetLoRAs, cell_texts
 from threedis_diffusers.unet.prompts import (
     BatchText,
     Encode,
@@ -38,12 +43,18 @@ def fusion_plan(pipeline: Any, batch: Batch, options: UNetOptions) -> FusionPlan
     """The fusion weights of ``batch`` on the pipeline's latent grid."""
     width, height = batch.size
     factor = pipeline.vae_scale_factor
-    masks = [
-        torch.from_numpy(request.regions.pixel_masks(height, width)) for request in batch.requests
-    ]
     return FusionPlan(
-        masks, (height // factor, width // factor), options.alpha, options.background_weight
+        pixel_masks(batch),
+        (height // factor, width // factor),
+        options.alpha,
+        options.background_weight,
     )
+
+
+def pixel_masks(batch: Batch) -> list[Tensor]:
+    """Per request its instances' masks, shape (N, H, W)."""
+    width, height = batch.size
+    return [torch.from_numpy(one.regions.pixel_masks(height, width)) for one in batch.requests]
 
 
 def is_guided(pipeline: Any, batch: Batch) -> bool:
@@ -53,15 +64,23 @@ def is_guided(pipeline: Any, batch: Batch) -> bool:
 
 def text_warnings(pipeline: Any, batch: Batch, options: UNetOptions) -> list[list[str]]:
     """Per request one line per text that the model reads only in part."""
+    if options.prompt_syntax == "compel":  # which cuts nothing
+        return [[] for _ in batch.requests]
     guided, known = is_guided(pipeline, batch), dict[Any, list[str]]()
     warnings: list[list[str]] = []
     for request in batch.requests:
         named = (*named_prompts(request.layout, guided), *named_controlnet_prompts(options, guided))
         if named not in known:  # a batch is often one layout with several seeds
-            prompts = tokenize(pipeline.tokenizer, named)
+            # A word that stands for an embedding of several vectors is as many tokens.
+            read = [(name, _as_tokens(pipeline, text)) for name, text in named]
+            prompts = tokenize(pipeline.tokenizer, read)
             known[named] = cut_warnings(pipeline.tokenizer, prompts)
         warnings.append(known[named])
     return warnings
+
+
+def _as_tokens(pipeline: Any, text: str) -> str:
+    return pipeline.maybe_convert_prompt(text, pipeline.tokenizer)
 
 
 def lost_warnings(request: RenderRequest, lost: Sequence[int]) -> list[str]:
@@ -82,6 +101,7 @@ def draw_pictures(
     plan: FusionPlan,
     options: UNetOptions,
     on_step: OnStep,
+    loras: PlacedLoRAs | None = None,
     **arguments: Any,
 ) -> Any:
     """Call the stock pipeline with the region hook in its place.
@@ -93,6 +113,7 @@ def draw_pictures(
         plan: The batch's fusion weights.
         options: The renderer's options.
         on_step: Told after each time step; what it raises ends the run.
+        loras: LoRAs of instances; None: there are none.
         **arguments: Passed on to the pipeline (``latents``, ``output_type``).
     Returns:
         The pipeline's images.
@@ -103,11 +124,23 @@ def draw_pictures(
         guided = is_guided(pipeline, batch)
         layouts = [request.layout for request in batch.requests]
         zeros = pipeline.config.get("force_zeros_for_empty_prompt", False)
-        text = encode_batch(encode, layouts, guided, options.repeat_prompt, zeros)
-        hooks = region_hooks(pipeline, batch, plan, text, options)
+
+        def reading(strengths: Strengths) -> Encode:
+            return encode if loras is None else loras.encoding(pipeline, encode, strengths)
+
+        def read(strengths: Strengths) -> BatchText:
+            return encode_batch(reading(strengths), layouts, guided, options.repeat_prompt, zeros)
+
+        whole = {} if loras is None else loras.places.least()
+        text = read(whole)
+        by_cell = None
+        if loras is not None:
+            texts = cell_texts(loras, pipeline, read, text)
+            by_cell = UNetLoRAs(loras.adapters, loras.places, plan, texts)
+        hooks = region_hooks(pipeline, batch, plan, text, options, by_cell)
         stack.enter_context(attached(*hooks))
         stack.enter_context(pictures_apart(pipeline.controlnet))
-        own_text = controlnet_text(encode, text, options)
+        own_text = controlnet_text(reading(whole), text, options)
         if own_text is not None:
             stack.enter_context(controlnet_reads(pipeline.controlnet, own_text))
         if options.low_pass is not None:
@@ -138,15 +171,22 @@ def draw_pictures(
 
 
 def region_hooks(
-    pipeline: Any, batch: Batch, plan: FusionPlan, text: BatchText, options: UNetOptions
-) -> list[RegionHook]:
+    pipeline: Any,
+    batch: Batch,
+    plan: FusionPlan,
+    text: BatchText,
+    options: UNetOptions,
+    loras: UNetLoRAs | None = None,
+) -> list[RegionHook | LoRAHook]:
     """The hooks of a batch, not switched on yet; none if it has no instances."""
     if sum(plan.counts) == plan.pictures or CONTROL not in batch.schedule.ranges:
         return []
-    models = [pipeline.unet] + ([pipeline.controlnet] if options.control_cn else [])
     # A run's own state would make the compiler guess anew; the stock blocks stay compiled.
     wrap = torch.compiler.disable if options.compile else _as_it_is
-    return [RegionHook(model, plan, text.rows, wrap) for model in models]
+    hooks: list[RegionHook | LoRAHook] = [RegionHook(pipeline.unet, plan, text.rows, wrap, loras)]
+    if options.control_cn:
+        hooks.append(RegionHook(pipeline.controlnet, plan, text.rows, wrap))
+    return hooks if loras is None else [*hooks, loras.hook(pipeline.unet)]
 
 
 def _as_it_is(processor: Any) -> Any:

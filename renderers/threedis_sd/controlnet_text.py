@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from threedis_diffusers.unet.prompts import BatchText, Encode
+from threedis_diffusers.unet.prompts import BatchText, Encode, same_length
 from threedis_sd.options import UNetOptions
 
 
@@ -33,11 +33,11 @@ def controlnet_text(encode: Encode, text: BatchText, options: UNetOptions) -> Te
     if all(given is None or prompt is None for given, prompt in halves):
         return None
     parts = [
-        given.hidden if prompt is None else encode([prompt] * len(given.hidden)).hidden
+        given if prompt is None else encode([prompt] * len(given.hidden))
         for given, prompt in halves
         if given is not None
     ]
-    return torch.cat(parts)
+    return torch.cat([text.hidden for text in same_length(encode, parts)])
 
 
 def named_controlnet_prompts(options: UNetOptions, guided: bool) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ import torch
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.backend import LoadedPipeline
+from threedis_diffusers.embeddings import load_embeddings
 from threedis_diffusers.loading import compile_blocks, load_loras, load_pipeline
 from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.memory.placing import place
@@ -42,7 +43,8 @@ class CheckedPipeline:
         load_model: What loads it; see ``find_model``.
         found: Its ControlNet, the parts that come from elsewhere, and what is quantised.
         scheduler: The scheduler, ready to use.
-        loras: Where each LoRA of the options is.
+        loras: Where each LoRA of the options is, those for instances last.
+        embeddings: Where each word's embedding is.
         device: Where it will run.
         dtype: The number format of its weights.
         side: Of the pictures that there has to be room for, in pixels.
@@ -54,6 +56,7 @@ class CheckedPipeline:
     found: FoundParts
     scheduler: Any
     loras: Sequence[LoRAFile]
+    embeddings: Mapping[str, LoRAFile]
     device: torch.device
     dtype: torch.dtype
     side: int
@@ -67,13 +70,39 @@ class CheckedPipeline:
         given = {**self.found.load(self.dtype), **self.found.arguments}
         pipeline = self.load_model(self.pipeline_class, self.dtype, **given)
         pipeline.scheduler = self.scheduler
-        load_loras(pipeline, self.options.loras, self.loras)
+        options = self.options
+        load_embeddings(pipeline, self.embeddings)
+        own = load_loras(pipeline, options.loras, self.loras, options.instance_loras)
         self.found.keep_in_fp8(pipeline, self.dtype)
-        offload = place(pipeline, self.options, self.device, self.side)
-        if self.options.compile:
+        offload = place(pipeline, options, self.device, self.side)
+        if options.compile:
             compile_blocks(pipeline.unet)
             compile_blocks(pipeline.controlnet)
-        return LoadedPipeline(pipeline, self.device, self.dtype, offload)
+        return LoadedPipeline(pipeline, self.device, self.dtype, offload, own)
+
+
+def check_clip_skip(skip: int | None, model: ModelSource, parts: Sequence[str]) -> None:
+    """See that a model's text encoders have as many layers as are left out, and more.
+
+    Args:
+        skip: How many are; None: none.
+        model: Where the model's configuration is.
+        parts: The model's parts, text encoders among them.
+
+    Raises:
+        OptionError: One has not.
+    """
+    for part in parts if skip else ():
+        if not part.startswith("text_encoder"):
+            continue
+        layers = model.read(f"{part}/config.json").get("num_hidden_layers")
+        if skip and layers is not None and skip >= layers:
+            raise OptionError(
+                f"clip_skip is {skip}, but the {part} of '{model.name}' has {layers} layers; "
+                f"expected less than {layers}",
+                code="wrong-value",
+                path="clip_skip",
+            )
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from threedis_core.plugin.options import OptionsModel
 from threedis_diffusers.model_files.sources import is_single_file
-from threedis_diffusers.options import KERNEL, SCHEDULER, AttentionKernel
+from threedis_diffusers.options import (
+    KERNEL,
+    SCHEDULER,
+    AttentionKernel,
+    LoRA,
+    RegionalOptions,
+    lora_from_path,
+)
 from threedis_diffusers.parts.options import PART, PartOptions
+from threedis_diffusers.schedulers import Scheduler, resolve_scheduler
 from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT, NEUTRAL_PROMPT
-from threedis_diffusers.unet.schedulers import resolve_scheduler
 
 MODEL = (
     "The model: a local folder in diffusers format, a hub id, or a single .safetensors file in the "
@@ -36,13 +43,20 @@ class LowPass(OptionsModel):
     )
 
 
-class UNetOptions(PartOptions):
+class UNetOptions(PartOptions, RegionalOptions):
     """Options of a U-Net with a depth ControlNet."""
 
     of_the_work = PartOptions.work_and(
+        "nouns_in_prompt",
         *("controlnet_scale", "controlnet_start", "controlnet_end", "control_steps", "alpha"),
         *("background_weight", "repeat_prompt", "control_cn", "controlnet_prompt"),
-        *("controlnet_negative_prompt", "low_pass"),
+        *(
+            "controlnet_negative_prompt",
+            "low_pass",
+            "default_negative_prompt",
+            "prompt_syntax",
+            "clip_skip",
+        ),
     )
 
     parts: ClassVar[tuple[str, ...]] = ("unet", "controlnet", "vae", "text_encoder")
@@ -68,7 +82,7 @@ class UNetOptions(PartOptions):
         "after it, or a .safetensors file; null: the folder controlnet in the model's folder if "
         "there is one, else the published one.",
     )
-    scheduler: str | None = Field(default="EulerDiscreteScheduler", description=SCHEDULER)
+    scheduler: Scheduler = Field(default="EulerDiscreteScheduler", description=SCHEDULER)
     controlnet_scale: float = Field(
         default=1.0,
         ge=0,
@@ -134,12 +148,33 @@ class UNetOptions(PartOptions):
         "generated depth map has none worth keeping: true, or numbers of your own; null or false: "
         "off.",
     )
+    prompt_syntax: Literal["plain", "compel"] = Field(
+        default="plain",
+        description="How prompts are read: plain, as they are written and cut at the model's "
+        "window with a warning; compel, with weights such as (red)1.3 or blurry--, and as long as "
+        "they are. It needs the package compel.",
+    )
+    clip_skip: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many of the text encoder's last layers are left out; null: as the model "
+        "was trained. Not with prompt_syntax=compel.",
+    )
+    embeddings: dict[str, LoRA] = Field(
+        default={},
+        description="Textual inversion: words that stand for learned embeddings, each with its "
+        "path or hub id, or path and file (.safetensors).",
+    )
+    default_negative_prompt: str = Field(
+        default="",
+        description="The negative prompt of layouts that have none.",
+    )
     attention_backend: AttentionKernel = Field(default="native", description=KERNEL)
 
     @field_validator("scheduler")
     @classmethod
-    def _known_scheduler(cls, value: str | None) -> str | None:
-        return None if value is None else resolve_scheduler(value)
+    def _known_scheduler(cls, value: Scheduler) -> Scheduler:
+        return resolve_scheduler(value)
 
     @field_validator("low_pass", mode="before")
     @classmethod
@@ -164,6 +199,25 @@ class UNetOptions(PartOptions):
                 f"config describes a model that is one file, but model is '{self.model}'; name a "
                 ".safetensors file there, or leave config out"
             )
+        return self
+
+    @field_validator("embeddings", mode="before")
+    @classmethod
+    def _embedding_paths_alone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {word: lora_from_path(one) for word, one in value.items()}
+
+    @model_validator(mode="after")
+    def _one_way_to_read(self) -> UNetOptions:
+        if self.clip_skip is not None and self.prompt_syntax == "compel":
+            raise ValueError(
+                "clip_skip and prompt_syntax=compel do not go together: compel reads the layer "
+                "that the model was trained with; leave one of them out"
+            )
+        for word, one in self.embeddings.items():
+            if one.weight != 1:
+                raise ValueError(f"embeddings.{word} has a weight, which an embedding has not")
         return self
 
     @model_validator(mode="after")

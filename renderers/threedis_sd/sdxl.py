@@ -82,7 +82,10 @@ class SDXLRenderer(UNetRenderer):
     def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
         """Embed texts with both text encoders; the pooled embedding is the second one's."""
         hidden, _, pooled, _ = pipeline.encode_prompt(
-            texts, device=device, do_classifier_free_guidance=False
+            texts,
+            device=device,
+            do_classifier_free_guidance=False,
+            clip_skip=self.options.clip_skip,
         )
         return Text(hidden, pooled)
 

@@ -19,7 +19,7 @@ PUBLIC = """
     RunImage StepRange ThreeDISError UnknownPluginError WeightsError __version__ check_request
     draw_layout hookimpl load_plugins read_coco read_coco_mig read_layout render render_config
     silent DetectRequest Figure FoundBox FoundMask InstanceDetector InstanceFinding Metric
-    MetricOptions PictureScore ScoreRequest
+    InstanceLoRA MetricOptions PictureScore ScoreRequest
 """
 TESTING = """
     DepthModelConformance DetectorConformance FakeDepthModel FakeDetector FakeMetric FakeRenderer

@@ -16,6 +16,7 @@ from threedis_core.errors import OptionError, RenderError
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_flux.backend import FluxRenderer
+from threedis_flux.options import FluxOptions
 
 Request = Callable[..., RenderRequest]
 Renderers = Callable[..., FluxRenderer]
@@ -265,3 +266,26 @@ def test_compiled_blocks_give_nearly_the_same_picture_and_are_compiled_once(
     assert traced[0] > 0
     assert traced[1] == traced[2], "each run compiled the blocks anew"
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"shift": 7.0, "use_dynamic_shifting": False},
+        {"name": "FlowMatchLCMScheduler"},
+        {"name": "UniPCMultistep", "solver_order": 1},
+        {"use_beta_sigmas": True},
+    ],
+)
+def test_another_scheduler_or_setting_gives_another_picture(
+    scheduler: dict[str, Any],
+    make_request: Callable[..., RenderRequest],
+    renderer: FluxRenderer,
+) -> None:
+    request = make_request(("a red cat", (0.0, 0.0, 0.5, 1.0)))
+    options = FluxOptions(**{**renderer.options.model_dump(), "scheduler": scheduler})
+    result = FluxRenderer(options).render([request])[0]
+    own = renderer.render([request])[0]
+    assert not np.array_equal(np.asarray(result.image), np.asarray(own.image))
+    if name := scheduler.get("name"):
+        assert str(result.provenance["scheduler"]).startswith(name)

@@ -19,7 +19,7 @@ from threedis_flux.arrangement import arrange_positions
 from threedis_flux.attention import JointProcessor
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.hook import JointHook, arrange_texts, attached, plan
-from threedis_flux.options import FirstBlockCache
+from threedis_flux.options import FirstBlockCache, TaylorSeerCache
 
 Request = Callable[..., RenderRequest]
 CAT = ("a red cat", (0.1, 0.1, 0.5, 0.5))
@@ -150,3 +150,23 @@ def test_the_first_block_cache_starts_anew_in_each_phase_and_each_run(
     assert not np.array_equal(first[0], pixels(plain)[0])
     alone = np.asarray(always.render(requests[1:])[0].image)
     assert np.array_equal(alone, first[1])
+
+
+def test_taylorseer_starts_anew_in_each_phase_and_each_run(
+    renderer: FluxRenderer, make_request: Request
+) -> None:
+    requests = [make_request(CAT, DOG, seed=1), make_request(CAT, seed=2)]
+
+    def pixels(steps: int, **cache: int) -> list[np.ndarray]:
+        changes = {"texts_steps": 10, "steps": 8}
+        if steps:
+            changes["cache"] = TaylorSeerCache(warmup=steps, **cache)
+        made = FluxRenderer(renderer.options.model_copy(update=changes))
+        results = [*made.render(requests), *made.render(requests[1:])]
+        return [np.asarray(result.image) for result in results]
+
+    plain, never, foretold = pixels(0), pixels(99), pixels(1, interval=3)
+    for expected, made in zip(plain, never, strict=True):
+        assert np.abs(expected.astype(int) - made.astype(int)).max() <= 2
+    assert not np.array_equal(foretold[0], plain[0])
+    assert np.array_equal(foretold[1], foretold[2])

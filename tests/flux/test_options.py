@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import diffusers
 import pytest
 
 from threedis_core.errors import OptionError
 from threedis_core.plugin.options import validate_options
 from threedis_core.values.schedule import StepRange
 from threedis_flux.backend import FluxRenderer
-from threedis_flux.options import FirstBlockCache, FluxOptions
+from threedis_flux.options import UNFIT_CACHES, FirstBlockCache, FluxOptions, TaylorSeerCache
 from threedis_flux.schedule import control_schedule, default_i2i_steps
 
 
@@ -31,7 +32,10 @@ def options(**values: Any) -> FluxOptions:
         ({"attention_backend": "flex", "attention": "dense"}, "carries out attention=block_mask"),
         ({"fuse_qkv": True, "loras": [{"path": "a"}]}, "fuse_qkv joins plain weights"),
         ({"fuse_qkv": True, "depth_lora": "a"}, "fuse_qkv joins plain weights"),
-        ({"cache": {"threshold": 0}}, "cache.threshold is 0"),
+        ({"cache": {"threshold": 0}}, "cache.first_block.threshold is 0"),
+        ({"cache": "taylor"}, "expected first_block or taylorseer"),
+        ({"cache": {"name": "mag"}}, "cache mag does not go together with the hook"),
+        ({"cache": {"name": "taylorseer", "interval": 1}}, "interval is 1"),
         ({"depth_lora": {"weight": 1}}, "path is missing"),
     ],
 )
@@ -68,6 +72,16 @@ def test_the_cache_is_a_switch_or_a_threshold() -> None:
     assert options(cache=True).cache == FirstBlockCache()
     assert options(cache=False).cache is None
     assert options(cache={"threshold": 0.2}).cache == FirstBlockCache(threshold=0.2)
+    assert options(cache="taylorseer").cache == TaylorSeerCache()
+    again = FluxOptions(**options(cache={"name": "taylorseer", "order": 2}).model_dump())
+    assert again.cache == TaylorSeerCache(order=2)
+
+
+def test_the_refused_caches_are_those_of_diffusers_that_are_left() -> None:
+    kinds = {name for name in dir(diffusers) if name.endswith("CacheConfig")}
+    kinds |= {"PyramidAttentionBroadcastConfig"}
+    words = {name.replace("_", "") for name in (*UNFIT_CACHES, "first_block", "taylorseer")}
+    assert {kind.removesuffix("Config").removesuffix("Cache").lower() for kind in kinds} == words
 
 
 @pytest.mark.parametrize(
@@ -135,3 +149,9 @@ def test_a_control_that_is_switched_off_is_never_on() -> None:
 def test_a_default_side_that_does_not_fit_is_refused() -> None:
     with pytest.raises(OptionError, match=r"default_side is 1000.*use 992"):
         _ = FluxRenderer(options(default_side=1000)).capabilities
+
+
+def test_a_scheduler_that_flux_cannot_run_on_is_refused() -> None:
+    assert FluxOptions(scheduler="flowmatcheuler").scheduler == "FlowMatchEulerDiscreteScheduler"
+    with pytest.raises(OptionError, match=r"no FLUX\.1 scheduler.*FlowMatchLCMScheduler"):
+        FluxOptions(scheduler="ddim")

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.attention_processor import (
+    Attention,
+    AttnProcessor2_0,
+    IPAdapterAttnProcessor2_0,
+)
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -269,3 +273,15 @@ def test_a_batch_of_another_size_is_refused() -> None:
     processor = RegionProcessor(FusionPlan([torch.ones(1, 8, 8)], (4, 4)), torch.zeros(3, 7, 16))
     with pytest.raises(RenderError, match="batch of 5"):
         processor(attn, torch.zeros(5, 16, 24))
+
+
+def test_a_unet_with_an_ip_adapter_is_refused(golden_unet: UNet2DConditionModel) -> None:
+    layer = next(cross_attention_layers(golden_unet))
+    own = layer.processor
+    layer.set_processor(IPAdapterAttnProcessor2_0(hidden_size=8, cross_attention_dim=8))
+    plan = FusionPlan([torch.ones(1, 8, 8)], (8, 8))
+    try:
+        with pytest.raises(RenderError, match="IP-Adapter"):
+            RegionHook(golden_unet, plan, torch.zeros(2, 4, 8))
+    finally:
+        layer.set_processor(own)

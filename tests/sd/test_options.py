@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 
 from threedis_core.errors import OptionError
 from threedis_core.plugin.options import validate_options
 from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.schedulers import (
+    FLOW_SCHEDULERS,
+    SCHEDULERS,
+    find_scheduler,
+    make_scheduler,
+    resolve_scheduler,
+)
 from threedis_diffusers.unet.prompts import NEUTRAL_NEGATIVE_PROMPT
-from threedis_diffusers.unet.schedulers import SCHEDULERS, make_scheduler, resolve_scheduler
 from threedis_sd.options import LowPass
 from threedis_sd.sd15 import SD15Options
 
@@ -126,3 +135,54 @@ def test_null_makes_the_models_own_scheduler() -> None:
 def test_a_scheduler_that_cannot_be_made_is_refused_by_name() -> None:
     with pytest.raises(OptionError, match="DDIMScheduler"):
         make_scheduler("DDIMScheduler", {"beta_schedule": "none of these"})
+
+
+def test_a_scheduler_takes_settings_by_their_names_in_diffusers() -> None:
+    asked = options(scheduler={"name": "dpmsolver", "use_karras_sigmas": True}).scheduler
+    assert asked == {"name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True}
+    config = {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"}
+    made = make_scheduler(asked, config)
+    assert made.config.use_karras_sigmas
+    assert made.config.prediction_type == "v_prediction"
+    own = make_scheduler({"timestep_spacing": "trailing"}, config)
+    assert type(own).__name__ == "DDIMScheduler"
+    assert own.config.timestep_spacing == "trailing"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"use_karras_sigma": True}, r"no setting 'use_karras_sigma'.*'use_karras_sigmas'"),
+        ({"use_karras_sigmas": "yes"}, r"use_karras_sigmas is 'yes'; expected true or false"),
+        ({"steps_offset": "1"}, r"steps_offset is '1'; expected a number"),
+        ({"prediction_type": 3}, r"prediction_type is 3; expected text"),
+        ({"use_karras_sigmas": True, "use_beta_sigmas": True}, "Only one of"),
+    ],
+)
+def test_settings_that_a_scheduler_does_not_take_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_scheduler({"name": "EulerDiscreteScheduler", **settings}, {})
+
+
+def test_what_a_scheduler_refuses_at_its_start_is_told_before_loading(tmp_path: Path) -> None:
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(
+        '{"_class_name": "EulerDiscreteScheduler"}', "utf-8"
+    )
+
+    def start(made: Any) -> None:
+        made.set_timesteps(4)
+
+    asked = {"name": "EulerDiscreteScheduler", "timestep_spacing": "trailng"}
+    with pytest.raises(OptionError, match="trailng"):
+        find_scheduler(asked, ModelSource(str(tmp_path)), start)
+
+
+@pytest.mark.parametrize("name", FLOW_SCHEDULERS)
+def test_the_schedulers_of_flux_take_its_noise_levels(name: str) -> None:
+    made = make_scheduler(name, {"use_dynamic_shifting": True}, FLOW_SCHEDULERS)
+    made.set_timesteps(sigmas=np.linspace(1, 0.25, 4), mu=0.5)
+    assert len(made.timesteps) == 4
+    assert made.timesteps[0] >= 999  # some round down

@@ -128,6 +128,8 @@ class Capabilities:
         steps: True if a request may say how many steps there are.
         guidance: True if a request may say the guidance scale.
         controls: Names of the controls a ``ControlSchedule`` may switch.
+        instance_loras: Names of the LoRAs that instances may name; None: it can confine no LoRA to
+            an instance.
     """
 
     size_multiple: int = 8
@@ -143,6 +145,7 @@ class Capabilities:
     steps: bool = True
     guidance: bool = True
     controls: frozenset[str] = frozenset()
+    instance_loras: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)

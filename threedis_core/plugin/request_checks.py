@@ -31,6 +31,7 @@ def check_request(request: RenderRequest, capabilities: Capabilities, renderer: 
     _check_types(request)
     check_size(request.width, request.height, capabilities, renderer)
     check_instance_count(len(request.layout.instances), capabilities, renderer)
+    check_instance_loras(request.layout, capabilities, renderer)
     check_seed(request.seed)
     if len(request.regions) != len(request.layout.instances):
         hint = "make them with Regions.from_layout(layout, width, height)"
@@ -123,6 +124,33 @@ def check_instance_count(count: int, capabilities: Capabilities, renderer: str) 
             path="instances",
             hint="remove some or choose another renderer",
         )
+
+
+def check_instance_loras(layout: Layout, capabilities: Capabilities, renderer: str) -> None:
+    """Refuse a layout whose instances name LoRAs that the backend does not have.
+
+    Raises:
+        LayoutError: One of them, and how to give it.
+    """
+    known = capabilities.instance_loras
+    for index, instance in enumerate(layout.instances):
+        for lora in instance.loras or ():
+            if known is None:
+                hint = "leave its loras out, or choose another renderer"
+                problem = "which can confine no LoRA to an instance"
+            elif lora.name not in known:
+                hint = f"say which file it is: --set '{renderer}.instance_loras={{NAME: FILE}}'"
+                listed = ", ".join(sorted(known)) or "none"
+                problem = f"whose instance_loras has {listed}.{did_you_mean(lora.name, known)}"
+            else:
+                continue
+            raise LayoutError(
+                f"instances[{index}] ({shown(instance.prompt)}) names the LoRA "
+                f"{shown(lora.name)}, but the renderer is '{renderer}', {problem}; {hint}",
+                code="unknown-field",
+                path=f"instances[{index}].loras",
+                hint=hint,
+            )
 
 
 def check_settings(

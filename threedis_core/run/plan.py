@@ -15,6 +15,7 @@ from threedis_core.plugin.registrations import PluginSource
 from threedis_core.plugin.registry import Chosen, PluginRegistry
 from threedis_core.plugin.request_checks import (
     check_instance_count,
+    check_instance_loras,
     check_negative_prompt,
     check_seed,
     check_settings,
@@ -174,6 +175,7 @@ def check_picture(
     """
     check_size(*size, able, name)
     check_instance_count(len(layout.instances), able, name)
+    check_instance_loras(layout, able, name)
     check_settings(config.steps, config.guidance, able, name)
     check_negative_prompt(config.negative_prompt, able, name)
 

@@ -14,11 +14,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from threedis_core.errors import LayoutError, retold
 from threedis_core.files.atomic import write_atomically
@@ -34,9 +37,11 @@ from threedis_core.values.masks.mask import Mask, Side
 from threedis_core.values.nouns import bare_noun, names_colour
 from threedis_core.values.problems import layout_error, shown
 
-__all__ = ["Box", "Instance", "Layout"]
+__all__ = ["Box", "Instance", "InstanceLoRA", "Layout"]
 
 FORMAT_VERSION = 1
+MOST_LORAS = 16
+"""LoRAs that one instance may name."""
 CHOOSE_ONE = "say which {} with --image-id N, in Python with read_layout(path, N)"
 
 
@@ -59,6 +64,41 @@ _MASK_FILE = {"type": "string", "description": "The path of a PNG file."}
 _TEXT = f"text of at most {MAX_TEXT} characters (in YAML, put it in quotes)"
 
 
+class InstanceLoRA(LayoutValue):
+    """A LoRA that counts in an instance's region alone.
+
+    The layout names it; which file it is, a renderer's option ``instance_loras`` says, since a
+    LoRA fits one base model only. Written as its name, or as ``{name, weight}``.
+
+    Args:
+        name: Its name among the renderer's ``instance_loras``.
+        weight: How strongly it counts there: 1 as it was trained, 0 not at all.
+    """
+
+    name: Prompt = Field(description="the name of a LoRA, as text")
+    weight: float = Field(
+        default=1.0, allow_inf_nan=False, description="a number: 1 as it was trained"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, data: Any) -> Any:
+        if isinstance(data, Mapping | InstanceLoRA):
+            return cast(Any, data)
+        if not isinstance(data, str):
+            raise ValueError(f"got {shown(data)}; expected the name of a LoRA, or {{name, weight}}")
+        return {"name": data}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        own = handler(core_schema)
+        if handler.mode == "serialization":
+            return own
+        return {"anyOf": [{"type": "string", "minLength": 1}, own]}
+
+
 class Instance(LayoutValue):
     """One thing in the picture: what it is and where.
 
@@ -69,6 +109,8 @@ class Instance(LayoutValue):
         mask: Its exact pixels, finer than the box. Besides a ``Mask``, a path of a PNG file, a
             COCO run-length code or an array (height, width) is accepted and turned into one.
         depth_order: Place in the order from near to far: 0 is nearest. Ties are allowed.
+        loras: LoRAs that count in its region alone, by the names that a renderer's option
+            ``instance_loras`` gives them; None or empty means none.
     """
 
     prompt: Prompt = Field(description=_TEXT)
@@ -79,6 +121,11 @@ class Instance(LayoutValue):
     )
     depth_order: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] | None = Field(
         default=None, description="a whole number from 0 (nearest) to 1000000"
+    )
+    loras: tuple[InstanceLoRA, ...] | None = Field(
+        default=None,
+        max_length=MOST_LORAS,
+        description=f"a list of at most {MOST_LORAS} names of LoRAs, or of {{name, weight}}",
     )
 
     @field_validator("mask", mode="before")

@@ -48,6 +48,8 @@ class RecipeName(StrEnum):
     flux_guided = "flux-guided"
     flux_wild = "flux-wild"
     flux_wild_guided = "flux-wild-guided"
+    gold = "gold"
+    gold_flux = "gold-flux"
 
 
 class Part(StrEnum):
@@ -83,6 +85,7 @@ def add_commands(app: typer.Typer, bench: typer.Typer) -> None:
     bench.command("pocket-vae")(bench_vae)
     bench.command("regions")(bench_regions)
     bench.command("presence")(bench_presence)
+    bench.command("instance-loras")(bench_loras)
     pocket = typer.Typer(no_args_is_help=True, help="The pocket world: train its models.")
     pocket.command("train")(train)
     pocket.command("depth-base")(depth_base)
@@ -241,6 +244,38 @@ def bench_presence(
     _write(json_file, {"exact": exact, "model": made})
 
 
+def bench_loras(
+    context: typer.Context,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(help="Preset to measure; repeat for several. Default: those with a LoRA."),
+    ] = None,
+    lora: Annotated[
+        Path | None,
+        typer.Option(help="LoRA under which everything is gold. Default: the shipped one."),
+    ] = None,
+    layouts: Annotated[int, typer.Option(min=1, help="Held-out layouts.")] = 96,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds per layout: 0, 1, ...")] = 1,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure LoRAs of single instances: one of two like objects is to become gold.
+
+    gold: the instance that names the LoRA has its colour. others: the other instances have their
+    prompt's colour; others without: and in the same picture without the LoRA.
+    """
+    from threedis_pocket.bench.instance_loras import SHIPPED, bench_instance_loras
+    from threedis_pocket.bench.tables import cell
+
+    _check(json_file)
+    chosen = {name: lora or SHIPPED[name] for name in preset or SHIPPED}
+    with quiet(), progress_bars() as progress:
+        figures = bench_instance_loras(state_of(context).registry, chosen, layouts, seeds, progress)
+    for name, found in figures["presets"].items():
+        told = ", ".join(f"{what} {cell(figure)}" for what, figure in found.items())
+        streams.echo(f"{name}: {told}")
+    _write(json_file, figures)
+
+
 def _check(json_file: Path | None) -> None:
     if json_file is not None:
         check_writable(json_file)
@@ -329,7 +364,8 @@ def train(
     pocket-sd15: vae, text, sd15, sd15-wild, sd15-fine. pocket-sd21 and pocket-sdxl go on from
     its weights: openclip, then sd21, -wild, -fine or sdxl, -wild, -fine. pocket-flux: text, t5,
     flux-vae, flux, flux-guided, flux-wild, flux-wild-guided. pocket-depth: text, depth-vae, then
-    what threedis pocket depth-base prints, depth-wild.
+    what threedis pocket depth-base prints, depth-wild. gold and gold-flux: LoRAs on the shipped
+    pocket-sd15 and pocket-flux; they need nothing but the package peft.
 
     The shipped weights: vae, flux-vae and the first training of each model with --processes 2,
     the others with one. Uses the GPU if there is one. On a CPU two processes of one thread beat

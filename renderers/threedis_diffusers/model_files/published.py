@@ -163,6 +163,28 @@ PUBLISHED: Mapping[str, PublishedModel] = {
             "t5-v1_1-xxl-encoder-Q8_0.gguf": 5_060_000_000,
         },
     ),
+    "latent-consistency/lcm-lora-sdv1-5": PublishedModel(
+        OPEN_RAIL_PLUS, files={"pytorch_lora_weights.safetensors": 135_000_000}
+    ),
+    "latent-consistency/lcm-lora-sdxl": PublishedModel(
+        OPEN_RAIL_PLUS, files={"pytorch_lora_weights.safetensors": 394_000_000}
+    ),
+    "ByteDance/Hyper-SD": PublishedModel(
+        "see LICENSE.md on its page",
+        files={
+            "Hyper-SD15-8steps-lora.safetensors": 269_000_000,
+            "Hyper-SD15-12steps-CFG-lora.safetensors": 269_000_000,
+            "Hyper-SDXL-8steps-lora.safetensors": 787_000_000,
+            "Hyper-SDXL-12steps-CFG-lora.safetensors": 787_000_000,
+            "Hyper-FLUX.1-dev-8steps-lora.safetensors": 1_390_000_000,
+        },
+    ),
+    "ByteDance/SDXL-Lightning": PublishedModel(
+        OPEN_RAIL_PLUS, files={"sdxl_lightning_8step_lora.safetensors": 394_000_000}
+    ),
+    "alimama-creative/FLUX.1-Turbo-Alpha": PublishedModel(
+        FLUX_DEV, files={"diffusion_pytorch_model.safetensors": 694_000_000}
+    ),
     "Intel/ldm3d-4c": PublishedModel(
         OPEN_RAIL,
         {"unet": PartSize(859_524_864, 29_492_480, 12_480), "vae": VAE, "text_encoder": CLIP_L},

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from threedis_core.attention import FusionPlan
 from threedis_core.errors import RenderError
 from threedis_diffusers.unet.fused_attention import fused_attention, heads_first
+from threedis_diffusers.unet.instance_loras import CellText, UNetLoRAs
 
 
 class RegionProcessor:
@@ -29,13 +30,14 @@ class RegionProcessor:
     Args:
         plan: Who counts where.
         text: Embeddings of all rows, shape (rows, L, T).
+        loras: LoRAs of instances; None: there are none.
     """
 
-    def __init__(self, plan: FusionPlan, text: Tensor) -> None:
-        self._plan = plan
-        self._text = text
+    def __init__(self, plan: FusionPlan, text: Tensor, loras: UNetLoRAs | None = None) -> None:
+        self._plan, self._loras = plan, loras
+        self._texts = [CellText({}, text)] if loras is None else loras.texts
         self._guided = len(text) - sum(plan.counts)
-        self._keys_values: tuple[Tensor, Tensor] | None = None
+        self._keys_values: dict[int, tuple[Tensor, Tensor]] = {}
         self._weights: dict[int, tuple[Tensor, list[int]]] = {}
 
     def __call__(
@@ -61,7 +63,7 @@ class RegionProcessor:
         query = _split_heads(attn, attn.to_q(hidden_states))
         if attn.norm_q is not None:
             query = attn.norm_q(query)
-        fused = self._attend(attn, query)
+        fused = self._attend_by_cell(attn, query)
         fused = fused.transpose(1, 2).flatten(2).to(query.dtype)
         fused = attn.to_out[1](attn.to_out[0](fused))  # pyright: ignore[reportOptionalSubscript]
         if residual.ndim == 4:
@@ -70,25 +72,42 @@ class RegionProcessor:
             fused = fused + residual
         return fused / attn.rescale_output_factor
 
-    def _attend(self, attn: Attention, query: Tensor) -> Tensor:
+    def _attend_by_cell(self, attn: Attention, query: Tensor) -> Tensor:
+        """Fused attention, shape (batch, heads, S, D): where LoRAs count, by their keys."""
+        if self._loras is None:
+            return self._attend(attn, query, 0)
+        shares = self._loras.shares(query.shape[2], query)
+        parts = [
+            self._attend(attn, query, cell) * share
+            for cell, share in enumerate(shares)
+            if share.any()
+        ]
+        return torch.stack(parts).sum(0)
+
+    def _attend(self, attn: Attention, query: Tensor, cell: int) -> Tensor:
         """Fused attention, shape (batch, heads, S, D), of a query of that shape."""
-        keys, values = self._text_keys_values(attn, query)
+        keys, values = self._text_keys_values(attn, query, cell)
         weights, counts = self._shares(query)
         # A batch without its unconditional half (guess mode) skips the negative rows.
         first = len(keys) - len(weights)
         return fused_attention(query, keys[first:], values[first:], weights, counts)
 
-    def _text_keys_values(self, attn: Attention, query: Tensor) -> tuple[Tensor, Tensor]:
-        if self._keys_values is None:
-            text = self._text.to(query.device, query.dtype)
+    def _text_keys_values(self, attn: Attention, query: Tensor, cell: int) -> tuple[Tensor, Tensor]:
+        if cell not in self._keys_values:
+            text = self._texts[cell].rows.to(query.device, query.dtype)
             if attn.norm_cross:
                 text = attn.norm_encoder_hidden_states(text)  # pyright: ignore[reportOptionalCall]
-            keys = _split_heads(attn, attn.to_k(text))  # pyright: ignore[reportOptionalCall]
+            keys = _split_heads(attn, self._project(attn.to_k, text, cell))
             if attn.norm_k is not None:
                 keys = attn.norm_k(keys)
-            values = _split_heads(attn, attn.to_v(text))  # pyright: ignore[reportOptionalCall]
-            self._keys_values = heads_first(keys), heads_first(values)
-        return self._keys_values
+            values = _split_heads(attn, self._project(attn.to_v, text, cell))
+            self._keys_values[cell] = heads_first(keys), heads_first(values)
+        return self._keys_values[cell]
+
+    def _project(self, layer: Any, text: Tensor, cell: int) -> Tensor:
+        if self._loras is None:
+            return layer(text)
+        return self._loras.projected(layer, self._texts[cell], text)
 
     def _shares(self, query: Tensor) -> tuple[Tensor, list[int]]:
         """Each row's weights, shape (rows, S), and how many rows each input of the batch has."""
@@ -149,6 +168,9 @@ class RegionHook(ProcessorHook):
         plan: Who counts where.
         text: Embeddings of all rows, shape (rows, L, T).
         wrap: Applied to each processor before it is attached.
+        loras: LoRAs of instances; None: there are none.
+    Raises:
+        RenderError: The model has an IP-Adapter.
     """
 
     def __init__(
@@ -157,9 +179,11 @@ class RegionHook(ProcessorHook):
         plan: FusionPlan,
         text: Tensor,
         wrap: Callable[[RegionProcessor], Any] = lambda processor: processor,
+        loras: UNetLoRAs | None = None,
     ) -> None:
         layers = list(cross_attention_layers(model))
-        super().__init__(layers, [wrap(RegionProcessor(plan, text)) for _ in layers])
+        _refuse_ip_adapters(layers)
+        super().__init__(layers, [wrap(RegionProcessor(plan, text, loras)) for _ in layers])
 
 
 @contextmanager
@@ -177,6 +201,15 @@ def cross_attention_layers(model: nn.Module) -> Iterator[Attention]:
     for module in model.modules():
         if getattr(module, "is_cross_attention", False) and hasattr(module, "set_processor"):
             yield module  # type: ignore[misc]
+
+
+def _refuse_ip_adapters(layers: Sequence[Attention]) -> None:
+    """An IP-Adapter's processors would be taken out, and its picture lost without a word."""
+    if any(type(layer.processor).__name__.startswith("IPAdapter") for layer in layers):
+        raise RenderError(
+            "this U-Net has an IP-Adapter, whose processors stand where the region hook's would; "
+            "unload it with pipeline.unload_ip_adapter()"
+        )
 
 
 def _set_processors(layers: Sequence[Attention], processors: Sequence[Any]) -> None:

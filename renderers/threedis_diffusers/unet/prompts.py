@@ -75,10 +75,12 @@ def encode_batch(
     texts = [text for some in prompts for text in some]
     negatives = [layout.negative_prompt for layout in layouts]
     positive = encode([layout.prompt for layout in layouts])
-    negative = encode(negatives) if guided else None
+    read = [positive, encode(negatives)] if guided else [positive]
+    positive, *others = same_length(encode, [*read, *([encode(texts)] if texts else [])])
+    negative = others[0] if guided else None
     if negative is not None and zeros:
         negative = negative.zeroed([not text for text in negatives])
-    instances = encode(texts).hidden if texts else positive.hidden[:0]
+    instances = others[-1].hidden if texts else positive.hidden[:0]
     rows = [] if negative is None else [negative.hidden]
     given = {"prompt_embeds": positive.hidden, "pooled_prompt_embeds": positive.pooled}
     if negative is not None:
@@ -90,6 +92,20 @@ def encode_batch(
         rows += [one[None], own]
     arguments = {name: value for name, value in given.items() if value is not None}
     return BatchText(negative, positive, torch.cat(rows), arguments)
+
+
+def same_length(encode: Encode, texts: Sequence[Text]) -> list[Text]:
+    """Texts as long as the longest of them, by windows of no words after the others."""
+    longest = max(text.hidden.shape[1] for text in texts)
+    if all(text.hidden.shape[1] == longest for text in texts):
+        return list(texts)
+    window = encode([""]).hidden
+    padded: list[Text] = []
+    for text in texts:
+        count = (longest - text.hidden.shape[1]) // window.shape[1]
+        nothing = window.expand(len(text.hidden), -1, -1).repeat(1, count, 1)
+        padded.append(Text(torch.cat([text.hidden, nothing], 1), text.pooled))
+    return padded
 
 
 def instance_prompts(layout: Layout, repeat: bool) -> list[str]:

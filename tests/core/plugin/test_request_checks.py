@@ -7,8 +7,9 @@ import pytest
 
 from threedis_core.errors import LayoutError, OptionError
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
-from threedis_core.plugin.request_checks import check_request
+from threedis_core.plugin.request_checks import check_instance_loras, check_request
 from threedis_core.testing import sample_depth, sample_layout, sample_request
+from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
 
@@ -96,3 +97,14 @@ def test_regions_of_another_layout_are_refused() -> None:
 
 def test_depth_of_another_size_is_fine() -> None:
     check_request(request(depth=sample_depth(sample_layout(2), 9, 7)), LIMITS, "fake")
+
+
+def test_loras_that_a_renderer_does_not_have_are_refused() -> None:
+    instance = {"prompt": "a cube", "box": [0, 0, 1, 1], "loras": ["gold"]}
+    layout = Layout.from_dict({"prompt": "a room", "instances": [instance]})
+    check_instance_loras(layout, Capabilities(instance_loras=frozenset({"gold"})), "mine")
+    with pytest.raises(LayoutError, match=r"instances\[0\].*'gold'.*confine no LoRA"):
+        check_instance_loras(layout, Capabilities(), "mine")
+    known = Capabilities(instance_loras=frozenset({"golden"}))
+    with pytest.raises(LayoutError, match=r"has golden\. Did you mean 'golden'.*--set 'mine\."):
+        check_instance_loras(layout, known, "mine")

@@ -267,3 +267,14 @@ def test_a_thousand_long_prompts_are_checked_and_a_wrong_name_of_any_length_is_o
     with pytest.raises(LayoutError, match="unknown field 'ppp") as caught:
         Layout.from_dict({"prompt": "a", "p" * 1_000_000: 1})
     assert len(str(caught.value)) < 400
+
+
+def test_an_instance_names_loras_by_name_or_with_a_weight() -> None:
+    layout = Layout.from_dict(layout_with(loras=["gold", {"name": "worn", "weight": 0.5}]))
+    names = [(one.name, one.weight) for one in layout.instances[1].loras or ()]
+    assert names == [("gold", 1.0), ("worn", 0.5)]
+    assert Layout.from_dict(layout.to_dict()) == layout
+    assert "loras" not in layout.to_dict()["instances"][0]
+    for wrong in (["gold", 3], "gold", [{"name": ""}], [{"name": "a", "weight": math.inf}]):
+        with pytest.raises(LayoutError, match=r"instances\[1\].*loras"):
+            Layout.from_dict(layout_with(loras=wrong))

@@ -17,10 +17,12 @@ from threedis_diffusers.model_files.sources import ModelSource
 from threedis_estimate.detectors import Leres, Midas, Zoe, find_files
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
+from threedis_flux.presets import PRESETS as FLUX_PRESETS
 from threedis_ldm3d.checks import ADAPTER_STEM, UNET_STEM, find_weights
 from threedis_ldm3d.checks import find_model as find_ldm3d
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_sam.refiner import SamOptions
+from threedis_sd.presets import PRESETS as SD_PRESETS
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Options, SD21Renderer
 from threedis_sd.sdxl import SDXLOptions, SDXLRenderer
@@ -40,6 +42,10 @@ SHARDS = {
     "transformer/diffusion_pytorch_model-00003-of-00003.safetensors",
 }
 CPU: dict[str, Any] = {"device": "cpu"}
+FEW_STEPS = {
+    **{name: options for name, _, options, _ in SD_PRESETS},
+    **{name: options for name, options, _ in FLUX_PRESETS},
+}
 
 
 def t5(count: int) -> set[str]:
@@ -116,6 +122,42 @@ CASES: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]] 
         43.7,
     ),
     (
+        lambda: SD15Renderer(SD15Options(**CPU, **FEW_STEPS["sd15-lcm"], dtype="float16")),
+        {
+            SD15: unet_files(HALF),
+            SD15Renderer.default_controlnet: {"diffusion_pytorch_model.fp16.safetensors"},
+            "latent-consistency/lcm-lora-sdv1-5": {"pytorch_lora_weights.safetensors"},
+        },
+        3.0,
+    ),
+    (
+        lambda: SDXLRenderer(SDXLOptions(**CPU, **FEW_STEPS["sdxl-hyper"], dtype="float16")),
+        {
+            SDXL: unet_files(HALF, second=True),
+            SDXLRenderer.default_controlnet: {"diffusion_pytorch_model.fp16.safetensors"},
+            "ByteDance/Hyper-SD": {"Hyper-SDXL-8steps-lora.safetensors"},
+        },
+        10.2,
+    ),
+    (
+        lambda: SDXLRenderer(SDXLOptions(**CPU, **FEW_STEPS["sdxl-lightning"], dtype="float16")),
+        {
+            SDXL: unet_files(HALF, second=True),
+            SDXLRenderer.default_controlnet: {"diffusion_pytorch_model.fp16.safetensors"},
+            "ByteDance/SDXL-Lightning": {"sdxl_lightning_8step_lora.safetensors"},
+        },
+        9.8,
+    ),
+    (
+        lambda: FluxRenderer(FluxOptions(**CPU, **FEW_STEPS["flux-hyper"])),
+        {
+            BASE_MODEL: {*SHARDS, *t5(2), "text_encoder/model.safetensors", VAE + PLAIN},
+            LORA: {"flux1-depth-dev-lora.safetensors"},
+            "ByteDance/Hyper-SD": {"Hyper-FLUX.1-dev-8steps-lora.safetensors"},
+        },
+        36.4,
+    ),
+    (
         lambda: FluxRenderer(FluxOptions(**CPU, depth_lora=LORA)),
         {
             BASE_MODEL: {*SHARDS, *t5(2), "text_encoder/model.safetensors", VAE + PLAIN},
@@ -163,6 +205,8 @@ def fetch_all(renderer: DiffusersRenderer) -> None:
         return
     folder = checked.load_model.__self__
     fetch_model(folder.source, folder.endings)
+    for found in checked.loras:
+        ModelSource(found.folder).get(found.file)
 
 
 def commands_fetch(commands: Sequence[str], listings: dict[str, Any]) -> dict[str, set[str]]:

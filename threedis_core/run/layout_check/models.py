@@ -6,7 +6,11 @@ from threedis_core.errors import OptionError
 from threedis_core.plugin.failures import failures_named
 from threedis_core.plugin.interfaces import Capabilities, DepthModel, RenderBackend
 from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.plugin.request_checks import check_instance_count, check_size
+from threedis_core.plugin.request_checks import (
+    check_instance_count,
+    check_instance_loras,
+    check_size,
+)
 from threedis_core.plugin.result_checks import checked_capabilities
 from threedis_core.run.config import RunConfig, registered_name
 from threedis_core.run.depth_plan import DEFAULT_DEPTH_SIZE, plan_depth_model
@@ -42,6 +46,7 @@ def check_for_models(
     for name, size in sizes.items():
         check_size(*size, able[name], name)
         check_instance_count(len(layout.instances), able[name], name)
+        check_instance_loras(layout, able[name], name)
         seen = renderers[name].trained_on
         notes += likely_to_fail(layout, size, f"renderer '{name}'", seen)
     depth_size = planned_sizes(config, layout, None, able)[0] if able else DEFAULT_DEPTH_SIZE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from threedis_core.files.atomic import write_atomically
 from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.scenes import CHUNK, Split, sample_scenes
 from threedis_pocket.wild import SIZES, sample_wild
-from threedis_pocket.world import Scenes, draw
+from threedis_pocket.world import COLOURS, Scenes, draw
 
 SIZE = 128
 
@@ -63,6 +63,16 @@ def wild_pictures(
         name = f"wild-{split}-{count}-{width}x{height}"
         sets.append(_pictures(folder / name, some, (height, width), progress))
     return sets
+
+
+def recoloured_pictures(
+    folder: Path, count: int, colour: str, progress: Progress = silent
+) -> Pictures:
+    """The first training pictures with every object in one colour; the scenes keep theirs."""
+    scenes = sample_scenes("train", count)
+    one = replace(scenes, colours=torch.full_like(scenes.colours, COLOURS.index(colour)))
+    drawn = _pictures(folder / f"train-{count}-{colour}", one, (SIZE, SIZE), progress)
+    return replace(drawn, scenes=scenes)
 
 
 def _pictures(folder: Path, scenes: Scenes, size: tuple[int, int], progress: Progress) -> Pictures:

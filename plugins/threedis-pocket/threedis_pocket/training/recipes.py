@@ -3,7 +3,8 @@
 vae, flux-vae, depth-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder
 that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet;
 -wild goes on with wild pictures, -fine with their small shapes. flux: latents, depth, captions ->
-transformer; -guided distils guidance into it. depth-wild: texts, boxes -> depth.
+transformer; -guided distils guidance into it. depth-wild: texts, boxes -> depth. gold, gold-flux:
+LoRAs on the shipped models.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from threedis_pocket.models import (
 )
 from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import build_tokenizer
-from threedis_pocket.training import unets
+from threedis_pocket.training import gold, unets
 from threedis_pocket.training.data import Pictures, wild_pictures
 from threedis_pocket.training.depth import WildDepthTask
 from threedis_pocket.training.flow import FlowTask, GuidedTask
@@ -308,6 +309,8 @@ RECIPES: dict[str, Recipe] = {
     "flux-wild-guided": Recipe(
         train_flux_wild_guided, FLUX_GUIDED, (*_FLUX_NEEDS, "flux-wild/model")
     ),
+    "gold": Recipe(gold.train_gold, gold.GOLD),
+    "gold-flux": Recipe(gold.train_gold_flux, gold.GOLD_FLUX),
 }
 """Every recipe by name, each after those it needs."""
 

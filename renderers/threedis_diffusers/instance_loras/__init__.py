@@ -1,0 +1,1 @@
+"""LoRAs that count in the region of an instance alone."""
