@@ -27,6 +27,7 @@ from threedis_diffusers.parts.find import find_parts
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.schedulers import find_scheduler
 from threedis_diffusers.steps import OnStep
+from threedis_diffusers.unet.clip_skip import without_last_layers
 from threedis_diffusers.unet.compel_prompts import check_syntax, compel_text, require_compel
 from threedis_diffusers.unet.instance_loras import placeless
 from threedis_diffusers.unet.prompts import Text, named_prompts
@@ -82,8 +83,8 @@ class UNetRenderer(DiffusersRenderer):
 
     def encode(self, pipeline: Any, texts: list[str], device: torch.device) -> Text:
         """Embed texts as the family's stock pipeline does."""
-        skip = self.options.clip_skip
-        return Text(pipeline.encode_prompt(texts, device, 1, False, clip_skip=skip)[0])
+        with without_last_layers(pipeline.text_encoder, self.options.clip_skip):
+            return Text(pipeline.encode_prompt(texts, device, 1, False)[0])
 
     def pipeline_arguments(self) -> dict[str, Any]:
         """What the family's pipeline is told beside what every one is told."""

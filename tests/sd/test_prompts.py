@@ -163,3 +163,17 @@ def test_an_embedding_that_is_not_there_is_refused_before_loading(
 ) -> None:
     with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
         make(fresh=True, embeddings={"<style>": "nowhere.safetensors"}).check()
+
+
+def test_clip_skip_is_the_final_norm_after_an_earlier_layer(
+    make: Callable[..., UNetRenderer],
+) -> None:
+    renderer = make(clip_skip=1)
+    pipeline, device = renderer.load().pipeline, torch.device("cpu")
+    encoder, layers = pipeline.text_encoder, pipeline.text_encoder.encoder.layers
+    read = renderer.encode(pipeline, ["a red cat"], device).hidden
+    ids = pipeline.tokenizer(["a red cat"], padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        states = encoder(ids, output_hidden_states=True).hidden_states
+        assert torch.allclose(read, encoder.final_layer_norm(states[-2]), atol=1e-6)
+    assert encoder.encoder.layers is layers

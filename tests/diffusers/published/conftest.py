@@ -199,6 +199,8 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
     if path == "vae/config.json":
         depth = {"out_channels": 4} if kind == "ldm3d" else {}
         return {"_class_name": "AutoencoderKL", "latent_channels": 4, **architectures.VAE, **depth}
+    if path == "scheduler/scheduler_config.json" and kind.startswith("flux"):
+        return {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}
     if path == "scheduler/scheduler_config.json":
         return {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear"}
     return {}
