@@ -13,7 +13,7 @@ QUANTIZED_PIP := $(QUANTIZED)/bin/python -m pip install --quiet --disable-pip-ve
 AUX_FINDS := $(AUX)/bin/python -m pip index versions
 PROJECTS := pyproject.toml plugins/threedis-pocket/pyproject.toml constraints.txt
 
-.PHONY: demo test fuzz test-controlnet-aux test-quantized test-container check lint types docs clean help
+.PHONY: demo test fuzz test-controlnet-aux test-quantized test-full-size test-container check lint types docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,6 +36,9 @@ test-controlnet-aux: $(AUX)/.developed  ## run the detectors of controlnet-aux, 
 # Each of these libraries says something, or waits for something, whenever diffusers is imported.
 test-quantized: $(QUANTIZED)/.developed  ## run torchao, quanto and bitsandbytes, in an environment of their own
 	$(QUANTIZED)/bin/python -m pytest --confcutdir=tests/quantized tests/quantized tests/diffusers/quantized
+
+test-full-size: $(VENV)/.developed  ## run SD1.5 whole, blocks of SDXL and FLUX.1 at full size, random weights: minutes, 8 GB
+	THREEDIS_TEST_FULL_SIZE=1 $(BIN)/python -m pytest tests/full_size
 
 test-container: $(VENV)/.developed  ## carry out the steps of the Dockerfile in an environment of their own
 	THREEDIS_TEST_CONTAINER=1 $(BIN)/python -m pytest tests/container

@@ -1,10 +1,12 @@
 """What the hooks cost at the published models' own sizes: random weights, one thread of a CPU.
 
-    python benchmarks/bench_full_size.py [--model sd15 sdxl flux] [--instances 4 8 16] [--json]
+    python benchmarks/bench_full_size.py [--model sd15-attention sdxl] [--instances 4 8 16]
 
 Nothing is downloaded; float32, 5 GB of memory at most, minutes a turn. What is measured:
 
 - sd15: one step at 512 px with guidance, U-Net and ControlNet whole.
+- sd15-attention: the 16 cross-attention layers of that step alone, one of each size counted as
+  often as the U-Net has it: seconds instead of minutes, and the difference is what the hook adds.
 - sdxl: at 1024 px with guidance, one transformer block of each width, counted as often as the U-Net
   has it: its 70 blocks. Convolutions, which the hook leaves alone, are not in it.
 - flux: at 1024 px, a FLUX.1-Depth transformer with 1 double and 2 single blocks of 57, 16 tokens a
@@ -48,9 +50,11 @@ TOKENS_PER_PROMPT = 16
 TINY_SD15: dict[str, Any] = {**UNETS["sd15"], "block_out_channels": (32, 32, 64, 64)}
 TINY_SD15 |= {"cross_attention_dim": 32, "attention_head_dim": 2}
 HEADER = (
-    f"{'model':<6} {'N':>2} {'phase':>8} {'lowering':>11} {'stock':>10} {'hook':>10} {'ratio':>6}"
+    f"{'model':<14} {'N':>2} {'phase':>8} {'lowering':>11} {'stock':>10} {'hook':>10} {'ratio':>6}"
 )
-ROW = "{model:<6} {instances:2d} {phase:>8} {how:>11} {stock_s:8.3f} s {hook_s:8.3f} s {ratio:6.3f}"
+ROW = (
+    "{model:<14} {instances:2d} {phase:>8} {how:>11} {stock_s:8.3f} s {hook_s:8.3f} s {ratio:6.3f}"
+)
 Row = dict[str, Any]
 Step = Callable[[], Any]
 
@@ -104,6 +108,27 @@ def sd15_rows(counts: Sequence[int], repeats: int, tiny: bool) -> Iterator[Row]:
         )
 
     yield from unet_rows(take_hooked_turns(unet, step, side, counts, repeats), counts)
+
+
+def sd15_attention_rows(counts: Sequence[int], repeats: int, tiny: bool) -> Iterator[Row]:
+    """The cross-attention layers of such a step: one of each size, as often as it is there."""
+    config, side = (TINY_SD15, 64) if tiny else (UNETS["sd15"], 512)
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**config)
+    seconds = dict.fromkeys(["stock", *map(str, counts)], 0.0)
+    last = len(unet.down_blocks) - 1
+    ways = (enumerate(unet.down_blocks), zip(range(last, -1, -1), unet.up_blocks, strict=True))
+    stages = [*(pair for way in ways for pair in way), (last, unet.mid_block)]
+    found = [(level, layer) for level, stage in stages for layer in cross_attention_layers(stage)]
+    for level in sorted({level for level, _ in found}):
+        layers = [layer for one, layer in found if one == level]
+        layer = nn.ModuleList([materialised(layers[0])])
+        hidden = torch.randn(2, (side // 8 // 2**level) ** 2, layers[0].query_dim)
+        text = torch.randn(2, CLIP_TOKENS, config["cross_attention_dim"])
+        step = partial(layer[0], hidden, encoder_hidden_states=text)
+        for name, one in take_hooked_turns(layer, step, side, counts, repeats).items():
+            seconds[name] += one * len(layers)
+    yield from unet_rows(seconds, counts)
 
 
 def sdxl_rows(counts: Sequence[int], repeats: int, tiny: bool) -> Iterator[Row]:
@@ -214,7 +239,12 @@ def jointly_hooked(hook: JointHook, transformer: nn.Module, step: Step) -> None:
         step()
 
 
-MODELS = {"sd15": sd15_rows, "sdxl": sdxl_rows, "flux": flux_rows}
+MODELS = {
+    "sd15": sd15_rows,
+    "sd15-attention": sd15_attention_rows,
+    "sdxl": sdxl_rows,
+    "flux": flux_rows,
+}
 
 
 def random_model(build: Callable[[], nn.Module]) -> Any:

@@ -53,6 +53,7 @@ def test_the_full_size_benchmark_measures_every_model_and_phase(run: Run) -> Non
     rows = run("bench_full_size", "--tiny", "--instances", "2", "--repeats", "1")
     assert [(row["model"], row["phase"]) for row in rows] == [
         ("sd15", "regions"),
+        ("sd15-attention", "regions"),
         ("sdxl", "regions"),
         ("flux", "i2i"),
         ("flux", "text"),

@@ -157,13 +157,13 @@ def test_the_texts_keys_and_values_are_computed_once_a_run(
 
 
 def rows_of_text(
-    counts: tuple[int, ...], tokens: int = 80
+    counts: tuple[int, ...], tokens: int = 80, heads: int = 3, words: int = 7, width: int = 8
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A query of 3 heads, keys, values and weights; ``counts``: the rows of each input."""
+    """A query, keys, values and weights; ``counts``: the rows of each input."""
     torch.manual_seed(0)
-    text = (sum(counts), 3, 7, 8)
+    text = (sum(counts), heads, words, width)
     weights = [torch.rand(count, tokens).softmax(0) for count in counts]
-    query = torch.randn(len(counts), tokens, 24).unflatten(-1, (3, 8)).transpose(1, 2)
+    query = torch.randn(len(counts), tokens, heads, width).transpose(1, 2)
     return query, torch.randn(text), torch.randn(text), torch.cat(weights)
 
 
@@ -190,6 +190,14 @@ def test_joined_rows_give_the_weighted_sum_in_pieces_of_any_size(
     made = fused_attention(query, heads_first(keys), heads_first(values), weights, counts)
     expected = weighted_sum(query, keys, values, weights, counts)
     torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("heads", "width"), [(8, 40), (8, 160), (20, 64)], ids=str)
+def test_joined_rows_of_the_published_widths_give_the_weighted_sum(heads: int, width: int) -> None:
+    query, keys, values, weights = rows_of_text((1, 9), 256, heads, 77, width)
+    made = fused_attention(query, heads_first(keys), heads_first(values), weights, (1, 9))
+    expected = weighted_sum(query, keys, values, weights, (1, 9))
+    assert (made - expected).abs().max() / expected.std() < TOLERANCE
 
 
 @pytest.mark.parametrize("counts", COUNTS)
