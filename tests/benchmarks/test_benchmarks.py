@@ -187,3 +187,10 @@ def test_the_scoring_benchmark_scores_and_makes_all_tables(run: Run, tmp_path: P
     isr = [one for one in summary["figures"] if one["figure"] == "isr" and one["complete"]]
     assert any(one["difference"] and one["difference"]["p"] is not None for one in isr)
     assert all(row["wall_s"] > 0 for row in told["rows"])
+
+
+def test_four_pictures_take_hardly_more_memory_to_decode_than_one(run: Run) -> None:
+    document = run("memory_of_decoding", "--count", "--side", "256")
+    ratios = {(row["pictures"], row["how"]): row["ratio"] for row in document["rows"]}
+    assert ratios[4, "frugal"] <= 1.1
+    assert ratios[4, "stock"] > 3
