@@ -1,6 +1,6 @@
 """Presets of the Stable Diffusion renderers: few steps, and as the published scripts do.
 
-Steps, guidance and scheduler are those of the LoRAs' own pages. Where guidance is off, a picture
+Steps, guidance and scheduler suit what each LoRA was distilled for. Where guidance is off, a picture
 costs half as much a step, and negative prompts have no effect.
 """
 
