@@ -1,7 +1,7 @@
 """Presets of the Stable Diffusion renderers: few steps, and as the published scripts do.
 
-Steps, guidance and scheduler suit what each LoRA was distilled for. Where guidance is off, a picture
-costs half as much a step, and negative prompts have no effect.
+Steps, guidance and scheduler suit what each LoRA was distilled for. Where guidance is off, a step
+costs half as much, and negative prompts have no effect.
 """
 
 from __future__ import annotations
