@@ -40,7 +40,9 @@ from threedis_diffusers.model_files.requirements import NeededModel, inspect_mod
 from threedis_diffusers.options import DiffusersOptions, RegionalOptions
 from threedis_diffusers.parts.options import PartOptions
 from threedis_diffusers.previews import Previewer
+from threedis_diffusers.quantized.configs import require_package
 from threedis_diffusers.quantized.told import stored_as
+from threedis_diffusers.quantized.wanted import weight_bits
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.steps import OnStep, StepCounter
 
@@ -147,7 +149,10 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
         """Bits of a weight of each part that is quantised while it is loaded."""
         options = self.options
         wanted = options.wanted if isinstance(options, PartOptions) else {}
-        return {part: one.bits for part, one in wanted.items() if one is not None}
+        for one in wanted.values():
+            if one is not None:
+                require_package(one.backend)
+        return weight_bits(wanted)
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress = silent

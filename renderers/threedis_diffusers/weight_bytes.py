@@ -22,19 +22,19 @@ def weight_bytes(loaded: Any) -> int:
         (tensor.device, tensor.untyped_storage().data_ptr()): tensor.untyped_storage().nbytes()
         for model in _models(loaded, DEEPEST)
         for whole in (*model.parameters(), *model.buffers())
-        for tensor in _plain(whole)
+        for tensor in plain_tensors(whole)
         if not tensor.is_meta
     }
     return sum(held.values())
 
 
-def _plain(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensors with numbers that a quantised one is made of; a plain one is one."""
+def plain_tensors(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensors with numbers that a quantised one is made of; a plain one is itself."""
     if not is_traceable_wrapper_subclass(tensor):
         yield tensor
         return
     for name in tensor.__tensor_flatten__()[0]:
-        yield from _plain(getattr(tensor, name))
+        yield from plain_tensors(getattr(tensor, name))
 
 
 def _models(thing: Any, depth: int) -> Iterator[nn.Module]:

@@ -278,3 +278,43 @@ def test_a_depth_lora_goes_on_a_packed_base(
     renderer.render([make_request(CAT)])
     assert "transformer" in stored(renderer)
     assert renderer.load().pipeline.transformer.x_embedder.in_features == config["in_channels"]
+
+
+def memory(dtype: str = "bfloat16", **options: Any) -> int:
+    """Bytes that the doctor says a model takes, of a size that only weights differ in."""
+    found = FluxRenderer(FluxOptions(dtype=dtype, device="cpu", **options)).inspect()
+    assert not found.problems
+    return found.memory[0].main
+
+
+def test_the_doctors_memory_is_that_of_weights_as_they_are_held(
+    pipeline_folder: Path, files: ModuleType, weights, gguf: Path, tmp_path: Path
+) -> None:
+    model = {"model": str(pipeline_folder), "default_side": 64}
+    count, packed = sum(weight.numel() for weight in weights.values()), gguf.stat().st_size
+    plain = memory(**model)
+    in_fp8 = memory(quantization={"transformer": "fp8"}, **model)
+    assert in_fp8 == pytest.approx(plain - count, abs=2)
+    as_gguf = memory(transformer=str(gguf), **model)
+    assert as_gguf == pytest.approx(plain - 2 * count + packed, abs=2)
+    eight = files.write_fp8(weights, tmp_path / "flux-fp8.safetensors")
+    assert plain - memory(transformer=str(eight), **model) == pytest.approx(
+        2 * count - eight.stat().st_size, abs=2
+    )
+    t5 = T5EncoderModel.from_pretrained(pipeline_folder / "text_encoder_2")
+    unpacked = memory(text_encoder_2=str(files.write_t5_gguf(t5, tmp_path / "t5.gguf")), **model)
+    assert unpacked == pytest.approx(plain, abs=5000), "a packed one would be read to no avail"
+
+
+def test_the_doctor_knows_what_published_files_will_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    packed = "SporkySporkness/FLUX.1-Depth-dev-GGUF/flux1-depth-dev-fp16-Q8_0-GGUF.gguf"
+    t5 = "city96/t5-v1_1-xxl-encoder-gguf/t5-v1_1-xxl-encoder-Q8_0.gguf"
+    nf4 = "diffusers/FLUX.1-Depth-dev-nf4"
+    plain = memory()
+    assert plain - memory(transformer=packed) == pytest.approx(23.8e9 - 12.7e9, rel=0.01)
+    assert memory(transformer=packed, text_encoder_2=t5) == memory(transformer=packed)
+    assert plain - memory(transformer=nf4) == pytest.approx(23.8e9 - 6.7e9, rel=0.01)

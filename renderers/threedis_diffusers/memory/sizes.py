@@ -59,8 +59,14 @@ def size_in_files(files: Iterable[Path]) -> PartSize:
 
 def size_of_module(module: nn.Module) -> PartSize:
     """Count the bytes of a loaded part, whatever its weights are packed into."""
+    from threedis_diffusers.weight_bytes import plain_tensors  # brings torch
+
     layers = [
-        sum(tensor.untyped_storage().nbytes() for tensor in (*own.parameters(recurse=False),))
+        sum(
+            tensor.untyped_storage().nbytes()
+            for whole in own.parameters(recurse=False)
+            for tensor in plain_tensors(whole)
+        )
         for own in module.modules()
     ]
     text_keys = sum(

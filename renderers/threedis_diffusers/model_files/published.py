@@ -158,6 +158,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     ),
     "city96/t5-v1_1-xxl-encoder-gguf": PublishedModel(
         APACHE,
+        {"": T5_XXL},  # as transformers unpacks it
         files={
             "t5-v1_1-xxl-encoder-Q5_K_M.gguf": 3_390_000_000,
             "t5-v1_1-xxl-encoder-Q8_0.gguf": 5_060_000_000,

@@ -35,6 +35,7 @@ from threedis_diffusers.model_files.sources import (
     download_command,
 )
 from threedis_diffusers.options import LoRA
+from threedis_diffusers.parts.header import read_header
 
 SAFETENSORS, PACKED = (".safetensors", SHARD_INDEX), (".gguf",)
 WEIGHT_FILES = (*SAFETENSORS, *PACKED, ".ckpt", ".pt", ".pth")
@@ -254,8 +255,9 @@ def _part_sizes(
 
 def _size_of(part: PartFiles, weights: Sequence[NeededFile], bytes_each: int) -> PartSize | None:
     """The size of a part: by the headers of its files, as published, or by its files' bytes."""
-    if all(file.present and file.path.endswith(SAFETENSORS) for file in weights):
-        return size_in_files([here for here in part.files.values() if here is not None])
+    here = [path for file in weights if (path := part.files[file.path]) is not None]
+    if len(here) == len(weights) and (size := _size_here(part, here, bytes_each)) is not None:
+        return size
     if (size := _published(part)) is not None:
         stored = PUBLISHED[part.source.repository].stored.get(part.name, FLOAT32)
         # Packed weights, of which some numbers share a byte, stay so.
@@ -267,6 +269,23 @@ def _size_of(part: PartFiles, weights: Sequence[NeededFile], bytes_each: int) ->
     if weights[0].path.endswith(PACKED):  # it stays as it is
         return PartSize(stored // bytes_each, stored // bytes_each // LAYERS)
     return PartSize(stored // FLOAT32, stored // FLOAT32 // LAYERS)
+
+
+def _size_here(part: PartFiles, files: Sequence[Path], bytes_each: int) -> PartSize | None:
+    """The size of a part whose files are all here; None if their headers do not tell it."""
+    stored = sum(path.stat().st_size for path in files) // bytes_each
+    packed = PartSize(stored, stored // LAYERS)
+    if "quantization_config" in _config(part):
+        return packed
+    if len(files) == 1 and files[0].name.endswith((*PACKED, SAFETENSORS[0])):
+        header = read_header(files[0])
+        if header.kind and part.name.startswith("text_"):  # transformers unpacks it
+            return PartSize(header.count, header.count // LAYERS)
+        if header.packed:
+            return packed
+    if all(path.name.endswith(SAFETENSORS) for path in files):
+        return size_in_files(files)
+    return None
 
 
 def _is_upcast(found: Sequence[PartFiles], configs: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -39,6 +39,18 @@ class Header:
         return [name for name in self.shapes if name.endswith(SCALES)]
 
     @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return sum(self.formats.values())
+
+    @property
+    def packed(self) -> bool:
+        """True if most of them are stored in fewer than 16 bits."""
+        return self.main_format.startswith("F8_") or (
+            bool(self.kind) and self.main_format not in ("F32", "F16", "BF16")
+        )
+
+    @property
     def main_format(self) -> str:
         """The format that most numbers are stored in: "F8_E4M3", "Q8_0"."""
         return max(self.formats, key=lambda name: self.formats[name], default="")
@@ -90,7 +102,7 @@ def _read_gguf(path: Path) -> Header:
 def _damaged(path: Path, error: Exception) -> WeightsError:
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     return WeightsError(
-        f"weights file '{path}' is damaged or of another kind ({reason}); get it again",
+        f"{path} is damaged or of another kind ({reason}); get the file again",
         file=path,
-        hint="get it again",
+        hint="get the file again",
     )
