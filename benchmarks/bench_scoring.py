@@ -52,6 +52,14 @@ QUALITY = {"base": 0.55, "second": 0.6, "third": 0.56, "fourth": 0.4}
 """Of each system the share of instances that are about right."""
 DETECTOR = "grounding-dino"
 METRICS: dict[str, dict[str, Any]] = {"coco-mig": {}, "position": {}}
+_random = np.random.default_rng(1)
+GRAINS = [_random.integers(-6, 7, (SIDE, SIDE, 3), dtype=np.int16) for _ in range(8)]
+BACKGROUNDS = [
+    Image.fromarray(_random.integers(90, 170, (64, 64, 3), dtype=np.uint8))
+    .resize((SIDE, SIDE))
+    .filter(ImageFilter.GaussianBlur(2))
+    for _ in range(8)
+]
 
 
 def layout_of(number: int, random: np.random.Generator) -> Layout:
@@ -74,8 +82,7 @@ def made_up(
     layout: Layout, quality: float, random: np.random.Generator, from_picture: bool = False
 ) -> tuple[Image.Image, tuple[InstanceFinding, ...]]:
     """A picture and what a detector would store of it."""
-    noise = random.integers(90, 170, (64, 64, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).resize((SIDE, SIDE)).filter(ImageFilter.GaussianBlur(2))
+    picture = BACKGROUNDS[random.integers(len(BACKGROUNDS))].copy()
     draw = ImageDraw.Draw(picture)
     hard = random.beta(2, 2)
     findings: list[InstanceFinding] = []
@@ -85,7 +92,7 @@ def made_up(
         colour = COLOURS[instance.prompt.split()[1]] if good else (150, 140, 120)
         draw.ellipse((x0, y0, x1, y1), fill=colour)
         findings.append(_finding(instance, good, random))
-    grain = random.integers(-6, 7, (SIDE, SIDE, 3))
+    grain = GRAINS[random.integers(len(GRAINS))]
     pixels = np.clip(np.asarray(picture).astype(np.int16) + grain, 0, 255).astype(np.uint8)
     image = Image.fromarray(pixels)
     facts = [{} if from_picture else colour_facts(one.masks, image) for one in findings]
@@ -99,13 +106,14 @@ def _finding(instance: Instance, good: bool, random: np.random.Generator) -> Ins
         for score in random.uniform(0.05, 0.9, 8).round(4).tolist()
     ]
     masks: list[FoundMask] = []
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    x0, y0, x1, y1 = own * SIDE
+    rows, columns = np.mgrid[: SIDE // 4, : SIDE // 4]
+    x0, y0, x1, y1 = own * SIDE / 4
     for scale in (1.0, 0.8, 1.2):
         across = (columns - (x0 + x1) / 2) / ((x1 - x0) / 2 * scale)
         down = (rows - (y0 + y1) / 2) / ((y1 - y0) / 2 * scale)
         mask = across**2 + down**2 + 0.1 * np.sin(9 * across) * np.sin(7 * down) < 1
-        masks.append(FoundMask(Mask.encode(mask), round(float(random.uniform(0.5, 1)), 4)))
+        large = np.repeat(np.repeat(mask, 4, axis=0), 4, axis=1)
+        masks.append(FoundMask(Mask.encode(large), round(float(random.uniform(0.5, 1)), 4)))
     return InstanceFinding(tuple(boxes), tuple(masks))
 
 

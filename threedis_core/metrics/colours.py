@@ -72,8 +72,12 @@ def to_hsv(pixels: Pixels) -> tuple[Levels, Levels, Levels]:
 
 def in_colour(pixels: Pixels, colour: str) -> NDArray[np.bool_]:
     """Which RGB pixels, shape (K, 3), are of a colour of ``RANGES``; shape (K,)."""
-    hue, saturation, value = to_hsv(pixels)
-    found = np.zeros(len(pixels), dtype=np.bool_)
+    return _in_ranges(to_hsv(pixels), colour)
+
+
+def _in_ranges(hsv: tuple[Levels, Levels, Levels], colour: str) -> NDArray[np.bool_]:
+    hue, saturation, value = hsv
+    found = np.zeros(len(hue), dtype=np.bool_)
     for h0, h1, s0, s1, v0, v1 in RANGES[colour]:
         inside = (hue >= h0) & (hue <= h1) & (saturation >= s0) & (saturation <= s1)
         found |= inside & (value >= v0) & (value <= v1)
@@ -82,7 +86,8 @@ def in_colour(pixels: Pixels, colour: str) -> NDArray[np.bool_]:
 
 def colour_counts(pixels: Pixels) -> dict[str, int]:
     """How many RGB pixels, shape (K, 3), are of each colour; ``all`` is K."""
-    counts = {colour: int(in_colour(pixels, colour).sum()) for colour in RANGES}
+    hsv = to_hsv(pixels)
+    counts = {colour: int(_in_ranges(hsv, colour).sum()) for colour in RANGES}
     return {**counts, "all": len(pixels)}
 
 

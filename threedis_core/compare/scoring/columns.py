@@ -18,6 +18,7 @@ from threedis_core.compare.scoring.presence import Presence
 from threedis_core.compare.scoring.results import Results, State
 from threedis_core.compare.scoring.strata import (
     IN_DEPTH,
+    LEVEL,
     OF_LAYOUTS,
     Labels,
     in_depth,
@@ -143,6 +144,8 @@ class Counted:
         for name, labels in self._labels.items():
             if figure.per != "instance" and name not in OF_LAYOUTS:
                 continue
+            if figure.per == "pooled" and name != LEVEL:
+                continue  # each stratum takes as long as the whole
             there = {str(label) for label in labels if label is not None}
             if len(there) > 1:
                 for label in sorted(there, key=lambda one: order_of(name, one)):
