@@ -51,18 +51,29 @@ class Lines:
         what = stage_words(stage.removesuffix(DONE))
         self._bars(what, done, total)
         now = monotonic()
-        began = self._began.setdefault(what, now)
-        due = done >= total or now - self._said.get(what, began) >= OFTEN
+        self._began.setdefault(what, now)
+        due = done >= total or now - self._said.get(what, self._began[what]) >= OFTEN
         if self._bars is silent and not streams.is_quiet() and due:
             self._said[what] = now
-            streams.note(f"{what} {done} of {total}")
+            streams.note(f"{what} {done} of {total}{self._left(what, done, total)}")
+
+    def _left(self, what: str, done: int, total: int) -> str:
+        """How long the rest will take, as the first part did."""
+        if not 0 < done < total:
+            return ""
+        seconds = (monotonic() - self._began[what]) * (total - done) / done
+        return f", about {duration_words(seconds)} left"
 
 
 @contextmanager
 def told_lines() -> Generator[Lines]:
     """Yield what tells of a comparison on stderr: bars on a terminal, else lines."""
     with ExitStack() as stack:
-        yield Lines(stack.enter_context(progress_bars()))
+        try:
+            yield Lines(stack.enter_context(progress_bars()))
+        except KeyboardInterrupt:
+            streams.note("stopped; what is done is kept, and the same command goes on")
+            raise
 
 
 def tell_estimate(plan: ComparePlan, found: Estimate, workers: int) -> None:

@@ -150,6 +150,7 @@ class Bench:
                 told += image.warnings
                 place = {"job": job.key, "batch": task.batch}
                 place |= {"pictures": len(task.jobs), "planned": task.planned}
+                place |= {"threads": self._setting.threads}
                 provenance = {**image.provenance, COMPARISON: place}
                 made[job.key] = png_bytes(image.image, {PROVENANCE: json.dumps(provenance)})
             return made

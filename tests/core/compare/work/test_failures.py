@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -157,7 +157,7 @@ FULL = """
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
     try:
         compare(layouts=sys.argv[3:], renderers="counting", depth_models="counted-depth",
-                seeds=[0, 1], out=sys.argv[2], stages=("render",))
+                seeds=[0, 1], width=256, height=256, out=sys.argv[2], stages=("render",))
     except Exception as error:
         print(type(error).__name__, error)
 """
@@ -166,13 +166,21 @@ FULL = """
 def test_a_disk_that_takes_no_more_is_told_and_the_comparison_goes_on(comparing) -> None:
     files = comparing.layouts("scene-0", "scene-1")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", textwrap.dedent(FULL), "9000", str(comparing.out), *files]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "RenderError" in told.stdout, told
-    assert "cannot be written" in told.stdout
-    assert not [one for one in comparing.out.rglob("*.part")]
-    made = json.loads((comparing.out / "plan.json").read_text())
-    assert made["format"] == 1
+
+    def told(most: int) -> str:
+        command = [sys.executable, "-c", textwrap.dedent(FULL), str(most), str(comparing.out)]
+        done = subprocess.run(
+            [*command, *files], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert re.match(
+        r"RenderError .*\.png cannot be written: File too large; make room", told(40_000)
+    )
+    assert not list(comparing.out.rglob("*.part"))
+    assert told(10_000_000) == ""
+    assert len(list((comparing.out / "pictures").glob("*.png"))) == 4
+    assert max(comparing.rendered.values()) <= 2
 
 
 def test_a_folder_that_cannot_be_written_is_told(comparing) -> None:
