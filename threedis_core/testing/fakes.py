@@ -6,6 +6,7 @@ H, W = height and width in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from zlib import crc32
 
 import numpy as np
@@ -24,6 +25,7 @@ from threedis_core.plugin.interfaces import (
 )
 from threedis_core.plugin.progress import PreviewingProgress, Progress, silent
 from threedis_core.plugin.request_checks import check_request
+from threedis_core.presence.hues import HUES, asked_hue
 from threedis_core.testing.samples import sample_depth
 from threedis_core.values.depth import DepthMap
 
@@ -38,7 +40,7 @@ class FakeRendererOptions(BackendOptions):
     """``tint`` is the share of the instance's colour, in [0, 1]."""
 
     steps: int = Field(default=3, ge=1)
-    tint: float = Field(default=0.5, ge=0, le=1)
+    tint: float = Field(default=0.9, ge=0, le=1)
     max_instances: int | None = 32
 
 
@@ -99,7 +101,7 @@ class FakeRenderer(RenderBackend):
         if request.layout.negative_prompt:
             colours -= 0.3 * colour_of(request.layout.negative_prompt)
         grey = request.depth.resize(width, height).values[..., None]
-        return np.asarray(0.5 * grey + 0.5 * colours, np.float32)
+        return np.asarray((0.5 + 0.5 * grey) * colours, np.float32)
 
 
 def active_controls(request: RenderRequest, step: int) -> frozenset[str]:
@@ -108,8 +110,13 @@ def active_controls(request: RenderRequest, step: int) -> frozenset[str]:
 
 
 def colour_of(text: str) -> NDArray[np.float32]:
-    """A colour for a text, RGB of 0..1; another text has another one."""
-    return np.random.default_rng(crc32(text.encode())).random(3, dtype=np.float32)
+    """A colour for a text, RGB of 0..1: of the hue it names, if any; another text, another one."""
+    own = np.random.default_rng(crc32(text.encode())).random(3, dtype=np.float32)
+    if (hue := asked_hue(text)) is None:
+        return own
+    low, high = HUES[hue]
+    middle = (low + (high - low) % 180 / 2) % 180 / 180
+    return np.asarray(hsv_to_rgb(middle, 1.0, 0.8 + 0.2 * float(own[0])), np.float32)
 
 
 class FakeDepthModelOptions(BackendOptions):

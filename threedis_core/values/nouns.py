@@ -89,7 +89,7 @@ def _css() -> tuple[frozenset[str], frozenset[str]]:
     return names, frozenset(shades) - names
 
 
-def _is_colour(word: str) -> bool:
+def is_colour(word: str) -> bool:
     """True for "red", "reddish", "blue-green", "tomato-red", "orange-coloured"."""
     names, _ = _css()
     plain = word.strip(",;.:!?\"'()").lower()
@@ -99,10 +99,10 @@ def _is_colour(word: str) -> bool:
         first, last = stem.group(1), stem.group(2) or ""
         return any(form in names for form in (first + last, first, first + last + "e"))
     parts = re.split(r"[-/]", plain)
-    return len(parts) > 1 and any(_is_colour(part) for part in parts if part)
+    return len(parts) > 1 and any(is_colour(part) for part in parts if part)
 
 
-def _is_shade(word: str) -> bool:
+def is_shade(word: str) -> bool:
     return word.lower() in _css()[1] or word.lower() in MORE_SHADES
 
 
@@ -146,7 +146,7 @@ def _only_ends(part: Sequence[str]) -> bool:
 
 def _uncoloured(phrase: Sequence[str]) -> Iterator[str]:
     """One noun with its attributes, its colours, their shades and what joins them left out."""
-    coloured = [_is_colour(word) for word in phrase]
+    coloured = [is_colour(word) for word in phrase]
     last = len(phrase) - 1
     if coloured and coloured[last] and _is_thing(phrase):
         coloured[last] = False
@@ -154,7 +154,7 @@ def _uncoloured(phrase: Sequence[str]) -> Iterator[str]:
         follows = coloured[place + 1]
         word = phrase[place]
         joins = word.lower() in JOINTS and place > 0 and coloured[place - 1]
-        if follows and (_is_shade(word) or joins):
+        if follows and (is_shade(word) or joins):
             coloured[place] = True
     kept = [word for word, is_colour in zip(phrase, coloured, strict=True) if not is_colour]
     if not _only_ends(kept) or not any(coloured):
@@ -165,8 +165,8 @@ def _is_thing(phrase: Sequence[str]) -> bool:
     """True if the last word, which names a colour, is the thing: nothing else in it can be."""
     if phrase[-1].strip(",;.:!?\"'()").lower() not in THINGS_TOO:
         return False
-    others = [word for word in phrase[:-1] if not (_is_colour(word) or _is_shade(word))]
-    return _only_ends(others) or not _is_colour(others[-1])
+    others = [word for word in phrase[:-1] if not (is_colour(word) or is_shade(word))]
+    return _only_ends(others) or not is_colour(others[-1])
 
 
 def _with_articles(words: Sequence[str]) -> Iterator[str]:

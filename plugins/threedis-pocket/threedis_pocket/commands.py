@@ -225,11 +225,18 @@ def bench_presence(
     On exact depth, and on changes of it. false: of what is there; said: of what was left out and
     would be half visible; auc: area under the ROC curve.
 
+    The same of exact pictures, by the colours that the prompts name.
+
     On maps of a depth model, with several tries. warned; found: a silhouette has IoU >= 0.5 with
     the box; unsaid: not found, and no warning; needless: found, and a warning.
     """
     from threedis_pocket.bench.pictures import SPLIT
-    from threedis_pocket.bench.presence import bench_exact, bench_model, print_presence
+    from threedis_pocket.bench.presence import (
+        bench_exact,
+        bench_model,
+        bench_pictures,
+        print_presence,
+    )
     from threedis_pocket.layouts import sample_layouts, wild_layouts
 
     _check(json_file)
@@ -237,11 +244,11 @@ def bench_presence(
     chosen = sample(SPLIT, layouts)
     counts = [2**power for power in range(tries.bit_length())]
     with quiet(), progress_bars() as progress:
-        exact = bench_exact(chosen)
+        exact, drawn = bench_exact(chosen), bench_pictures(chosen)
         made = bench_model(state_of(context).registry, model, chosen, counts, progress)
-    print_presence(exact)
-    print_presence(made)
-    _write(json_file, {"exact": exact, "model": made})
+    for figures in (exact, drawn, made):
+        print_presence(figures)
+    _write(json_file, {"exact": exact, "pictures": drawn, "model": made})
 
 
 def bench_loras(

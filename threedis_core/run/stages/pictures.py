@@ -17,6 +17,7 @@ from threedis_core.run.config import Control, RunConfig
 from threedis_core.run.plan import PlannedRenderer, RunPlan
 from threedis_core.run.record.provenance import Origin, picture_provenance
 from threedis_core.run.result import Preview, Previews, RunImage
+from threedis_core.run.stages.lost_instances import LostInstances
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule
@@ -46,10 +47,16 @@ def render_batch(
         WeightsError: Its model is missing or unreadable.
         RenderError: It failed, or returned what is no picture of the request's size.
     """
-    told = _told(progress, planned.name, requests, previews)
+    told, lost = _told(progress, planned.name, requests, previews), LostInstances()
     with failures_named(f"renderer '{planned.name}'", progress=progress):
         made = backend.render(requests, told)
-        results = checked_results(made, requests)
+        results = [
+            replace(
+                result,
+                warnings=(*result.warnings, *lost.lines(planned.name, request, result.image)),
+            )
+            for request, result in zip(requests, checked_results(made, requests), strict=True)
+        ]
     return [
         RunImage(
             planned.name,

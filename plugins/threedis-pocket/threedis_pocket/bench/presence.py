@@ -1,4 +1,4 @@
-"""The benchmark of the core's look into depth maps: is what is missing said, and nothing else?"""
+"""The benchmark of the core's look into depth maps and pictures: is what is missing said?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage, stats
@@ -16,6 +17,7 @@ from threedis_core.plugin.interfaces import DepthRequest
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.presence.measure import SEEN, presence_scores
+from threedis_core.presence.pictures import Places
 from threedis_core.presence.words import rank
 from threedis_core.run.stages.depth import try_seeds
 from threedis_core.values.depth import DepthMap
@@ -126,6 +128,30 @@ def bench_model(
     return {**rows, "exact depth": _model_row(layouts, true)}
 
 
+def bench_pictures(layouts: Sequence[Layout]) -> dict[str, dict[str, Figure]]:
+    """Warn of what exact pictures show, and of what was left out of them, not of the depth map.
+
+    Returns:
+        {"exact pictures": {"false": share of drawn instances with a warning, "said": share of left
+        out ones, at least half visible, with a warning}}, JSON-ready.
+    """
+    false: list[tuple[bool, int]] = []
+    said: list[tuple[bool, int]] = []
+    for unit, layout in enumerate(layouts):
+        drawn, places = draw_without(layout), Places(layout, DepthMap(_exact(layout)[0]))
+        false += [(one, unit) for one in _named(places, _picture(layout), layout)]
+        for number in np.flatnonzero(np.array(drawn.visible) >= VISIBLE).tolist():
+            rest = layout.instances[:number] + layout.instances[number + 1 :]
+            without = _picture(layout.model_copy(update={"instances": rest}))
+            said.append((_named(places, without, layout)[number], unit))
+    return {"exact pictures": {"false": _share(false), "said": _share(said)}}
+
+
+def _share(told: Sequence[tuple[bool, int]]) -> Figure:
+    """The share of instances, each with the number of its layout."""
+    return mean_figure([one for one, _ in told], [unit for _, unit in told])
+
+
 def print_presence(figures: Mapping[str, Mapping[str, Figure]]) -> None:
     """Print value, 95 % interval and number of instances of each row."""
     table = Table("depth", *next(iter(figures.values())))
@@ -143,6 +169,21 @@ def _exact(layout: Layout) -> tuple[Values, NDArray[np.int64]]:
     width, height = _size(layout)
     drawing = draw(layout_scene(layout), height, width, supersample=1)
     return drawing.depth[0].double().numpy(), drawing.ids[0].numpy()
+
+
+def _picture(layout: Layout) -> Image.Image:
+    width, height = _size(layout)
+    rgb = draw(layout_scene(layout), height, width).rgb[0].permute(1, 2, 0)
+    return Image.fromarray((rgb * 255).round().byte().numpy())
+
+
+def _named(places: Places, picture: Image.Image, layout: Layout) -> list[bool]:
+    """For each instance whether a warning about the picture names it."""
+    lines = places.lost(picture)
+    return [
+        any(f"instances[{number}]" in line for line in lines)
+        for number in range(len(layout.instances))
+    ]
 
 
 def _exact_row(drawn: Sequence[Drawn], change: Callable[[Values], Values]) -> dict[str, Figure]:

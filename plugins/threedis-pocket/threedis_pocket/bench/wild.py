@@ -10,7 +10,7 @@ import numpy as np
 from threedis_core import Engine
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
-from threedis_core.run.result import Run
+from threedis_core.run.result import Run, RunImage
 from threedis_core.values.depth import DepthMap
 from threedis_core.values.layout import Layout
 from threedis_pocket.bench.detector import Detector
@@ -51,7 +51,8 @@ def bench_wild(
                 own = judge(layout, picture, detector, number * seeds + image.seed, number)
                 judged[image.renderer] += own
                 unsaid[image.renderer] += [
-                    (not one.there and not named(run, slot), number) for slot, one in enumerate(own)
+                    (not one.there and not named(run, image, slot), number)
+                    for slot, one in enumerate(own)
                 ]
             progress("wild layouts", number + 1, layouts)
     return {
@@ -105,6 +106,8 @@ def _size(layout: Layout) -> tuple[int, int]:
     return layout.height, layout.width
 
 
-def named(run: Run, slot: int) -> bool:
-    """True if a warning of the run names instance ``slot``."""
-    return any(f"instances[{slot}]" in warning for warning in run.warnings)
+def named(run: Run, image: RunImage, slot: int) -> bool:
+    """True if a warning of the run, or of that picture of it, names instance ``slot``."""
+    others = {warning for one in run.images if one is not image for warning in one.warnings}
+    told = [*image.warnings, *(line for line in run.warnings if line not in others)]
+    return any(f"instances[{slot}]" in line for line in told)
