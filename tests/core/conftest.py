@@ -30,7 +30,7 @@ FAKES = """
 
     @hookimpl
     def threedis_register_presets(register):
-        register("pale", "fake", {"tint": 0.1}, "Hardly tinted")
+        register("pale", "fake", {"tint": 0.6}, "Hardly tinted")
 """
 CORE = "from threedis_core.refiners import threedis_register_region_refiners"
 

@@ -33,7 +33,7 @@ def test_a_run_gives_one_picture_per_renderer_and_seed(registry) -> None:
 
 
 def test_labels_tell_the_same_renderer_with_other_options_apart(registry, tmp_path) -> None:
-    renderers = {"pale": {}, "pale@off": {"tint": 0.0}, "fake@pale": {"tint": 0.1}}
+    renderers = {"pale": {}, "pale@off": {"tint": 0.0}, "fake@pale": {"tint": 0.6}}
     run = render(LAYOUT, depth=DEPTH, renderers=renderers, registry=registry, out=tmp_path / "run")
     files = ["pale-seed0.png", "pale@off-seed0.png", "fake@pale-seed0.png"]
     assert [image.file.name for image in run.images] == files

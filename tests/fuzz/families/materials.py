@@ -30,7 +30,7 @@ def threedis_register_depth_models(register):
 
 @hookimpl
 def threedis_register_presets(register):
-    register("pale", "fake", {"tint": 0.1}, "Hardly tinted")
+    register("pale", "fake", {"tint": 0.6}, "Hardly tinted")
 """
 PNG_START = b"\x89PNG\r\n\x1a\n"
 ODD_NAMES = (

@@ -106,7 +106,7 @@ def test_events_decide_nothing(comparing) -> None:
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"renderers": {"counting": {"tint": 0.9}}}, "systems.counting.options.tint was 0.5, now"),
+        ({"renderers": {"counting": {"tint": 0.4}}}, "systems.counting.options.tint was 0.9, now"),
         ({"seeds": [0, 2]}, "seeds was"),
         ({"steps": 2}, "steps was nothing, now 2"),
         ({"threads": 2}, "threads was 1, now 2"),

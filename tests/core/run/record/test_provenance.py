@@ -51,7 +51,7 @@ def test_run_json_tells_how_the_pictures_came_to_be(registry, tmp_path) -> None:
     assert record["config"]["renderers"] == {"pale": {"steps": 2}}
     assert record["renderers"]["pale"] == {
         "plugin": "threedis-fakes 1.0",
-        "options": {"steps": 2, "tint": 0.1, "max_instances": 32},
+        "options": {"steps": 2, "tint": 0.6, "max_instances": 32},
     }
 
 
