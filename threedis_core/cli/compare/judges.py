@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +12,11 @@ from threedis_core.cli import streams
 from threedis_core.cli.arguments import AsJson
 from threedis_core.cli.progress import progress_bars
 from threedis_core.cli.state import state_of
-from threedis_core.compare.folder import CompareFolder
-from threedis_core.compare.plan.models import ComparePlan
 from threedis_core.errors import OptionError
+
+if TYPE_CHECKING:
+    from threedis_core.compare.folder import CompareFolder
+    from threedis_core.compare.plan.models import ComparePlan
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a comparison.")]
 MetricName = Annotated[
@@ -84,6 +86,8 @@ def agreement_command(
 
 
 def _opened(folder: Path, metric: str | None) -> tuple[CompareFolder, ComparePlan, str]:
+    from threedis_core.compare.folder import CompareFolder
+
     place = CompareFolder(folder)
     plan = place.read_plan()
     name = metric or (plan.primary or "").partition(".")[0]
