@@ -46,7 +46,7 @@ def test_an_unknown_option_lists_the_known_ones_and_suggests(registry) -> None:
 def test_a_preset_sets_options_that_given_ones_override(registry) -> None:
     assert registry.renderer("pale").options.tint == 0.6
     assert registry.renderer("pale", {"tint": 0.9}).options.tint == 0.9
-    assert registry.renderer("fake").options.tint == 0.5
+    assert registry.renderer("fake").options.tint == 0.9
 
 
 def test_a_presets_options_cannot_be_changed_from_outside(plugins) -> None:
