@@ -8,8 +8,9 @@ saves each picture as a PNG, once as the render stage of a comparison; both load
 process, one after the other, as often as --repeats says. Wall-clock seconds and the process's own
 seconds of the processor, which a busy machine does not lengthen; medians, and their ratio.
 
-The workers: each presets' pictures by one worker process and by two, from the first batch that
-begins to the last that ends; pictures per minute, and their ratio.
+The workers: each preset's pictures by one worker, which is this process, and by two processes, from
+when every worker has done a batch, and so has loaded its model, to the end; pictures per minute,
+and their ratio. It says something on a machine that has nothing else to do.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def workers(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
             out = folder / f"{preset}-{count}"
             settings = asked(arguments.layouts, [preset], out, arguments.steps)
             compare(**settings, means=Means(workers=count))
-            speed[count] = arguments.layouts * 2 / (rendering_seconds(out) / 60)
+            speed[count] = per_minute(out)
         rows.append(
             {
                 "what": "workers",
@@ -150,19 +151,21 @@ def workers(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]
     return rows
 
 
-def rendering_seconds(out: Path) -> float:
-    """From the first batch that begins to the last that ends."""
+def per_minute(out: Path) -> float:
+    """Pictures a minute, from when every worker has done a batch, and so has its model, on."""
     lines = [
         json.loads(line)
         for file in (out / "events").glob("*.jsonl")
         for line in file.read_text().splitlines()
     ]
-    times = [
-        datetime.fromisoformat(line["time"]).timestamp()
+    done = [
+        (datetime.fromisoformat(line["time"]).timestamp(), line["worker"])
         for line in lines
-        if line["stage"] == "render"
+        if (line["kind"], line["stage"]) == ("done", "render")
     ]
-    return max(times) - min(times)
+    begun = max(min(at for at, who in done if who == worker) for _, worker in done)
+    last = [at for at, _ in done if at > begun + 0.1]  # a batch's pictures are told together
+    return len(last) / (max(last) - begun) * 60
 
 
 def main() -> None:
