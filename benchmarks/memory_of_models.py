@@ -71,7 +71,7 @@ def needs(family: str, dtype: str, parts: dict[str, PartSize]) -> tuple[MemoryNe
     """What each offload mode needs for one picture of the model's own size."""
     bytes_each = getattr(torch, dtype).itemsize
     decoded = 4 if family in UPCAST and dtype == "float16" else bytes_each
-    drawing = Drawing((SIDES[family],) * 2)
+    drawing = Drawing((SIDES[family], SIDES[family]))
     work = work_memory(CONFIGS[family], parts, drawing, bytes_each, decoded)
     return memory_needs(parts, bytes_each, work, on_cpu=False)
 

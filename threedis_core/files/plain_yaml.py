@@ -74,7 +74,7 @@ def iterate_yaml(text: str) -> Iterator[tuple[Any, Any]]:
 
 def dump_yaml(data: Any) -> str:
     """Write plain data as YAML that ``parse_yaml`` reads back, in the order it comes."""
-    return yaml.dump(
+    return yaml.dump(  # pyright: ignore[reportUnknownMemberType]
         data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None
     )
 

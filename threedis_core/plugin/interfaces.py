@@ -55,7 +55,6 @@ class Backend(ABC):
     kind: ClassVar[Kind]
     Options: ClassVar[type[BackendOptions]]
     trained_on: ClassVar[TrainedOn] = TrainedOn()
-    options: BackendOptions
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options

@@ -189,7 +189,7 @@ def _torchao_keywords(keywords: dict[str, Any], kind: Any) -> dict[str, Any]:
 
     ``quant_type`` may be spelt as it was before torchao had classes: int8_weight_only.
     """
-    import torchao.quantization
+    import torchao.quantization  # pyright: ignore[reportMissingImports]
 
     name = keywords.get("quant_type")
     classes = {name: getattr(torchao.quantization, name) for name in dir(torchao.quantization)}
