@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 
 from threedis_core.plugin.interfaces import Capabilities, RenderRequest
 from threedis_core.values.layout import Layout
@@ -40,7 +41,7 @@ from threedis_sd.batch import (
     text_warnings,
 )
 from threedis_sd.controlnet_text import named_controlnet_prompts
-from threedis_sd.controlnets import PLAIN, find_controlnet
+from threedis_sd.controlnets import PLAIN, find_controlnet, find_more, read_control_picture
 from threedis_sd.loading import (
     CONTROLNET,
     CheckedPipeline,
@@ -104,6 +105,19 @@ class UNetRenderer(DiffusersRenderer):
             instance_loras=frozenset(self.options.instance_loras),
         )
 
+    @cached_property
+    def control_pictures(self) -> list[Image.Image]:
+        """One for each ControlNet beside the depth one, read once.
+
+        Raises:
+            OptionError: One cannot be read.
+        """
+        return [read_control_picture(one) for one in self.options.more_controlnets]
+
+    def load_key(self) -> object:
+        """All that decides what is loaded; of the other ControlNets that is the model alone."""
+        return super().load_key(), [one.model for one in self.options.more_controlnets]
+
     def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
         """The region hook is on for the first ``control_steps`` steps."""
         return ControlSchedule({CONTROL: StepRange.first(self.options.control_steps)})
@@ -141,7 +155,10 @@ class UNetRenderer(DiffusersRenderer):
         arguments = self.pipeline_arguments()
         loras = place_loras(loaded.instance_loras, batch, pixel_masks(batch))
         images = draw_pictures(
-            pipeline, encode, batch, plan, self.options, on_step, loras, **arguments
+            *(pipeline, encode, batch, plan, self.options, on_step),
+            loras,
+            self.control_pictures,
+            **arguments,
         )
         unplaced = [] if loras is None else loras.left_out(placeless(loras.adapters, pipeline.unet))
         cut = text_warnings(pipeline, batch, self.options)
@@ -178,6 +195,7 @@ class UNetRenderer(DiffusersRenderer):
         options = self.options
         if options.prompt_syntax == "compel":
             require_compel()
+        _ = self.control_pictures
         device = resolve_device(options)
         dtype = resolve_dtype(options, device)
         half = prefers_half(options, dtype)
@@ -194,6 +212,9 @@ class UNetRenderer(DiffusersRenderer):
             dtype,
             options.wanted.get(CONTROLNET),
         )
+        more = find_more(
+            *(options, controlnet, self.own_controlnet()), found.configuration("unet", model), half
+        )
         return CheckedPipeline(
             options,
             getattr(diffusers, self.pipeline_classes[controlnet.kind]),
@@ -207,6 +228,7 @@ class UNetRenderer(DiffusersRenderer):
             device=device,
             dtype=dtype,
             side=max(self.capabilities.default_size),
+            more_controlnets=more,
         ).load
 
     def model_source(self) -> ModelSource:

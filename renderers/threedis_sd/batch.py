@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from threedis_core.attention import FusionPlan
@@ -31,7 +32,7 @@ from threedis_sd.controlnet_text import (
     controlnet_text,
     named_controlnet_prompts,
 )
-from threedis_sd.controlnets import depth_arguments, pictures_apart
+from threedis_sd.controlnets import control_arguments, depth_of, pictures_apart
 from threedis_sd.lowpass import ResidualFilter, low_passed
 from threedis_sd.options import UNetOptions
 
@@ -102,6 +103,7 @@ def draw_pictures(
     options: UNetOptions,
     on_step: OnStep,
     loras: PlacedLoRAs | None = None,
+    pictures: Sequence[Image.Image] = (),
     **arguments: Any,
 ) -> Any:
     """Call the stock pipeline with the region hook in its place.
@@ -114,6 +116,7 @@ def draw_pictures(
         options: The renderer's options.
         on_step: Told after each time step; what it raises ends the run.
         loras: LoRAs of instances; None: there are none.
+        pictures: One for each ControlNet beside the depth one.
         **arguments: Passed on to the pipeline (``latents``, ``output_type``).
     Returns:
         The pipeline's images.
@@ -139,14 +142,15 @@ def draw_pictures(
             by_cell = UNetLoRAs(loras.adapters, loras.places, plan, texts)
         hooks = region_hooks(pipeline, batch, plan, text, options, by_cell)
         stack.enter_context(attached(*hooks))
-        stack.enter_context(pictures_apart(pipeline.controlnet))
+        depth_controlnet = depth_of(pipeline.controlnet)
+        stack.enter_context(pictures_apart(depth_controlnet))
         own_text = controlnet_text(reading(whole), text, options)
         if own_text is not None:
-            stack.enter_context(controlnet_reads(pipeline.controlnet, own_text))
+            stack.enter_context(controlnet_reads(depth_controlnet, own_text))
         if options.low_pass is not None:
             regions = [request.regions for request in batch.requests]
             lowpass = ResidualFilter(regions, height, options.low_pass)
-            stack.enter_context(low_passed(pipeline.controlnet, lowpass))
+            stack.enter_context(low_passed(depth_controlnet, lowpass))
 
         def switch(step: int) -> None:
             for hook in hooks:
@@ -160,11 +164,8 @@ def draw_pictures(
             num_inference_steps=batch.steps,
             guidance_scale=batch.guidance,
             generator=[torch.Generator().manual_seed(request.seed) for request in batch.requests],
-            controlnet_conditioning_scale=options.controlnet_scale,
-            control_guidance_start=options.controlnet_start,
-            control_guidance_end=options.controlnet_end,
             callback_on_step_end=step_callback(pipeline, switch, on_step),
-            **depth_arguments(pipeline.controlnet, depth),
+            **control_arguments(pipeline, depth, batch.size, options, pictures),
             **text.arguments,
             **arguments,
         ).images
@@ -185,7 +186,7 @@ def region_hooks(
     wrap = torch.compiler.disable if options.compile else _as_it_is
     hooks: list[RegionHook | LoRAHook] = [RegionHook(pipeline.unet, plan, text.rows, wrap, loras)]
     if options.control_cn:
-        hooks.append(RegionHook(pipeline.controlnet, plan, text.rows, wrap))
+        hooks.append(RegionHook(depth_of(pipeline.controlnet), plan, text.rows, wrap))
     return hooks if loras is None else [*hooks, loras.hook(pipeline.unet)]
 
 

@@ -19,8 +19,9 @@ from threedis_diffusers.memory.placing import place
 from threedis_diffusers.model_files.checks import check_model
 from threedis_diffusers.model_files.single_file import SingleFile
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
-from threedis_diffusers.parts.find import FoundParts
+from threedis_diffusers.parts.find import FoundParts, Part
 from threedis_diffusers.parts.place import PartPlace, part_place
+from threedis_sd.controlnets import joined
 from threedis_sd.options import UNetOptions
 
 CONTROLNET = "controlnet"
@@ -48,6 +49,7 @@ class CheckedPipeline:
         device: Where it will run.
         dtype: The number format of its weights.
         side: Of the pictures that there has to be room for, in pixels.
+        more_controlnets: Those beside the depth ControlNet.
     """
 
     options: UNetOptions
@@ -60,6 +62,7 @@ class CheckedPipeline:
     device: torch.device
     dtype: torch.dtype
     side: int
+    more_controlnets: Sequence[Part] = ()
 
     def load(self) -> LoadedPipeline:
         """Load the model, its parts and its LoRAs, and put them where they run.
@@ -74,6 +77,9 @@ class CheckedPipeline:
         load_embeddings(pipeline, self.embeddings)
         own = load_loras(pipeline, options.loras, self.loras, options.instance_loras)
         self.found.keep_in_fp8(pipeline, self.dtype)
+        if self.more_controlnets:  # last, since what is above is meant for the depth ControlNet
+            others = [part.load(self.dtype) for part in self.more_controlnets]
+            pipeline.register_modules(controlnet=joined(pipeline.controlnet, others))
         offload = place(pipeline, options, self.device, self.side)
         if options.compile:
             compile_blocks(pipeline.unet)

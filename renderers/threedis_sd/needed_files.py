@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from os.path import expanduser  # leaves the home of nobody as it is; Path's own raises
 from pathlib import Path
@@ -18,7 +19,7 @@ from threedis_diffusers.model_files.local_source import LocalSource
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource, is_single_file
 from threedis_diffusers.parts.find import needed_part, needed_parts
-from threedis_diffusers.parts.place import PartPlace, folder_of
+from threedis_diffusers.parts.place import PartPlace, folder_of, part_place
 from threedis_sd.controlnets import PLAIN, find_controlnet
 from threedis_sd.loading import CONTROLNET, controlnet_place, replaced_parts
 from threedis_sd.options import UNetOptions
@@ -53,15 +54,33 @@ def needed_models(
     else:
         check = partial(check_model, **needs, replaced=replaced_parts(options))
         yield NeededModel(model, check, pipeline=pipeline)
-    place = controlnet_place(options, controlnet)
-    if place.file:
-        describes = partial(read_configuration, file="config.json")
-        yield NeededModel(controlnet, describes, CONTROLNET)
-        yield needed_part(place, CONTROLNET)
-    else:
-        fit = partial(_check_controlnet, model, tuple(pipeline_classes))
-        yield NeededModel(place.source, fit, CONTROLNET)
+    fit = partial(_check_controlnet, model, tuple(pipeline_classes))
+    yield from _needed_controlnet(
+        controlnet_place(options, controlnet), controlnet, fit, CONTROLNET
+    )
+    for number, one in enumerate(options.more_controlnets, 2):
+        name, fit = f"{CONTROLNET} {number}", partial(_check_controlnet, model, (PLAIN,))
+        yield from _needed_controlnet(part_place(one.model), controlnet, fit, name)
+        image = Path(expanduser(one.image)).absolute()
+        yield NeededModel(
+            ModelSource(str(image.parent)), partial(_require, image.name), f"{name} picture"
+        )
     yield from needed_parts(options, apart=(CONTROLNET,))
+
+
+def _needed_controlnet(
+    place: PartPlace, own: ModelSource, fit: Callable[[ModelSource], object], name: str
+) -> Iterator[NeededModel]:
+    """A ControlNet under ``name``, with the files that describe it if it is one file."""
+    if place.file:
+        yield NeededModel(own, partial(read_configuration, file="config.json"), name)
+        yield replace(needed_part(place, CONTROLNET), part=name)
+    else:
+        yield NeededModel(place.source, fit, name)
+
+
+def _require(file: str, source: ModelSource) -> None:
+    source.require(file)
 
 
 def _check_controlnet(model: ModelSource, kinds: Sequence[str], source: ModelSource) -> None:

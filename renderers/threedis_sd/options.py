@@ -43,6 +43,39 @@ class LowPass(OptionsModel):
     )
 
 
+class MoreControlNet(OptionsModel):
+    """A ControlNet beside the depth ControlNet, with a control picture of its own."""
+
+    model: str = Field(
+        min_length=1,
+        description="The ControlNet, of one kind of control: a local folder, a hub id with a "
+        "folder or file inside after it, or a .safetensors file.",
+    )
+    image: str = Field(
+        min_length=1,
+        description="Its control picture (edges, a pose, ...), a file, made as the ControlNet "
+        "wants it; it is stretched to the picture's size.",
+    )
+    scale: float = Field(
+        default=1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How much it counts, 0 or more: 1 as trained, 0 not at all.",
+    )
+    start: float = Field(
+        default=0.0, ge=0, le=1, description="From which share of the steps on it counts."
+    )
+    end: float = Field(
+        default=1.0, ge=0, le=1, description="Up to which share of the steps; more than start."
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> MoreControlNet:
+        if self.start >= self.end:
+            raise ValueError(f"start {self.start} must lie before end {self.end}")
+        return self
+
+
 class UNetOptions(PartOptions, RegionalOptions):
     """Options of a U-Net with a depth ControlNet."""
 
@@ -57,6 +90,7 @@ class UNetOptions(PartOptions, RegionalOptions):
             "prompt_syntax",
             "clip_skip",
         ),
+        "more_controlnets",  # their pictures and scales; the models stand in load_key
     )
 
     parts: ClassVar[tuple[str, ...]] = ("unet", "controlnet", "vae", "text_encoder")
@@ -102,6 +136,11 @@ class UNetOptions(PartOptions, RegionalOptions):
         le=1,
         description="Up to which share of the steps the depth map counts, 0 to 1 (the last step); "
         "more than controlnet_start.",
+    )
+    more_controlnets: tuple[MoreControlNet, ...] = Field(
+        default=(),
+        description="ControlNets beside the depth one, which read the picture's own prompts: "
+        "[{model: a folder or hub id, image: a picture file, scale: 1.0, start: 0, end: 1}].",
     )
     control_steps: int | None = Field(
         default=None,
