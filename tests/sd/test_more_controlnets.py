@@ -175,7 +175,7 @@ def test_one_that_is_a_single_file_draws_as_its_folder_does(
     file = next(second("sd15").glob("*.safetensors"))
     more = ({"model": str(file), "image": str(control_picture)},)
     folder = make_renderer("sd15", 1.0)
-    options = folder.options.model_dump() | {"more_controlnets": more}
+    options: dict[str, Any] = {**folder.options.model_dump(), "more_controlnets": more}
     one = SD15Renderer(SD15Renderer.Options(**options))
     assert not one.inspect().problems
     request = make_request(CAT, size=SIZE)
