@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -44,14 +44,18 @@ class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
     Options = SamOptions
     options: SamOptions
     name = "sam"
+    model_types: ClassVar[tuple[str, ...]] = ("sam",)
+    """What config.json may call the model."""
+    classes: ClassVar[tuple[str, str]] = ("SamModel", "SamImageProcessorPil")
+    """The model's and its picture processor's, in transformers."""
 
     def find(self) -> Callable[[], LoadedVisionModel]:
         """Check device and files."""
-        return find_model(self.options, "sam", "SamModel", "SamImageProcessorPil").load
+        return find_model(self.options, self.model_types, *self.classes).load
 
     def inspect(self) -> Inspection:
         """The model's files, without loading it and without a network."""
-        return inspect_files(self.options, "sam")
+        return inspect_files(self.options, self.model_types)
 
     def check(self, layout: Layout) -> None:
         """See that the device and the model's files are there, if ``layout`` needs them.
@@ -75,13 +79,18 @@ class Sam(LazyModel[LoadedVisionModel], RegionRefiner):
         if _all_masked(layout):
             return given
         with self.in_use() as loaded:
-            found = segment(loaded, depth, given).numpy()
+            found = self.segment(loaded, depth, given).numpy()
         resized = [nearest(mask, given.height, given.width) for mask in found]
         masks = tuple(
             own if own is not None else mask if mask.any() else None
             for own, mask in zip(given.masks, resized, strict=True)
         )
         return Regions(given.boxes, masks, given.height, given.width)
+
+    @staticmethod
+    def segment(loaded: LoadedVisionModel, depth: DepthMap, regions: Regions) -> Tensor:
+        """The mask of each box of ``regions`` in the depth map, shape (N, H, W), bool."""
+        return segment(loaded, depth, regions)
 
 
 def _all_masked(layout: Layout) -> bool:

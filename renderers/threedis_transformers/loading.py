@@ -130,7 +130,7 @@ class CheckedVisionModel:
 
 def find_model(
     options: ModelOptions,
-    kind: str,
+    kind: str | tuple[str, ...],
     model_class: str,
     processor_class: str,
     unused: tuple[str, ...] = (),
@@ -140,7 +140,7 @@ def find_model(
 
     Args:
         options: Which model, and where it runs.
-        kind: What config.json must call it: "dpt".
+        kind: What config.json must call it: "dpt"; several where it may say one of them.
         model_class: Its class in transformers.
         processor_class: Its picture processor's; one that does without torchvision.
         unused: Beginnings of the names of weights that the model never uses; these may be missing.
@@ -166,12 +166,12 @@ def find_model(
     )
 
 
-def inspect_files(options: ModelOptions, kind: str) -> Inspection:
+def inspect_files(options: ModelOptions, kind: str | tuple[str, ...]) -> Inspection:
     """What a model needs, and what of it is there; loads nothing and asks no network.
 
     Args:
         options: Which model, and where it would run.
-        kind: What config.json must call it.
+        kind: What config.json must call it, or one of what it may.
     Raises:
         OptionError: The device is not there.
     """
@@ -181,7 +181,7 @@ def inspect_files(options: ModelOptions, kind: str) -> Inspection:
     return inspect_model([needed], device, resolve_dtype(options, device))
 
 
-def _look(source: ModelSource, kind: str) -> None:
+def _look(source: ModelSource, kind: str | tuple[str, ...]) -> None:
     """Note every file, also where the first one that tells the kind is missing."""
     found = read_configuration(source, "config.json")
     read_configuration(source, PROCESSOR)
@@ -190,8 +190,8 @@ def _look(source: ModelSource, kind: str) -> None:
         check_files(source, kind)
 
 
-def check_files(source: ModelSource, kind: str) -> str:
-    """See that all files of a model are there and that it is of ``kind``.
+def check_files(source: ModelSource, kind: str | tuple[str, ...]) -> str:
+    """See that all files of a model are there and that it is of ``kind``, or of one of them.
 
     Returns:
         The ending of the weights file.
@@ -199,10 +199,11 @@ def check_files(source: ModelSource, kind: str) -> str:
         WeightsError: They are not, or it is not.
     """
     model_type = read_configuration(source, "config.json").get("model_type")
-    if model_type != kind:
+    kinds = (kind,) if isinstance(kind, str) else kind
+    if model_type not in kinds:
         raise WeightsError(
-            f"'{source.name}' is a model of type {model_type!r}; expected {kind!r}: name another "
-            "model"
+            f"'{source.name}' is a model of type {model_type!r}; expected "
+            f"{' or '.join(map(repr, kinds))}: name another model"
         )
     read_configuration(source, PROCESSOR)
     return check_weights(source, "", WEIGHTS)

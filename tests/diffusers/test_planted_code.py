@@ -26,7 +26,7 @@ from threedis_pocket import WEIGHTS
 
 FAMILIES = {"sd15": "unet", "sdxl": "unet", "flux": "transformer", "depth": "unet"}
 """Pocket models, and the part of each that a test breaks."""
-VISION = {"sam": "sam", "depth-anything": "depth_anything", "dpt": "dpt"}
+VISION = {"sam": "sam", "sam2": "sam2", "depth-anything": "depth_anything", "dpt": "dpt"}
 """Backends that load a model of transformers, and what its configuration calls it."""
 
 
@@ -331,7 +331,7 @@ def test_a_checkpoint_of_the_depth_model_is_read_as_tensors_only(
 
 def make_vision(name: str, model: Path) -> Any:
     options = {"model": str(model), "device": "cpu"}
-    if name == "sam":
+    if name in ("sam", "sam2"):
         return load_plugins().region_refiner(name, options)
     return load_plugins().depth_estimator(name, options)
 

@@ -197,6 +197,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     "facebook/sam-vit-base": PublishedModel(APACHE, files={"model.safetensors": 375_000_000}),
     "facebook/sam-vit-large": PublishedModel(APACHE, files={"model.safetensors": 1_250_000_000}),
     "facebook/sam-vit-huge": PublishedModel(APACHE, files={"model.safetensors": 2_560_000_000}),
+    "facebook/sam2.1-hiera-small": PublishedModel(APACHE, files={"model.safetensors": 184_000_000}),
     "depth-anything/Depth-Anything-V2-Small-hf": PublishedModel(
         APACHE, files={"model.safetensors": 99_173_660}
     ),

@@ -22,6 +22,7 @@ from threedis_ldm3d.checks import ADAPTER_STEM, UNET_STEM, find_weights
 from threedis_ldm3d.checks import find_model as find_ldm3d
 from threedis_ldm3d.options import LDM3DOptions
 from threedis_sam.refiner import SamOptions
+from threedis_sam.sam2 import Sam2, Sam2Options
 from threedis_sd.presets import PRESETS as SD_PRESETS
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Options, SD21Renderer
@@ -338,6 +339,7 @@ def test_ldm3d_takes_the_published_files(hub) -> None:
     ("kind", "name"),
     [
         *(("sam", f"facebook/sam-vit-{size}") for size in ("base", "large", "huge")),
+        (Sam2.model_types, Sam2Options().model),
         *(
             ("depth_anything", f"depth-anything/Depth-Anything-V2-{size}-hf")
             for size in ("Small", "Base", "Large")
@@ -345,7 +347,7 @@ def test_ldm3d_takes_the_published_files(hub) -> None:
         ("dpt", "Intel/dpt-large"),
     ],
 )
-def test_models_of_transformers_take_one_file(kind: str, name: str, hub) -> None:
+def test_models_of_transformers_take_one_file(kind: str | tuple[str, ...], name: str, hub) -> None:
     source = ModelSource(name, library="transformers")
     fetch_part(source, WEIGHTS, check_vision_files(source, kind), PROCESSOR)
     assert hub.weighty() == {name: {"model.safetensors"}}
