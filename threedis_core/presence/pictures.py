@@ -25,7 +25,7 @@ ABSENT = 0.15
 """A colour that covers no more than this share of its instance's place is not there."""
 COVERED = 0.4
 """Nor is one that covers less than this, where the colour of another instance covers more."""
-ADVICE = "try another seed, or a larger box with less overlap"
+ADVICE = "try another seed or --depth-seed, or a larger box with less overlap"
 
 Shares = Mapping[str, float]
 

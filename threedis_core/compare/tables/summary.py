@@ -118,7 +118,7 @@ def _figure(
         "failed": states.count(State.FAILED),
         "complete": row.complete,
         "exploratory": row.exploratory,
-        "difference": None if row.difference is None else _difference(row.difference),
+        "difference": None if row.difference is None else _difference(row.difference, row.layouts),
     }
 
 
@@ -129,8 +129,10 @@ def _stratum(row: FigureRow) -> dict[str, str] | None:
     return {"name": name, "value": value}
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
+def _difference(difference: Difference, layouts: int) -> dict[str, Any]:
     estimate = difference.estimate
+    # Swapping signs has 2 ** layouts ways: with too few of them nothing at all is detected at 5 %.
+    testable = 2.0 ** (1 - layouts) < 0.05
     return {
         "value": _rounded(estimate.value),
         "low": _rounded(estimate.interval.low),
@@ -138,7 +140,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
         "interval": estimate.interval.kind,
         "p": difference.p,
         "p_adjusted": difference.p_adjusted,
-        "smallest_detectable": _rounded(estimate.smallest_detectable),
+        "smallest_detectable": _rounded(estimate.smallest_detectable) if testable else None,
         "verdict": difference.verdict,
     }
 
