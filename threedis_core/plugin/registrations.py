@@ -46,12 +46,14 @@ class TrainedOn:
         most_instances: In one picture.
         most_overlap: The share of the smaller of two boxes that the other covers.
         sides: The least and the greatest side of a picture, in pixels.
+        colours: The words for colours that it knows.
     """
 
     smallest_box: float | None = None
     most_instances: int | None = None
     most_overlap: float | None = None
     sides: tuple[int, int] | None = None
+    colours: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

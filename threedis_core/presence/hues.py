@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from threedis_core.metrics.colours import Pixels, to_hsv
-from threedis_core.values.nouns import ENDS, bare_noun, is_colour, is_shade
+from threedis_core.values.nouns import ENDS, colours_of, is_shade
 
 HUES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -46,8 +46,7 @@ def asked_hue(prompt: str) -> str | None:
     own = words[:ends]
     if any(map(is_shade, own)):
         return None
-    left = bare_noun(" ".join(own)).split()
-    colours = [word for word in own if word not in left and is_colour(word)]
+    colours = colours_of(" ".join(own))
     return _hue(colours[0]) if len(colours) == 1 else None
 
 

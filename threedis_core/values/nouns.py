@@ -72,6 +72,13 @@ def bare_noun(text: str) -> str:
     return " ".join(found or words).strip(" ,;") or text
 
 
+def colours_of(text: str) -> list[str]:
+    """The words of ``text`` that ``bare_noun`` leaves out because they name a colour, in order."""
+    words = re.findall(r"[\w-]+", text.lower())
+    left = bare_noun(" ".join(words)).split()
+    return [word for word in words if word not in left and is_colour(word)]
+
+
 def names_colour(text: str) -> bool:
     """True if ``bare_noun`` finds a colour in ``text`` that is not the thing itself."""
     words = _without_lead(text.split())

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+import threedis_pocket
 from threedis_pocket.scenes import sample_scenes
 from threedis_pocket.shapes import SHAPES
-from threedis_pocket.world import Scenes, draw, floor_depth
+from threedis_pocket.world import COLOURS, Scenes, draw, floor_depth
 
 
 def one_object(kind: int, box: tuple[float, float, float, float]) -> Scenes:
@@ -59,3 +60,7 @@ def test_depth_and_ids_do_not_depend_on_supersampling() -> None:
 def test_a_scene_is_drawn_the_same_alone_and_among_others() -> None:
     scenes = sample_scenes("validation", 9)
     assert torch.equal(draw(scenes).rgb[7], draw(scenes[slice(7, 8)]).rgb[0])
+
+
+def test_the_presets_name_the_colours_of_the_world() -> None:
+    assert threedis_pocket.COLOURS == COLOURS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 TRAINED_ON = TrainedOn(smallest_box=0.1, most_instances=8, most_overlap=0.5, sides=(128, 192))
 """What all of them have seen; see ``wild.py``."""
+COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+"""Those of ``world.PALETTE``, which brings torch."""
 
 _UNETS = {
     "sd15": "the pocket world's SD1.5: 128 px, about a second a picture on a CPU",
@@ -90,13 +93,14 @@ def threedis_register_benchmarks(register: Register) -> None:
 @hookimpl
 def threedis_register_presets(register: RegisterPreset) -> None:
     """Register the shipped models: the real renderers with tiny local weights."""
+    seen = replace(TRAINED_ON, colours=COLOURS)
     for name, text in _UNETS.items():
         model = WEIGHTS / f"pocket-{name}"
         options = {"model": str(model), "vae": str(WEIGHTS / "pocket-sd15" / "vae")}
-        register(f"pocket-{name}", name, {**options, **_UNET_OPTIONS}, text, TRAINED_ON)
+        register(f"pocket-{name}", name, {**options, **_UNET_OPTIONS}, text, seen)
     flux = {"model": str(WEIGHTS / "pocket-flux"), **_FLUX_OPTIONS}
     summary = "the pocket world's FLUX: 128 px, 16x16 image tokens"
-    register("pocket-flux", "flux", flux, summary, TRAINED_ON)
+    register("pocket-flux", "flux", flux, summary, seen)
 
 
 @hookimpl

@@ -116,7 +116,7 @@ def test_a_run_says_which_picture_has_lost_what(registry) -> None:
     run = render(
         layout_of("a red block", "a blue block"),
         depth=blocks(),
-        renderers=["fake"],
+        renderers={"fake": {"tint": 0}},
         seeds=[3],
         registry=registry,
     )
@@ -126,7 +126,7 @@ def test_a_run_says_which_picture_has_lost_what(registry) -> None:
     off = render(
         layout_of("a red block", "a blue block"),
         depth=blocks(),
-        renderers=["fake"],
+        renderers={"fake": {"tint": 0}},
         control="none",
         registry=registry,
     )

@@ -8,6 +8,8 @@ from itertools import combinations
 from threedis_core.plugin.registrations import TrainedOn
 from threedis_core.run.sizes import Size
 from threedis_core.values.layout import Box, Layout
+from threedis_core.values.nouns import colours_of
+from threedis_core.values.problems import shown
 
 MOST_NAMED = 5
 ROUNDING = 1e-3
@@ -28,6 +30,7 @@ def likely_to_fail(layout: Layout, size: Size, who: str, seen: TrainedOn) -> tup
         *_many(boxes, who, seen.most_instances),
         *_crowded(boxes, who, seen.most_overlap),
         *_odd_sides(size, who, seen.sides),
+        *_strange_colours(layout, who, seen.colours),
     )
 
 
@@ -68,6 +71,16 @@ def _odd_sides(size: Size, who: str, sides: tuple[int, int] | None) -> Iterator[
             f"{size[0]} x {size[1]} pixels, but {who} was trained on sides of {known}; give a "
             "--width and --height of that kind"
         )
+
+
+def _strange_colours(layout: Layout, who: str, known: tuple[str, ...] | None) -> Iterator[str]:
+    for number, instance in enumerate(layout.instances if known else ()):
+        strange = [word for word in colours_of(instance.prompt) if word not in (known or ())]
+        if strange:
+            yield (
+                f"instances[{number}]: {who} was not trained on {shown(strange[0])}; it may take "
+                f"any colour: use one of {', '.join(known or ())}"
+            )
 
 
 def covered(one: Box, other: Box) -> float:

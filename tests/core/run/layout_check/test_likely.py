@@ -100,3 +100,17 @@ def test_the_command_says_that_the_default_depth_model_cannot_draw_it(tmp_path, 
     told = capsys.readouterr().err
     assert "give one with --depth FILE" in told
     assert "'pocket-depth', cannot draw it: instances[0] is 'dog'" in told
+
+
+def test_colours_that_a_model_has_never_seen_are_named() -> None:
+    known = TrainedOn(colours=("red", "blue"))
+    prompts = ("a red ball", "a white sphere", "a ball on a brown floor", "an orange")
+    made = layout(*[A] * len(prompts))
+    pairs = zip(made.instances, prompts, strict=True)
+    instances = tuple(one.model_copy(update={"prompt": prompt}) for one, prompt in pairs)
+    lines = likely_to_fail(
+        made.model_copy(update={"instances": instances}), (128, 128), "it", known
+    )
+    assert [line.partition(":")[0] for line in lines] == ["instances[1]", "instances[2]"]
+    assert "'white'" in lines[0]
+    assert "use one of red, blue" in lines[0]
