@@ -113,8 +113,17 @@ def find_parts(
         if name not in apart
     }
     own = [name for name in options.parts if name not in parts and name not in apart]
+    index = model.read(INDEX) if own else {}
     configs = {
-        name: _find_own(model, name, dtype, wanted.get(name), keep.get(name, ())) for name in own
+        name: _find_own(
+            model,
+            name,
+            index.get(name) not in (None, [None, None]),
+            dtype,
+            wanted.get(name),
+            keep.get(name, ()),
+        )
+        for name in own
     }
     return FoundParts(
         parts,
@@ -125,10 +134,15 @@ def find_parts(
 
 
 def _find_own(
-    model: ModelSource, part: str, dtype: torch.dtype, wanted: Wanted | None, keep: tuple[str, ...]
+    model: ModelSource,
+    part: str,
+    there: bool,
+    dtype: torch.dtype,
+    wanted: Wanted | None,
+    keep: tuple[str, ...],
 ) -> Any:
     """The library's configuration that quantises one of the model's own parts."""
-    if model.read(INDEX).get(part) not in (None, [None, None]):
+    if there:
         config, name = read_configuration(model, f"{part}/{CONFIG}"), f"{model.name}/{part}"
         library = PART_CLASSES[part][0]
         return find_quantization(config, wanted, part, name, dtype, library, keep)

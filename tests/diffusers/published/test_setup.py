@@ -19,7 +19,7 @@ CHOICES: dict[str, tuple[tuple[str, str], ...]] = {
     "sd21": (("none", ""),) * 6,
     "sdxl": (("group", ""), ("model", ""), *(("none", ""),) * 4),
     "flux": (
-        ("group", "Q4_0"),
+        ("sequential", "Q4_0"),  # main memory is short of T5, which GGUF saves nothing of
         ("model", "Q5_0"),
         ("model", "Q8_0"),
         ("none", "fp8"),
@@ -45,7 +45,7 @@ def test_each_card_gets_what_it_has_room_for(renderer: str) -> None:
     for card, (way, smaller) in zip(CARDS, CHOICES[renderer], strict=True):
         found = set_up(registry, renderer, card * GIB, "ldm3d", "sam")
         assert found.need is not None
-        assert (found.need.offload, found.fits) == (way, True), card
+        assert (found.need.offload, found.fits) == (way, way != "sequential"), card
         options = str(found.config.renderers[renderer])
         assert smaller in options
         if not smaller:

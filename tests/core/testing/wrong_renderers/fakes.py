@@ -86,7 +86,7 @@ class FakeSuite(RendererConformance):
         shape = (request.height, request.width, 3)
         picture = np.random.default_rng(request.seed).random(shape, dtype=np.float32)
         depth = request.depth.resize(request.width, request.height).values[..., None]
-        target = 0.5 * depth + 0.5 * colour_of(request.layout.prompt)
+        target = (0.5 + 0.5 * depth) * colour_of(request.layout.prompt)
         for _ in range(3):
             picture += 0.6 * (target - picture)
         return Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8))
