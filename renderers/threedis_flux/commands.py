@@ -83,7 +83,7 @@ def tune_command(
         if not as_json:
             _tell(outcome)
     if as_json:
-        streams.echo(json.dumps([_document(outcome) for outcome in outcomes], indent=2))
+        streams.echo(json.dumps([_document(outcome) for outcome in outcomes]))
     else:
         streams.echo(f"Kept in {records.file}; attention=auto uses it. Undo: threedis tune --clear")
 
