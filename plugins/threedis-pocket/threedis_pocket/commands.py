@@ -117,7 +117,8 @@ def demo(
     presets = preset or pocket_presets(registry)
     with progress_bars() as progress:
         sheet = make_demo(registry, out, presets, layouts, seed, progress)
-    streams.echo(sheet.figures)
+    for line in sheet.figures.splitlines():
+        streams.echo(line)
     streams.echo(sheet.path)
 
 
