@@ -22,15 +22,6 @@ from threedis_core.compare.plan.models import (
 )
 from threedis_core.values.layout import Layout
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 COLOURS = ("red", "blue", "green")
 SIDE = 32
 
@@ -207,18 +198,6 @@ def _write(file: Path, data: Any) -> None:
 def comparison(tmp_path: Path) -> Callable[..., Comparison]:
     """Make a comparison's folder."""
     return lambda **how: Comparison(tmp_path / "out", **how)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """Debian's browser, without a head."""
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
