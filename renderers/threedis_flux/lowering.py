@@ -31,7 +31,7 @@ def choose(options: FluxOptions, device: torch.device, dtype: torch.dtype, head:
     if options.attention_backend != "native":
         reason = f"the one that runs on the {options.attention_backend} kernel"
         return always("dense", reason)
-    return partial(choose_lowering, device=device, dtype=dtype, head=head)
+    return partial(choose_lowering, device=device, dtype=dtype, head=head, reorders=True)
 
 
 def always(name: str, reason: str = "as the option says") -> Choose:

@@ -117,7 +117,8 @@ class Tuning:
         """What ``auto`` picks for a task, given what was measured."""
         controls = PHASES[task.phase]
         plans = [task.plan]
-        return choose_lowering(plans, controls, self.device, self.dtype, self.head, records)
+        where = self.device, self.dtype, self.head
+        return choose_lowering(plans, controls, *where, records, reorders=True)
 
     def measured(self, repeats: int) -> Iterator[Outcome]:
         """Carry out the tasks, one after another."""

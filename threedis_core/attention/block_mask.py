@@ -111,13 +111,20 @@ def computed_share(plan: JointPlan, controls: frozenset[str]) -> float:
 
 def image_order(plan: JointPlan) -> NDArray[np.intp]:
     """The image tokens cell by cell, shape (image tokens,): place i takes token order[i]."""
-    return np.argsort(plan.labels[plan.text_tokens :], kind="stable")
+    return np.argsort(plan.labels[_image(plan)], kind="stable")
 
 
 def _ordered_labels(plan: JointPlan) -> NDArray[np.intp]:
     """Each token's cell, shape (S,), with the image tokens in order."""
-    text, image = np.split(plan.labels, [plan.text_tokens])
-    return np.concatenate([text, np.sort(image)])
+    labels = plan.labels.copy()
+    labels[_image(plan)].sort()
+    return labels
+
+
+def _image(plan: JointPlan) -> slice:
+    """The places of the image tokens; those that a site does not have are none."""
+    start = plan.image_start
+    return slice(start, start if plan.site == "text" else start + plan.image_tokens)
 
 
 def _table(permissions: Sequence[Bools]) -> Bools:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import torch
@@ -12,6 +12,8 @@ from threedis_core.attention.block_mask import computed_share
 from threedis_core.attention.joint_plan import JointPlan
 from threedis_core.attention.tuning import Records, Setting, machine_of, phase_name
 
+BLOCK_MASK = "block_mask"
+"""The lowering whose caller arranges the image tokens."""
 # Tokens of a picture, text and image, from which on ``auto`` takes these.
 SEGMENTS_FROM = 1024
 BLOCK_MASK_FROM = 1024
@@ -36,6 +38,7 @@ def choose_lowering(
     dtype: torch.dtype,
     head: int,
     records: Records | None = None,
+    reorders: bool = False,
 ) -> ChosenLowering:
     """Pick the lowering of a phase for ``auto``: what was measured here, else what is known.
 
@@ -51,6 +54,8 @@ def choose_lowering(
         dtype: Theirs.
         head: Channels of a head.
         records: What was measured on this machine; None: what the user's cache folder keeps.
+        reorders: True if the caller arranges image tokens as a lowering asks (``order``); one that
+            does not is never answered with a block mask.
     """
     instances = max(len(plan.masks) for plan in plans)
     if instances == 0:
@@ -66,7 +71,9 @@ def choose_lowering(
         instances=instances,
     )
     race = (records or Records.of_the_user()).nearest(wanted)
-    if race is not None:
+    if race is not None and not reorders:
+        race = replace(race, seconds={n: s for n, s in race.seconds.items() if n != BLOCK_MASK})
+    if race is not None and race.seconds:
         return ChosenLowering(
             race.fastest,
             f"measured by threedis tune on {race.setting.device} with {race.setting.instances} "
@@ -74,6 +81,8 @@ def choose_lowering(
             "than the next one",
         )
     if device.type == "cuda" and plans[0].tokens >= BLOCK_MASK_FROM:
+        if not reorders:
+            return ChosenLowering("dense", "the image tokens stay where the model has them")
         return _on_cuda(plans, controls)
     return _by_size(device.type, plans[0].tokens)
 
@@ -87,7 +96,7 @@ def _on_cuda(plans: Sequence[JointPlan], controls: frozenset[str]) -> ChosenLowe
             "dense", f"a block mask would compute {share:.0%} of its blocks, and skip too few"
         )
     return ChosenLowering(
-        "block_mask",
+        BLOCK_MASK,
         f"computes {share:.0%} of the blocks; worth compiling at {plans[0].tokens} tokens",
     )
 

@@ -1,6 +1,6 @@
 """What every lowering of the region plan gives: a callable that does the attention.
 
-B pictures, H heads, S tokens in the order [text; padding; image], d channels of a head.
+B pictures, H heads, S tokens in the plan's order, d channels of a head.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The region plan of joint attention: which tokens there are, and which may see which.
 
-Pure data: it knows no model and no kernel. Tokens come in the order [text; padding; image]: the
-global prompt, the instances' prompts, padding, then the image row by row.
+Pure data: it knows no model and no kernel. Tokens come in the order [text; padding; image], or as
+``TokenOrder`` says: the global prompt, the instances' prompts, padding, then the image row by row.
 
 S tokens in all; N instances; C cells; (rows, columns) the image's token grid.
 
@@ -11,12 +11,32 @@ Source: 3DIS-FLUX (arXiv 2501.05131), the attention controls of its renderer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from threedis_core.attention.joint_controls import Bools, Kind, permitted
 from threedis_core.errors import RenderError
+
+Site = Literal["joint", "image", "text"]
+"""Which tokens an attention sees: all of them, the image's alone, or the text's alone."""
+
+
+@dataclass(frozen=True)
+class TokenOrder:
+    """Where a model keeps its tokens: [prefix; text; padding; image; suffix] if not image first.
+
+    Args:
+        image_first: True for [prefix; image; suffix; text; padding].
+        prefix: Tokens in front of all others, which count as global text: a mode, say.
+        suffix: Tokens right after the image, which count as its background: padding that the model
+            has learned and attends to, say.
+    """
+
+    image_first: bool = False
+    prefix: int = 0
+    suffix: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,9 +61,12 @@ class JointPlan:
 
     Args:
         text_lengths: Tokens of each prompt, each >= 1: the global prompt, then the N instances.
+            Padding that the model attends to belongs to its prompt.
         masks: Each instance's image tokens, bool, shape (N, rows, columns).
         padding: Text tokens after the last prompt that belong to nobody: only padding sees them,
             and they see only padding.
+        order: Where the tokens are.
+        site: Which of them there are.
     Raises:
         RenderError: The numbers do not fit together.
     """
@@ -51,10 +74,13 @@ class JointPlan:
     text_lengths: tuple[int, ...]
     masks: Bools
     padding: int = 0
+    order: TokenOrder = TokenOrder()
+    site: Site = "joint"
     tokens: int = field(init=False)
     """S, the number of all tokens."""
     cells: tuple[Cell, ...] = field(init=False)
-    """The C cells: the prompts in order, the padding if any, the parts of the image."""
+    """The C cells: the prompts in order, the padding if any, the parts of the image; of a site
+    those that are there."""
     labels: NDArray[np.intp] = field(init=False)
     """The number of the cell each token is in, shape (S,), in token order."""
 
@@ -72,12 +98,20 @@ class JointPlan:
             )
         text = [Cell("text", frozenset({i}), size) for i, size in enumerate(self.text_lengths)]
         padding = [Cell("padding", frozenset(), self.padding)] if self.padding else []
-        image, parts = _image_cells(self.masks)
+        image, labels = _image_cells(self.masks, self.order.suffix)
         others = [*text, *padding]
-        labels = np.repeat(np.arange(len(others)), [cell.size for cell in others])
-        object.__setattr__(self, "cells", (*others, *image))
-        object.__setattr__(self, "labels", np.concatenate([labels, len(others) + parts]))
-        object.__setattr__(self, "tokens", self.text_tokens + self.image_tokens)
+        texts = np.repeat(np.arange(len(others)), [cell.size for cell in others])
+        if self.site == "joint":
+            parts = [texts, len(others) + labels]
+            # Tokens in front count as global text, which is cell 0.
+            front = np.zeros(self.order.prefix, np.intp)
+            labels = np.concatenate([front, *(parts[::-1] if self.order.image_first else parts)])
+            image = [replace(others[0], size=others[0].size + len(front)), *others[1:], *image]
+        elif self.site == "text":
+            image, labels = others, texts
+        object.__setattr__(self, "cells", tuple(image))
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "tokens", len(labels))
 
     @property
     def text_tokens(self) -> int:
@@ -88,6 +122,13 @@ class JointPlan:
     def image_tokens(self) -> int:
         """The number of image tokens."""
         return self.masks.shape[1] * self.masks.shape[2]
+
+    @property
+    def image_start(self) -> int:
+        """The place of the first image token among all."""
+        if self.site != "joint":
+            return 0
+        return self.order.prefix + (0 if self.order.image_first else self.text_tokens)
 
     def padded(self, text_tokens: int) -> JointPlan:
         """This plan with its text padded to ``text_tokens``.
@@ -103,10 +144,7 @@ class JointPlan:
 
     def same_as(self, other: JointPlan) -> bool:
         """Whether both say the same of every token."""
-        return (self.text_lengths, self.padding) == (
-            other.text_lengths,
-            other.padding,
-        ) and np.array_equal(self.masks, other.masks)
+        return _sizes(self) == _sizes(other) and np.array_equal(self.masks, other.masks)
 
     def permissions(self, controls: frozenset[str]) -> Bools:
         """Whether the tokens of one cell (row) may see those of another, shape (C, C).
@@ -123,12 +161,16 @@ class JointPlan:
         return permitted(members > 0, [cell.kind for cell in self.cells], controls)
 
 
-def _image_cells(masks: Bools) -> tuple[list[Cell], NDArray[np.intp]]:
-    """The image's cells, and for each image token which of them it is in."""
+def _sizes(plan: JointPlan) -> tuple[object, ...]:
+    return plan.text_lengths, plan.padding, plan.order, plan.site
+
+
+def _image_cells(masks: Bools, suffix: int) -> tuple[list[Cell], NDArray[np.intp]]:
+    """The image's cells, and for each image token, and those after it, which of them it is in."""
     rows, columns = masks.shape[1:]
     covered = masks.reshape(len(masks), rows * columns).astype(np.bool_)
     # Nothing is covered by prompt 0, the global one: it keeps the instances' numbers from 1.
-    covered = np.concatenate([np.zeros((1, rows * columns), np.bool_), covered])
+    covered = np.pad(covered, ((1, 0), (0, suffix)))
     members, labels = np.unique(covered.T, axis=0, return_inverse=True)
     labels = labels.reshape(-1)
     cells = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
 from threedis_core.attention.block_mask import BlockMaskAttention
 from threedis_core.attention.dense import DenseAttention
 from threedis_core.attention.joint_attention import JointAttention
-from threedis_core.attention.joint_plan import JointPlan
+from threedis_core.attention.joint_plan import JointPlan, Site
 from threedis_core.attention.segments import SegmentAttention
 from threedis_core.errors import OptionError, RenderError
 
@@ -28,6 +29,7 @@ def lower(
     lowering: str,
     device: torch.device,
     dtype: torch.dtype,
+    site: Site = "joint",
 ) -> JointAttention | None:
     """Make the attention of a batch for one phase: once a phase, not once a layer.
 
@@ -38,6 +40,7 @@ def lower(
         lowering: One of ``MAKERS``.
         device: Where the queries will be.
         dtype: The queries' dtype.
+        site: Which tokens the attention sees: "image" for a second, image-only attention.
     Returns:
         None where every token may see every token: use the model's own attention.
     Raises:
@@ -52,6 +55,7 @@ def lower(
             f"the plans of one batch have {sizes} text and image tokens; expected one size, pad "
             "the texts"
         )
+    plans = [plan if plan.site == site else replace(plan, site=site) for plan in plans]
     if all(plan.permissions(controls).all() for plan in plans):
         return None
     return MAKERS[lowering](plans, controls, device, dtype)

@@ -33,8 +33,10 @@ def choose(
     controls: frozenset[str] = EVERYTHING,
     records: Records = NOTHING,
     head: int = 128,
+    reorders: bool = True,
 ) -> ChosenLowering:
-    return choose_lowering([made], controls, torch.device(device), torch.float32, head, records)
+    where = torch.device(device), torch.float32
+    return choose_lowering([made], controls, *where, head, records, reorders)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +137,15 @@ def test_a_measurement_decides_for_its_phase_size_and_heads_alone(tmp_path: Any)
     ):
         assert other.name == "segments"
         assert "threedis tune" not in other.reason
+
+
+@pytest.mark.parametrize(
+    ("others", "name"), [({"dense": 2.0, "segments": 1.5}, "segments"), ({}, "segments")]
+)
+def test_a_caller_that_leaves_the_image_tokens_in_place_is_never_given_a_block_mask(
+    others: dict[str, float], name: str, tmp_path: Any
+) -> None:
+    records, made = Records(tmp_path / "lowerings.json"), plan(4)
+    records.keep([race(made, TEXT_PHASE, {"block_mask": 1.0, **others})])
+    assert choose(made, "cpu", TEXT_PHASE, records).name == "block_mask"
+    assert choose(made, "cpu", TEXT_PHASE, records, reorders=False).name == name
