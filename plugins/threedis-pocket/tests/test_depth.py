@@ -24,7 +24,8 @@ from threedis_ldm3d.hook import LayoutHook
 from threedis_ldm3d.layout_adapter import LayoutAdapter
 from threedis_ldm3d.training.config import TrainingConfig
 from threedis_pocket.bench.depth_maps import TEXT_ONLY, bench_depth, placed, print_depth_table
-from threedis_pocket.bench.pictures import bench_pocket, make_maps
+from threedis_pocket.bench.hook import bench_pocket
+from threedis_pocket.bench.pictures import make_maps
 from threedis_pocket.bench.silhouettes import find_silhouettes
 from threedis_pocket.depth_model import PocketDepth, PocketDepthOptions
 from threedis_pocket.layouts import layout_scene, sample_layouts

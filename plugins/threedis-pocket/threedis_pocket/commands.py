@@ -150,9 +150,21 @@ def bench_pocket(
             "with --split wild: the run's."
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps pictures, tables and a page of them; the same command goes on "
+            "there. Default: nothing is kept."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes. Default: 1, this one.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure the hook on held-out pocket layouts: pictures with it on and with it off.
+
+    A comparison underneath: see threedis compare.
 
     colour: the prompt's colour is the most frequent one on the instance.
 
@@ -169,22 +181,26 @@ def bench_pocket(
 
     Shared instances share their shape with another one, so the prompt alone cannot tell them apart.
     """
-    from threedis_pocket.bench.pictures import bench_pocket as measure
+    from threedis_core.compare import Means
+    from threedis_pocket.bench.hook import bench_pocket as measure
     from threedis_pocket.bench.pictures import pocket_presets
     from threedis_pocket.bench.tables import print_table
     from threedis_pocket.bench.wild import EXACT, bench_wild
 
     _check(json_file)
-    if split is Drawn.wild and without:
-        raise OptionError("--without goes with --split test; leave one of them out")
+    for name, value in {"--without": without, "--out": out, "--workers": workers}.items():
+        if split is Drawn.wild and value:
+            raise OptionError(f"{name} goes with --split test; leave one of them out")
     registry = state_of(context).registry
     presets = preset or pocket_presets(registry)
     with progress_bars() as progress:
         if split is Drawn.wild:
             figures = bench_wild(registry, presets, layouts, seeds, depth_model, progress)
         else:
-            model = None if depth_model == EXACT else depth_model
-            figures = measure(registry, presets, layouts, seeds, without or (), progress, model)
+            model, means = None if depth_model == EXACT else depth_model, Means(workers=workers)
+            figures = measure(
+                *(registry, presets, layouts, seeds, without or ()), progress, model, out, means
+            )
     print_table(figures)
     _write(json_file, figures)
 

@@ -150,7 +150,7 @@ class Pocket(Metric):
             self.check_layout(request.layout)
         scores: list[PictureScore] = []
         for request in requests:
-            seen = [_observation(one) for one in request.findings or ()]
+            seen = [observation(one) for one in request.findings or ()]
             scores.append(_score(decide(request.layout, seen)))
             progress("score", len(scores), len(requests))
         return scores
@@ -179,7 +179,12 @@ def _score(judged: Sequence[Judgement]) -> PictureScore:
     return PictureScore(rows, {"image": all(one.right for one in judged) if judged else None})
 
 
-def _observation(finding: InstanceFinding) -> Observation:
+def observation(finding: InstanceFinding) -> Observation:
+    """What ``pocket-objects`` saw of an instance.
+
+    Raises:
+        LayoutError: The finding is another detector's.
+    """
     facts = dict(finding.facts)
     try:
         boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in facts.pop("boxes"))

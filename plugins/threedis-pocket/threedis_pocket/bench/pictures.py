@@ -1,10 +1,8 @@
-"""The pocket benchmark: held-out layouts, exact depth, the hook on and off."""
+"""Pictures of held-out layouts, and what the world itself would draw."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,8 +14,8 @@ from threedis_core.values.layout import Layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule
 from threedis_pocket.bench.detector import Detector
-from threedis_pocket.bench.measure import Judgement, judge, summarise
-from threedis_pocket.layouts import layout_scene, sample_layouts
+from threedis_pocket.bench.measure import Judgement, judge
+from threedis_pocket.layouts import layout_scene
 from threedis_pocket.world import draw
 
 SIZE = 128
@@ -54,17 +52,10 @@ def measure_backend(
     control: ControlSchedule | None,
     progress: Progress = silent,
     batch_size: int = 8,
-    maps: Sequence[DepthMap] | None = None,
 ) -> list[Judgement]:
-    """Render every layout with every seed and judge every instance.
-
-    ``maps`` has the depth of every picture, layout after layout; None is exact depth.
-    """
+    """Render every layout with every seed, from exact depth, and judge every instance."""
     pictures = [(layout, seed) for layout in layouts for seed in seeds]
-    requests = [
-        scene_request(layout, seed, control, depth=maps[number] if maps else None)
-        for number, (layout, seed) in enumerate(pictures)
-    ]
+    requests = [scene_request(layout, seed, control) for layout, seed in pictures]
     detector = Detector()
     judged: list[Judgement] = []
     for start in range(0, len(requests), batch_size):
@@ -92,59 +83,3 @@ def exact_ceiling(layouts: Sequence[Layout]) -> list[Judgement]:
 def pocket_presets(registry: PluginRegistry) -> list[str]:
     """The names of the renderer presets that are for the pocket world."""
     return [name for name in registry.names("renderer") if name.startswith("pocket-")]
-
-
-def bench_pocket(
-    registry: PluginRegistry,
-    presets: Sequence[str],
-    layouts: int = 96,
-    seeds: int = 2,
-    without: Sequence[str] = (),
-    progress: Progress = silent,
-    depth_model: str | None = None,
-) -> dict[str, Any]:
-    """Measure presets with the hook on and off, and with one control off at a time.
-
-    Args:
-        without: Controls that are on/off options of the presets' renderers, such as ``i2i``.
-        depth_model: Makes the depth map of each picture, with the picture's seed; None is exact
-            depth.
-
-    Returns:
-        {"presets": {name: {"on" | "without CONTROL" | "off": {metric: {group: {"value", "low",
-        "high", "n"}}}}}, "ceiling": {metric: ...}, "settings": {...}}, JSON-ready.
-
-    Raises:
-        OptionError: A renderer has no such option.
-    """
-    chosen = sample_layouts(SPLIT, layouts)
-    maps = None
-    if depth_model is not None:
-        with closing(registry.depth_model(depth_model)) as model:
-            maps = make_maps(model, chosen, range(seeds), progress)
-    rows = [row for name in presets for row in _rows(registry, name, without)]
-    table: dict[str, Any] = {name: {} for name in presets}
-    for name, switch, backend, control in rows:
-        with closing(backend):
-            judged = measure_backend(backend, chosen, range(seeds), control, progress, maps=maps)
-        table[name][switch] = summarise(judged)
-    return {
-        "presets": table,
-        "ceiling": summarise(exact_ceiling(chosen)),
-        "settings": {
-            "split": SPLIT,
-            "layouts": layouts,
-            "seeds": list(range(seeds)),
-            "depth": depth_model,
-        },
-    }
-
-
-def _rows(
-    registry: PluginRegistry, name: str, without: Sequence[str]
-) -> Iterator[tuple[str, str, RenderBackend, ControlSchedule | None]]:
-    """What is measured of a preset: (preset, switch, backend, control schedule)."""
-    yield name, "on", registry.renderer(name), None
-    for control in without:
-        yield name, f"without {control}", registry.renderer(name, {control: False}), None
-    yield name, "off", registry.renderer(name), BASE_MODEL
