@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from threedis_core.values.layout import Layout
 
 PLAN_FORMAT: Literal[1] = 1
+OF_ALL = ("steps", "guidance")
+"""What a comparison may ask of all renderers that is an option of each, too."""
 
 
 class _Frozen(BaseModel):
@@ -174,3 +176,8 @@ class ComparePlan(_Frozen):
     def jobs_by_key(self) -> dict[str, PlannedJob]:
         """The jobs by their keys."""
         return {job.key: job for job in self.jobs}
+
+    def options_of(self, system: PlannedSystem) -> dict[str, Any]:
+        """A system's options as its pictures were made: what was asked of all comes before them."""
+        asked = {name: self.config.get(name) for name in OF_ALL if system.renderer}
+        return system.options | {name: one for name, one in asked.items() if one is not None}

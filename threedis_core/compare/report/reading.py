@@ -28,8 +28,6 @@ from threedis_core.compare.report.page import (
 
 MOST_SOURCES = 12
 """Files of layouts that are named one by one."""
-OF_ALL = ("steps", "guidance")
-"""What a comparison may ask of all its renderers, instead of what their options say."""
 Reason = tuple[str, str]
 """A stage, and why a job failed in it."""
 
@@ -176,10 +174,8 @@ def _system(
 ) -> System:
     mine = [picture.state for picture in made if picture.system == planned.name]
     seconds, loading, memory = summary.costs(told, planned.name)
-    options = {name: value for name, value in planned.options.items() if value is not None}
+    options = {name: v for name, v in plan.options_of(planned).items() if v is not None}
     if planned.renderer is not None:
-        asked = {name: plan.config.get(name) for name in OF_ALL}
-        options |= {name: value for name, value in asked.items() if value is not None}
         options |= {"control": planned.control, "regions": planned.region_refiner}
         options |= {f"regions.{name}": value for name, value in planned.refiner_options.items()}
     return System(

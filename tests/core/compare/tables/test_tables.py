@@ -192,6 +192,15 @@ def test_times_and_memory_come_from_events(comparison) -> None:
     assert base["peak_memory"] == 1000 + 11
 
 
+def test_options_are_told_as_the_pictures_were_made(comparison) -> None:
+    system = comparison.plan.systems[0].model_copy(update={"renderer": "sd15"})
+    own = {**system.options, "steps": 20, "guidance": 3.0}
+    system = system.model_copy(update={"options": own})
+    plan = comparison.plan.model_copy(update={"config": {"steps": 4, "guidance": None}})
+    assert plan.options_of(system) == {**own, "steps": 4}
+    assert plan.options_of(system.model_copy(update={"renderer": None})) == own
+
+
 def test_the_tables_of_a_paper_name_what_they_are_of(comparison) -> None:
     written(comparison)
     text = comparison.folder.table_md.read_text()
