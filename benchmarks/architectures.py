@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    FluxTransformer2DModel,
+    SD3ControlNetModel,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
 from torch import nn
 from transformers import (
     CLIPTextConfig,
@@ -69,6 +76,44 @@ FLUX_DEPTH: dict[str, Any] = {
     "pooled_projection_dim": 768,
     "guidance_embeds": True,
 }
+SD35_LARGE: dict[str, Any] = {
+    "sample_size": 128,
+    "in_channels": 16,
+    "out_channels": 16,
+    "num_layers": 38,
+    "attention_head_dim": 64,
+    "num_attention_heads": 38,
+    "joint_attention_dim": 4096,
+    "caption_projection_dim": 2432,
+    "pooled_projection_dim": 2048,
+    "pos_embed_max_size": 192,
+    "qk_norm": "rms_norm",
+}
+SD35_MEDIUM: dict[str, Any] = {
+    **SD35_LARGE,
+    "num_layers": 24,
+    "num_attention_heads": 24,
+    "caption_projection_dim": 1536,
+    "pos_embed_max_size": 384,
+    "dual_attention_layers": tuple(range(13)),
+}
+SD35_LARGE_CONTROLNET: dict[str, Any] = {
+    **SD35_LARGE,
+    "num_layers": 19,
+    "joint_attention_dim": None,
+    "caption_projection_dim": 2048,  # of no layer
+    "qk_norm": None,
+    "pos_embed_max_size": None,
+    "pos_embed_type": None,
+    "use_pos_embed": False,
+    "force_zeros_for_pooled_projection": False,
+}
+SD35_MEDIUM_CONTROLNET: dict[str, Any] = {
+    **SD35_MEDIUM,
+    "num_layers": 12,
+    "dual_attention_layers": (),
+}
+"""Half of the transformer's blocks, and text: what that one's depth ControlNet is said to be."""
 FLUX_VAE = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
 
 
@@ -104,9 +149,25 @@ def _flux() -> dict[str, Callable[[], nn.Module]]:
     }
 
 
+def _sd35(
+    transformer: dict[str, Any], controlnet: dict[str, Any]
+) -> dict[str, Callable[[], nn.Module]]:
+    first, second = CLIPTextConfig(**CLIP_L), CLIPTextConfig(**OPEN_CLIP_G)
+    return {
+        "transformer": lambda: SD3Transformer2DModel(**transformer),
+        "controlnet": lambda: SD3ControlNetModel(**controlnet),
+        "vae": lambda: AutoencoderKL(**FLUX_VAE),
+        "text_encoder": lambda: CLIPTextModelWithProjection(first),
+        "text_encoder_2": lambda: CLIPTextModelWithProjection(second),
+        "text_encoder_3": lambda: T5EncoderModel(T5Config(**T5_XXL)),
+    }
+
+
 BUILDERS: dict[str, Callable[[], dict[str, Callable[[], nn.Module]]]] = {
     "sd15": lambda: _unet_family("sd15", CLIP_L),
     "sd21": lambda: _unet_family("sd21", OPEN_CLIP_H),
     "sdxl": _sdxl,
     "flux": _flux,
+    "sd35": lambda: _sd35(SD35_LARGE, SD35_LARGE_CONTROLNET),
+    "sd35-medium": lambda: _sd35(SD35_MEDIUM, SD35_MEDIUM_CONTROLNET),
 }

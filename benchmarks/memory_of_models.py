@@ -11,25 +11,36 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from typing import Any
 
 import torch
-from architectures import FLUX_DEPTH, FLUX_VAE, UNETS, VAE, full_size_parts
+from architectures import (
+    FLUX_DEPTH,
+    FLUX_VAE,
+    SD35_LARGE,
+    SD35_MEDIUM,
+    UNETS,
+    VAE,
+    full_size_parts,
+)
 from torch import nn
 
 from threedis_core.plugin.inspection import MemoryNeed
 from threedis_diffusers.memory.needs import Drawing, memory_needs, work_memory
 from threedis_diffusers.memory.sizes import TEXT_KEYS, PartSize
 
-SIDES = {"sd15": 512, "sd21": 768, "sdxl": 1024, "flux": 1024}
+SIDES = {"sd15": 512, "sd21": 768, "sdxl": 1024, "flux": 1024, "sd35": 1024, "sd35-medium": 1024}
 CONFIGS: dict[str, dict[str, Any]] = {
     **{name: {"unet": unet, "vae": VAE} for name, unet in UNETS.items()},
     "flux": {"transformer": FLUX_DEPTH, "vae": FLUX_VAE},
+    "sd35": {"transformer": SD35_LARGE, "vae": FLUX_VAE},
+    "sd35-medium": {"transformer": SD35_MEDIUM, "vae": FLUX_VAE},
 }
 UPCAST = ("sdxl",)
 """Whose VAE decodes in float32, since float16 is too narrow for it."""
 MODES = ("none", "model", "group", "sequential")
-COLUMNS = "{family:<6} {dtype:<9} {none:>7} {model:>7} {group:>7} {sequential:>11} {main:>12}"
+COLUMNS = "{family:<11} {dtype:<9} {none:>7} {model:>7} {group:>7} {sequential:>11} {main:>12}"
 
 
 def main() -> None:
@@ -77,14 +88,14 @@ def needs(family: str, dtype: str, parts: dict[str, PartSize]) -> tuple[MemoryNe
 
 
 def _size(part: nn.Module) -> PartSize:
-    layers = [
-        sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-        for layer in part.modules()
-    ]
-    named = part.named_parameters()
-    text_keys = sum(weight.shape[0] for name, weight in named if name.endswith(TEXT_KEYS))
-    count = sum(parameter.numel() for parameter in part.parameters())
-    return PartSize(count, max(layers), text_keys)
+    named, stored = dict(part.named_parameters()), part.state_dict().keys()
+    # Positions that nobody learns are stored with the weights.
+    fixed = {name: one for name, one in part.named_buffers() if name in stored}
+    layers: Counter[str] = Counter()
+    for name, one in (*named.items(), *fixed.items()):
+        layers[name.rpartition(".")[0]] += one.numel()
+    text_keys = sum(weight.shape[0] for name, weight in named.items() if name.endswith(TEXT_KEYS))
+    return PartSize(layers.total(), max(layers.values()), text_keys)
 
 
 if __name__ == "__main__":

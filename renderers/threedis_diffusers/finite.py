@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from threedis_core.errors import RenderError
+from threedis_diffusers.model_files.checks import TEXT_ENCODERS
 
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
-TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 DENOISERS = {"unet": "U-Net", "transformer": "transformer"}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from threedis_diffusers.batch import Batch
 from threedis_diffusers.instance_loras.cells import LoRAMap, Strengths, lora_uses
 from threedis_diffusers.instance_loras.layers import Adapters, everywhere
+from threedis_diffusers.model_files.checks import TEXT_ENCODERS
 
 Read = TypeVar("Read")
 
@@ -69,7 +70,7 @@ class PlacedLoRAs:
 
 def text_encoders(pipeline: Any) -> list[Any]:
     """The text encoders of a pipeline."""
-    found = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
+    found = [getattr(pipeline, name, None) for name in TEXT_ENCODERS]
     return [encoder for encoder in found if encoder is not None]
 
 

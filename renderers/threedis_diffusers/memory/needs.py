@@ -8,8 +8,9 @@ from typing import Any
 
 from threedis_core.plugin.inspection import MemoryNeed
 from threedis_diffusers.memory.sizes import PartSize
+from threedis_diffusers.model_files.checks import TEXT_ENCODERS
 
-ALONE = ("text_encoder", "text_encoder_2", "vae")
+ALONE = (*TEXT_ENCODERS, "vae")
 """Parts that work alone; all others (U-Net and ControlNet, LoRAs) are needed together."""
 DECODER_MAPS = 5
 """Full-size feature maps that a VAE's decoder holds at once: 3 by its layers, 4.2 to 5 with what
@@ -139,7 +140,7 @@ def work_memory(
     factor = 2 ** (len(widths) - 1) if len(widths) > 1 else LATENT_FACTOR
     area = (width // factor) * (height // factor)
     if "transformer" in parts:
-        step = _transformer_step(configs.get("transformer", {}), area, drawing)
+        step = _transformer_step(configs.get("transformer", {}), parts, area, drawing)
     else:
         step = _unet_step(configs.get("unet", {}), parts, area, drawing)
     return Work(step * bytes_each, decode)
@@ -158,9 +159,13 @@ def _unet_step(
     return one_map * (ROW_MAPS * rows + HOOK_MAPS * heard) + kept
 
 
-def _transformer_step(config: Mapping[str, Any], area: int, drawing: Drawing) -> int:
+def _transformer_step(
+    config: Mapping[str, Any], parts: Mapping[str, PartSize], area: int, drawing: Drawing
+) -> int:
     """Numbers that a step of a joint-attention transformer holds."""
     heads, width = config.get("num_attention_heads"), config.get("attention_head_dim")
     hidden = heads * width if heads and width else TRANSFORMER_WIDTH
     text = TOKENS_PER_PROMPT * (drawing.pictures + drawing.instances)
-    return TOKEN_STATES * hidden * (area // PATCH**2 * drawing.pictures + text)
+    # What has three text encoders is guided by a negative prompt, whose text is as long.
+    rows = 2 if TEXT_ENCODERS[-1] in parts else 1
+    return TOKEN_STATES * hidden * (area // PATCH**2 * drawing.pictures + text) * rows

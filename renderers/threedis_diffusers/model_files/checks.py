@@ -18,23 +18,28 @@ WEIGHTS = {
     "vae": WEIGHTS_STEM,
     "text_encoder": "model",
     "text_encoder_2": "model",
+    "text_encoder_3": "model",
     "controlnet": WEIGHTS_STEM,
 }
 """The parts of a pipeline that have weights, and the weights' file name."""
-TOKENIZERS = ("tokenizer", "tokenizer_2")
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 OTHER_WORD_FILES = ("added_tokens.json", "special_tokens_map.json")
 WORD_FILES = ("merges.txt", "tokenizer.json", "spiece.model", "vocab.json")
 """What a tokenizer may have beside its configuration, in the order of fetching."""
 CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
 WORDS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
+OTHER_WORDS = (*WORDS, "PreTrainedTokenizerFast", "TokenizersBackend")
 PART_CLASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "unet": ("diffusers", ("UNet2DConditionModel",)),
-    "transformer": ("diffusers", ("FluxTransformer2DModel",)),
+    "transformer": ("diffusers", ("FluxTransformer2DModel", "SD3Transformer2DModel")),
     "vae": ("diffusers", ("AutoencoderKL",)),
     "text_encoder": ("transformers", CLIP),
     "text_encoder_2": ("transformers", (*CLIP, "T5EncoderModel")),
+    "text_encoder_3": ("transformers", ("T5EncoderModel",)),
     "tokenizer": ("transformers", WORDS),
-    "tokenizer_2": ("transformers", (*WORDS, "PreTrainedTokenizerFast", "TokenizersBackend")),
+    "tokenizer_2": ("transformers", OTHER_WORDS),
+    "tokenizer_3": ("transformers", OTHER_WORDS),
     "scheduler": ("diffusers", ()),
 }
 """The library and the classes of each part that is loaded; no other class of a model's is.

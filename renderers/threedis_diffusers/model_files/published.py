@@ -8,19 +8,22 @@ repositories' listings, with which another test compares them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from threedis_diffusers.memory.sizes import PartSize
 
 OPEN_RAIL = "CreativeML OpenRAIL-M"
 OPEN_RAIL_PLUS = "CreativeML OpenRAIL++-M"
 FLUX_DEV = "FLUX.1 [dev] Non-Commercial License"
+STABILITY = "Stability AI Community License"
 APACHE = "Apache-2.0"
 NO_COMMERCE = "CC-BY-NC-4.0"
 
 VAE = PartSize(83_653_863, 2_359_808)
 FLUX_VAE = PartSize(83_819_683, 2_359_808)
 CLIP_L = PartSize(123_060_480, 37_945_344)
+CLIP_L_PROJECTED = PartSize(123_650_304, 37_945_344)
+CLIP_G = PartSize(694_659_840, 63_242_240)
 T5_XXL = PartSize(4_762_310_656, 131_596_288)
 
 
@@ -76,6 +79,24 @@ def _flux(transformer: int, **stored: int) -> PublishedModel:
     )
 
 
+def _sd35(transformer: PartSize, *sharded: str) -> PublishedModel:
+    parts = {
+        "transformer": transformer,
+        "vae": FLUX_VAE,
+        "text_encoder": CLIP_L_PROJECTED,
+        "text_encoder_2": CLIP_G,
+        "text_encoder_3": T5_XXL,
+    }
+    return PublishedModel(
+        STABILITY,
+        parts,
+        stored=dict.fromkeys(parts, 2),
+        halved=frozenset({"text_encoder", "text_encoder_2"}),
+        gated=True,
+        sharded=frozenset({"text_encoder_3", *sharded}),
+    )
+
+
 def _one_part(
     licence: str,
     parameters: int,
@@ -120,7 +141,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
             "unet": PartSize(2_567_463_684, 29_492_480, 83_200),
             "vae": VAE,
             "text_encoder": CLIP_L,
-            "text_encoder_2": PartSize(694_659_840, 63_242_240),
+            "text_encoder_2": CLIP_G,
         },
         halved=frozenset({"unet", "vae", "text_encoder", "text_encoder_2"}),
     ),
@@ -128,6 +149,23 @@ PUBLISHED: Mapping[str, PublishedModel] = {
         OPEN_RAIL_PLUS, 1_251_014_160, 14_746_880, 40_960, halved=True
     ),
     "madebyollin/sdxl-vae-fp16-fix": PublishedModel("MIT", {"": VAE}, decodes_in_half=True),
+    "stabilityai/stable-diffusion-3.5-large": _sd35(
+        PartSize(8_146_280_768, 89_653_248), "transformer"
+    ),
+    "stabilityai/stable-diffusion-3.5-large-controlnet-depth": replace(
+        _one_part(STABILITY, 2_153_518_976, 35_502_336, 0), gated=True
+    ),
+    "stabilityai/stable-diffusion-3.5-medium": _sd35(PartSize(2_469_663_936, 226_492_416)),
+    # By the bytes of its file; its configuration was not seen.
+    "tensorart/SD3.5M-Controlnet-Depth": _one_part(STABILITY, 1_232_500_000, 14_164_992, 0),
+    "city96/stable-diffusion-3.5-large-gguf": PublishedModel(
+        STABILITY,
+        files={
+            "sd3.5_large-Q4_0.gguf": 4_770_000_000,
+            "sd3.5_large-Q5_0.gguf": 5_770_000_000,
+            "sd3.5_large-Q8_0.gguf": 8_780_000_000,
+        },
+    ),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),
     "black-forest-labs/FLUX.1-dev": _flux(11_901_408_320, vae=2, text_encoder=2, text_encoder_2=2),
     "black-forest-labs/FLUX.1-Depth-dev-lora": PublishedModel(

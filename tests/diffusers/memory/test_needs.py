@@ -34,6 +34,8 @@ CHOICES = {
     ("sdxl", "float16"): ("group", "model", "none", "none", "none", "none"),
     ("sdxl", "float32"): ("group", "group", "group", "none", "none", "none"),
     ("flux", "bfloat16"): ("group", "group", "group", "model", "none", "none"),
+    ("sd35", "bfloat16"): ("group", "group", "group", "model", "none", "none"),
+    ("sd35-medium", "bfloat16"): ("group", "model", "model", "none", "none", "none"),
 }
 """What auto takes on each card."""
 
@@ -93,7 +95,7 @@ def test_the_keys_and_values_that_are_kept_for_a_run_are_counted(
     assert (step(parts["unet"].text_keys) - step(0)) / 1e6 == pytest.approx(461, abs=1)
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux", "sd35"])
 def test_more_pictures_and_instances_take_more_to_denoise_and_no_more_to_decode(
     memory_of_models: ModuleType, family: str
 ) -> None:
@@ -120,3 +122,10 @@ def test_as_many_pictures_go_together_as_there_is_room_for(free: int, fit: int) 
         return Work(step=10 * count, decode=5)
 
     assert pictures_at_once(free + SPARE, work, most=4) == fit
+
+
+def test_a_third_text_encoder_works_alone_as_the_others_do(memory_of_models: ModuleType) -> None:
+    parts = memory_of_models.part_sizes("sd35")
+    modes = {need.offload: need.device for need in memory_needs(parts, 2, Work(), on_cpu=False)}
+    together = parts["transformer"].parameters + parts["controlnet"].parameters
+    assert modes["model"] == 2 * together + SPARE

@@ -287,6 +287,10 @@ def test_the_published_sizes_are_those_of_the_full_size_architectures(benchmark)
         "sd21": (SD21Options().model, SD21Renderer.default_controlnet),
         "sdxl": (SDXLOptions().model, SDXLRenderer.default_controlnet),
         "flux": (FluxOptions().model,),
+        "sd35": (
+            "stabilityai/stable-diffusion-3.5-large",
+            "stabilityai/stable-diffusion-3.5-large-controlnet-depth",
+        ),
     }
     for family, names in models.items():
         known = {

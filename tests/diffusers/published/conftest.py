@@ -31,6 +31,8 @@ PIPELINES = {
     "sdxl": "StableDiffusionXLPipeline",
     "flux": "FluxControlPipeline",
     "flux-base": "FluxPipeline",
+    "sd35": "StableDiffusion3Pipeline",
+    "sd35-medium": "StableDiffusion3Pipeline",
     "ldm3d": "StableDiffusionLDM3DPipeline",
 }
 CLASSES = {
@@ -51,6 +53,14 @@ SECOND = {
     "flux": {
         "text_encoder_2": ["transformers", "T5EncoderModel"],
         "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    },
+    "sd35": {
+        "transformer": ["diffusers", "SD3Transformer2DModel"],
+        "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "text_encoder_3": ["transformers", "T5EncoderModel"],
+        "tokenizer_3": ["transformers", "T5TokenizerFast"],
     },
 }
 
@@ -182,6 +192,8 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         return model_index(kind)
     if path == "config.json":
         family, _, base = kind.partition(":")
+        if base.startswith("sd35"):
+            return {"_class_name": "SD3ControlNetModel", **sd35(base, architectures, "_CONTROLNET")}
         if family == "controlnet":
             return {"_class_name": "ControlNetModel", **unet(base, architectures)}
         if family == "vae":
@@ -189,16 +201,20 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         return {"model_type": kind}
     if kind == "nf4":
         return packed(path, architectures)
-    if path in ("text_encoder/config.json", "text_encoder_2/config.json"):
+    if path.startswith("text_encoder"):
         return {**architectures.CLIP_L, **architectures.T5_XXL}
     if path == "unet/config.json":
         return unet(kind, architectures)
+    if path == "transformer/config.json" and kind.startswith("sd35"):
+        return sd35(kind, architectures)
     if path == "transformer/config.json":
         channels = {"in_channels": 64, "out_channels": None} if kind == "flux-base" else {}
         return {**architectures.FLUX_DEPTH, **channels}
     if path == "vae/config.json":
         depth = {"out_channels": 4} if kind == "ldm3d" else {}
         return {"_class_name": "AutoencoderKL", "latent_channels": 4, **architectures.VAE, **depth}
+    if path == "scheduler/scheduler_config.json" and kind.startswith("sd35"):
+        return {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
     if path == "scheduler/scheduler_config.json" and kind.startswith("flux"):
         return {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}
     if path == "scheduler/scheduler_config.json":
@@ -220,11 +236,17 @@ def unet(kind: str, architectures: ModuleType) -> dict[str, Any]:
     return {"in_channels": 4, **architectures.UNETS[family]}
 
 
+def sd35(kind: str, architectures: ModuleType, part: str = "") -> dict[str, Any]:
+    """A transformer of Stable Diffusion 3.5, or the ControlNet that goes with it."""
+    size = "MEDIUM" if kind.endswith("medium") else "LARGE"
+    return dict(getattr(architectures, f"SD35_{size}{part}"))
+
+
 def model_index(kind: str) -> dict[str, Any]:
     """The index of a pipeline, with the parts that its class has."""
     name = PIPELINES[kind]
     known = inspect.signature(getattr(diffusers, name).__init__).parameters
-    classes = CLASSES | SECOND.get(kind.removesuffix("-base"), {})
+    classes = CLASSES | SECOND.get(kind.removesuffix("-base").removesuffix("-medium"), {})
     parts = {part: classes[part] for part in classes if part in known}
     return {"_class_name": name, **parts}
 
