@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from threedis_core.cli import streams
-from threedis_core.cli.new_plugin import depth, detector, plain
+from threedis_core.cli.new_plugin import depth, detector, plain, unet
 from threedis_core.cli.new_plugin.package import FILES
 from threedis_core.errors import OptionError
 from threedis_core.files.atomic import write_atomically
@@ -22,12 +22,14 @@ class PluginKind(StrEnum):
     """What the package registers."""
 
     PLAIN = "plain"
+    UNET = "unet"
     DEPTH = "depth"
     DETECTOR = "detector"
 
 
 KINDS = {
     PluginKind.PLAIN: plain.FILES,
+    PluginKind.UNET: unet.FILES,
     PluginKind.DEPTH: depth.FILES,
     PluginKind.DETECTOR: detector.FILES,
 }
@@ -40,8 +42,9 @@ def new_plugin_command(
     kind: Annotated[
         PluginKind,
         typer.Option(
-            help="plain: a renderer, without a model so far; depth: a depth model; detector: an "
-            "instance detector."
+            help="plain: a renderer, without a model so far; unet: one on a Stable Diffusion "
+            "pipeline with a depth ControlNet; depth: a depth model; detector: an instance "
+            "detector."
         ),
     ] = PluginKind.PLAIN,
     out: Annotated[
