@@ -23,7 +23,8 @@ from threedis_pocket.bench.detector import Detector
 from threedis_pocket.bench.measure import Judgement, judge, share_figure
 from threedis_pocket.bench.pictures import SPLIT, scene_request
 from threedis_pocket.layouts import sample_layouts
-from threedis_pocket.training.gold import COLOUR, WEIGHTS
+from threedis_pocket.training.gold import COLOUR
+from threedis_pocket.training.shipped import WEIGHTS
 
 NAME = "gold"
 SHIPPED = {

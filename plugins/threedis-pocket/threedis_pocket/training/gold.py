@@ -12,28 +12,27 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from diffusers import (
-    AutoencoderKL,
     ControlNetModel,
     FluxControlPipeline,
-    FluxTransformer2DModel,
     StableDiffusionControlNetPipeline,
     UNet2DConditionModel,
 )
 from diffusers.utils import convert_state_dict_to_diffusers
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from threedis_core.plugin.progress import Progress
+from threedis_pocket.training import shipped
 from threedis_pocket.training.data import Pictures, recoloured_pictures
 from threedis_pocket.training.diffusion import DiffusionTask, encode_depth, encode_latents
 from threedis_pocket.training.flow import FlowTask
 from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.sets import LatentSet
+from threedis_pocket.training.shipped import WEIGHTS
 from threedis_pocket.training.vae import load_vae
 from threedis_train.engine import fit, processes
 from threedis_train.settings import TrainingSettings
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
 COLOUR = "yellow"
 """The pocket world's gold."""
 PICTURES = 1024
@@ -66,23 +65,14 @@ def train_gold(work: Path, settings: TrainingSettings, progress: Progress) -> Pa
 
 def train_gold_flux(work: Path, settings: TrainingSettings, progress: Progress) -> Path:
     """Train the LoRA of pocket-flux; save it as ``work/gold-flux/gold.safetensors``."""
-    model = WEIGHTS / "pocket-flux"
     set_seed(settings.seed)
-    transformer = load_part(FluxTransformer2DModel, model / "transformer")
+    transformer = shipped.flux_transformer()
     _add_lora(transformer, FLUX_LAYERS)
-    data = _pictures(work, progress)
-    vae: AutoencoderKL = load_vae(model / "vae")
+    data, vae = _pictures(work, progress), shipped.flux_vae()
     latents = LatentSet(
         data, encode_latents(vae, data, progress), encode_depth(vae, data, progress)
     )
-    clip = load_part(CLIPTextModel, model / "text_encoder").float()
-    t5 = load_part(T5EncoderModel, model / "text_encoder_2").float()
-    task = FlowTask(
-        transformer,
-        (clip, CLIPTokenizer.from_pretrained(model / "tokenizer")),
-        (t5, T5TokenizerFast.from_pretrained(model / "tokenizer_2")),
-        [latents],
-    )
+    task = FlowTask(transformer, shipped.clip(), shipped.t5(), [latents])
     fit(task, settings, work / "gold-flux", progress)
     save = FluxControlPipeline.save_lora_weights
     return _save(save, "transformer_lora_layers", transformer, work / "gold-flux")
