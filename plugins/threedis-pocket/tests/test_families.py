@@ -11,6 +11,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from threedis_core.errors import OptionError
 from threedis_pocket.commands import Exported, RecipeName
+from threedis_pocket.flux_controlnet_models import build_flux_controlnet
 from threedis_pocket.flux_models import build_flux_transformer, build_flux_vae
 from threedis_pocket.models import (
     build_controlnet,
@@ -24,6 +25,7 @@ from threedis_pocket.models import (
     penultimate,
     start_from,
 )
+from threedis_pocket.sd3_models import build_sd3_controlnet, build_sd3_transformer
 from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import WORDS, build_tokenizer
 from threedis_pocket.training.data import Pictures, pictures
@@ -37,6 +39,7 @@ from threedis_pocket.training.export import EXPORTS, export
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.recipes import RECIPES, run_recipe
 from threedis_pocket.training.sets import LatentSet
+from threedis_pocket.training.students import FluxControlNetTask, SD3Task
 from threedis_pocket.training.text import OpenClipTask, T5Task
 from threedis_train.engine import Task
 
@@ -134,6 +137,9 @@ def tasks(data: Pictures) -> dict[str, Task]:
     two = (clip(), open_clip(), TOKENIZER)
     t5 = build_t5(len(T5_TOKENIZER), 0, 1)
     flux = ((clip(), TOKENIZER), (t5, T5_TOKENIZER), [LatentSet(data, flux_latents, depth)])
+    teacher = build_flux_transformer()
+    dev, flux_controlnet = build_flux_controlnet(teacher)
+    sd35 = (build_sd3_controlnet(), open_clip(), build_sd3_transformer())
     sets = [LatentSet(data, latents)]
     return {
         "openclip": OpenClipTask(open_clip(), TOKENIZER),
@@ -142,6 +148,8 @@ def tasks(data: Pictures) -> dict[str, Task]:
         "sdxl": SDXLTask(sdxl, build_controlnet(sdxl), *two, sets),
         "flux": FlowTask(build_flux_transformer(), *flux),
         "flux-guided": GuidedTask(build_flux_transformer(), build_flux_transformer(), *flux),
+        "flux-controlnet": FluxControlNetTask(teacher, flux_controlnet, dev, *flux),
+        "sd35": SD3Task(build_flux_transformer(), *sd35, *flux),
     }
 
 
@@ -190,6 +198,17 @@ def test_a_recipe_comes_after_what_it_needs(name: str, tmp_path: Path) -> None:
             run_recipe(name, tmp_path)
 
 
+STUDENTS = {
+    "flux-controlnet": lambda: build_flux_controlnet(build_flux_transformer()),
+    "sd35": lambda: (build_sd3_transformer(), build_sd3_controlnet()),
+}
+SHARED_PARTS = {
+    "flux": set(),
+    "flux-controlnet": {"vae", "text_encoder", "text_encoder_2"},
+    "sd35": {"vae", "text_encoder_2"},
+}
+
+
 def save_untrained(work: Path, name: str) -> None:
     builds = {"sd21": build_sd21_unet, "sdxl": build_sdxl_unet}
     build_vae().save_pretrained(work / "vae/model")
@@ -203,13 +222,16 @@ def save_untrained(work: Path, name: str) -> None:
         tokenizer.save_pretrained(work / folder / "tokenizer")
     if name == "flux":
         build_flux_transformer().save_pretrained(work / "flux-wild-guided/model")
+    elif name in STUDENTS:
+        for part, model in zip(("transformer", "controlnet"), STUDENTS[name](), strict=True):
+            model.save_pretrained(work / name / part)
     else:
         unet = builds[name]()
         unet.save_pretrained(work / f"{name}-fine" / "unet")
         build_controlnet(unet).save_pretrained(work / f"{name}-fine" / "controlnet")
 
 
-@pytest.mark.parametrize("name", ["sd21", "sdxl", "flux"])
+@pytest.mark.parametrize("name", ["sd21", "sdxl", "flux", "flux-controlnet", "sd35"])
 def test_an_exported_folder_is_float16_and_names_no_place_of_training(
     name: str, tmp_path: Path
 ) -> None:
@@ -217,8 +239,10 @@ def test_an_exported_folder_is_float16_and_names_no_place_of_training(
 
     work, folder = tmp_path / "work", tmp_path / "out"
     save_untrained(work, name)
-    export(name, work, folder, vae=name == "flux")
-    assert any((folder / "vae").glob("*.safetensors")) == (name == "flux")
+    export(name, work, folder, shared=name == "flux")
+    bare = {one.parent.name for one in folder.glob("*/config.json")}
+    bare -= {one.parent.name for one in folder.glob("*/*.safetensors")}
+    assert bare == SHARED_PARTS.get(name, {"vae"})
     for file in folder.rglob("*.safetensors"):
         with safe_open(file, "pt") as tensors:
             kinds = {tensors.get_tensor(key).dtype for key in tensors.keys()}  # noqa: SIM118

@@ -48,6 +48,8 @@ class RecipeName(StrEnum):
     flux_guided = "flux-guided"
     flux_wild = "flux-wild"
     flux_wild_guided = "flux-wild-guided"
+    flux_controlnet = "flux-controlnet"
+    sd35 = "sd35"
     gold = "gold"
     gold_flux = "gold-flux"
 
@@ -74,6 +76,8 @@ class Exported(StrEnum):
     sd21 = "sd21"
     sdxl = "sdxl"
     flux = "flux"
+    flux_controlnet = "flux-controlnet"
+    sd35 = "sd35"
     depth = "depth"
 
 
@@ -388,8 +392,9 @@ def train(
     pocket-sd15: vae, text, sd15, sd15-wild, sd15-fine. pocket-sd21 and pocket-sdxl go on from
     its weights: openclip, then sd21, -wild, -fine or sdxl, -wild, -fine. pocket-flux: text, t5,
     flux-vae, flux, flux-guided, flux-wild, flux-wild-guided. pocket-depth: text, depth-vae, then
-    what threedis pocket depth-base prints, depth-wild. gold and gold-flux: LoRAs on the shipped
-    pocket-sd15 and pocket-flux; they need nothing but the package peft.
+    what threedis pocket depth-base prints, depth-wild. pocket-flux-controlnet and pocket-sd35:
+    flux-controlnet and sd35, which learn from the shipped pocket-flux. gold and gold-flux: LoRAs
+    on the shipped pocket-sd15 and pocket-flux; they need nothing but the package peft.
 
     The shipped weights: vae, flux-vae and the first training of each model with --processes 2,
     the others with one. Uses the GPU if there is one. On a CPU two processes of one thread beat
@@ -427,8 +432,9 @@ def export(
     preset: Annotated[Exported, typer.Argument(help="What to put together.")],
     to: Annotated[Path, typer.Option(help="Folder of the pipeline; new or empty.")],
     work: WorkFolder = WORK,
-    vae: Annotated[
-        bool, typer.Option(help="With the autoencoder's weights; the U-Nets share theirs.")
+    shared: Annotated[
+        bool,
+        typer.Option(help="With the weights of parts that another pocket model's folder holds."),
     ] = True,
 ) -> None:
     """Put trained parts together as one diffusers pipeline folder, float16 safetensors.
@@ -441,7 +447,7 @@ def export(
     with quiet():
         from threedis_pocket.training.export import export as put_together
 
-        put_together(preset.value, work, to, vae)
+        put_together(preset.value, work, to, shared)
     streams.echo(to)
 
 

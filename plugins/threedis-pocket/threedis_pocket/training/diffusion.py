@@ -92,9 +92,7 @@ def caption(scenes: Scenes, index: int, rng: torch.Generator) -> str:
     A part never names one of several objects of the same shape: which of them is meant could
     not be told. The order is random, so it says nothing about places.
     """
-    shapes, colours = scenes.shapes[index].tolist(), scenes.colours[index].tolist()
-    objects = [(c, s) for c, s in zip(colours, shapes, strict=True) if s >= 0]
-    objects = [objects[i] for i in torch.randperm(len(objects), generator=rng).tolist()]
+    objects = _shuffled(scenes, index, rng)
     times = Counter(s for _, s in objects)
     unique = [o for o in objects if times[o[1]] == 1]
     dice = float(torch.rand((), generator=rng))
@@ -107,6 +105,18 @@ def caption(scenes: Scenes, index: int, rng: torch.Generator) -> str:
         kept = {s for _, s in objects[: 1 + len(objects) // 2]}
         objects = [o for o in objects if o[1] in kept]
     return join_phrases([phrase(*o) for o in objects])
+
+
+def whole_caption(scenes: Scenes, index: int, rng: torch.Generator) -> str:
+    """Everything that is in scene ``index``, in random order: what a global prompt says."""
+    return join_phrases([phrase(*o) for o in _shuffled(scenes, index, rng)])
+
+
+def _shuffled(scenes: Scenes, index: int, rng: torch.Generator) -> list[tuple[int, int]]:
+    """The (colour, shape) pairs of scene ``index`` in random order."""
+    shapes, colours = scenes.shapes[index].tolist(), scenes.colours[index].tolist()
+    objects = [(c, s) for c, s in zip(colours, shapes, strict=True) if s >= 0]
+    return [objects[i] for i in torch.randperm(len(objects), generator=rng).tolist()]
 
 
 class DiffusionTask(Task):

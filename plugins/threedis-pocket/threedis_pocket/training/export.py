@@ -10,8 +10,13 @@ import torch
 from diffusers import (
     ControlNetModel,
     DiffusionPipeline,
+    FluxControlNetModel,
+    FluxControlNetPipeline,
     FluxControlPipeline,
     FluxTransformer2DModel,
+    SD3ControlNetModel,
+    SD3Transformer2DModel,
+    StableDiffusion3ControlNetPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLControlNetPipeline,
@@ -22,6 +27,8 @@ from threedis_diffusers.weight_files import read_header, read_weights, save_weig
 from threedis_ldm3d.training.train import ADAPTER_FILE, UNET_FILE
 from threedis_pocket.flux_models import build_flux_scheduler
 from threedis_pocket.models import penultimate
+from threedis_pocket.sd3_models import build_sd3_scheduler, widen_t5, with_projection
+from threedis_pocket.training import shipped
 from threedis_pocket.training.depth_base import BASE
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.parts import load_part
@@ -29,13 +36,13 @@ from threedis_pocket.training.vae import load_vae
 from threedis_pocket.training.work import load_openclip, load_t5, load_text, require
 
 
-def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
+def export(name: str, work: Path, folder: Path, shared: bool = True) -> Path:
     """Save the pipeline ``name`` from what was trained in ``work``.
 
     Args:
-        name: sd15, sd21, sdxl, flux or depth.
-        vae: False leaves the autoencoder's weights out of the folder: the U-Nets share them, and
-            a renderer is told where they are by its option ``vae``.
+        name: One of ``EXPORTS``.
+        shared: False leaves out the weights of the parts that another folder holds, see
+            ``SHARED``; a renderer is told where they are by its options of these names.
 
     Raises:
         OptionError: A part has not been trained yet.
@@ -52,8 +59,8 @@ def export(name: str, work: Path, folder: Path, vae: bool = True) -> Path:
     pipeline.save_pretrained(folder)
     if name == "depth":
         _export_adapter(work, folder)
-    if not vae:
-        for weights in (folder / "vae").glob("*.safetensors"):
+    for part in () if shared else SHARED.get(name, ("vae",)):
+        for weights in (folder / part).glob("*.safetensors"):
             weights.unlink()
     return folder
 
@@ -116,6 +123,41 @@ def _flux(work: Path) -> DiffusionPipeline:
     )
 
 
+def _flux_controlnet(work: Path) -> DiffusionPipeline:
+    text_encoder, tokenizer = shipped.clip()
+    text_encoder_2, tokenizer_2 = shipped.t5()
+    return FluxControlNetPipeline(
+        scheduler=build_flux_scheduler(),
+        vae=shipped.flux_vae(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        transformer=load_part(FluxTransformer2DModel, work / "flux-controlnet" / "transformer"),
+        controlnet=load_part(FluxControlNetModel, work / "flux-controlnet" / "controlnet"),
+    )
+
+
+def _sd35(work: Path) -> DiffusionPipeline:
+    text_encoder, tokenizer = shipped.clip()
+    text_encoder_2, tokenizer_2 = shipped.open_clip()
+    text_encoder_3, tokenizer_3 = shipped.t5()
+    pipeline = StableDiffusion3ControlNetPipeline(
+        scheduler=build_sd3_scheduler(),
+        vae=shipped.flux_vae(),
+        text_encoder=with_projection(text_encoder),
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        text_encoder_3=widen_t5(text_encoder_3),
+        tokenizer_3=tokenizer_3,
+        transformer=load_part(SD3Transformer2DModel, work / "sd35" / "transformer"),
+        controlnet=load_part(SD3ControlNetModel, work / "sd35" / "controlnet"),
+    )
+    pipeline.controlnet.pos_embed = None  # the transformer's, which every pipeline gives it
+    return pipeline
+
+
 def _depth(work: Path) -> DiffusionPipeline:
     pipeline = load_part(StableDiffusionPipeline, work / BASE)
     weights = read_weights(work / DEPTH / UNET_FILE)
@@ -131,6 +173,14 @@ def _export_adapter(work: Path, folder: Path) -> None:
 
 
 DEPTH = "depth-wild"
+SHARED = {
+    "flux-controlnet": ("vae", "text_encoder", "text_encoder_2"),
+    "sd35": ("vae", "text_encoder_2"),
+}
+"""Parts that lie in pocket-flux, or, SD3.5's second text encoder, in pocket-sdxl already.
+
+Of the others the autoencoder alone, in pocket-sd15.
+"""
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
     "sd15": ((*_UNET, "text/text_encoder", "sd15-fine/unet"), _sd15),
@@ -140,6 +190,8 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
         ("flux-vae/model", "text/text_encoder", "t5/text_encoder", "flux-wild-guided/model"),
         _flux,
     ),
+    "flux-controlnet": (("flux-controlnet/transformer",), _flux_controlnet),
+    "sd35": (("sd35/transformer",), _sd35),
     "depth": ((f"{BASE}/model_index.json", f"{DEPTH}/{UNET_FILE}"), _depth),
 }
 """The pipelines: the trained parts they need, and what puts them together."""

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from threedis_pocket.training.diffusion import caption
-from threedis_pocket.training.sets import LatentSet, loss_weights, pick
+from threedis_pocket.training.sets import LatentSet, Pick, loss_weights, pick
 from threedis_pocket.training.text import pad_to
 from threedis_train.engine import Task
 
@@ -49,6 +49,7 @@ class FlowTask(Task):
     """
 
     guidance: ClassVar[tuple[float, float]] = (1.0, 12.0)
+    written: ClassVar[tuple[int, ...]] = WRITTEN_TOKENS
 
     def __init__(
         self,
@@ -75,8 +76,8 @@ class FlowTask(Task):
         weights = loss_weights(picked) if self.wild else torch.ones(size, 1, *latents.shape[2:])
         captions = [caption(picked.scenes, i, rng) for i in picked.numbers]
         longest = max(len(ids) for ids in self.t5_tokenizer(captions).input_ids)
-        kept = max(_pick(KEPT_TOKENS, rng), longest)
-        written = max(kept, _pick(WRITTEN_TOKENS, rng))
+        kept = max(one_of(KEPT_TOKENS, rng), longest)
+        written = max(kept, one_of(self.written, rng))
         low, high = self.guidance
         return {
             "latents": pack(latents),
@@ -87,8 +88,14 @@ class FlowTask(Task):
             "sigmas": _sigmas(size, rng),
             "guidance": low + (high - low) * torch.rand(size, generator=rng),
             "kept": torch.tensor(kept),
-            **self._ids(captions, written),
+            **self.texts(picked, captions, written, rng),
         }
+
+    def texts(
+        self, picked: Pick, captions: list[str], written: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The batch's token ids, T5's padded to ``written``."""
+        return self._ids(captions, written)
 
     def _ids(self, captions: list[str], written: int) -> dict[str, Tensor]:
         return {
@@ -98,7 +105,7 @@ class FlowTask(Task):
 
     def forward(self, clip_ids: Tensor, t5_ids: Tensor, kept: Tensor, **batch: Tensor) -> Tensor:
         text = self.encode(clip_ids, t5_ids, kept)
-        return _loss(predict(self.transformer, text, batch), velocity(batch), batch)
+        return weighted(predict(self.transformer, text, batch), velocity(batch), batch)
 
     @torch.no_grad()
     def encode(self, clip_ids: Tensor, t5_ids: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,10 +146,11 @@ class GuidedTask(FlowTask):
             told = predict(self.teacher, text, batch)
             untold = predict(self.teacher, self.encode(empty_clip_ids, empty_t5_ids, kept), batch)
             target = untold + batch["guidance"][:, None, None] * (told - untold)
-        return _loss(predict(self.transformer, text, batch), target, batch)
+        return weighted(predict(self.transformer, text, batch), target, batch)
 
 
-def _loss(found: Tensor, target: Tensor, batch: dict[str, Tensor]) -> Tensor:
+def weighted(found: Tensor, target: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """The mean squared error, each token as much as the batch's weights say."""
     return ((found - target).square() * batch["weights"]).mean()
 
 
@@ -156,20 +164,32 @@ def predict(
 ) -> Tensor:
     """The transformer's prediction (B, S, P) at the batch's mixture of latents and noise."""
     states, pooled = text
-    height, width = batch["grid"].tolist()
-    mixture = batch["latents"] + batch["sigmas"][:, None, None] * velocity(batch)
     return transformer(
-        hidden_states=torch.cat([mixture, batch["depth"]], 2),
-        encoder_hidden_states=states,
-        pooled_projections=pooled,
-        timestep=batch["sigmas"],
-        guidance=batch["guidance"],
-        img_ids=image_ids(height, width).to(states.device),
-        txt_ids=torch.zeros(states.shape[1], 3, device=states.device),
+        hidden_states=torch.cat([mixture(batch), batch["depth"]], 2),
+        **conditions(states, pooled, batch),
     ).sample
 
 
-def _pick(choices: tuple[int, ...], rng: torch.Generator) -> int:
+def mixture(batch: dict[str, Tensor]) -> Tensor:
+    """Latents and noise, mixed as the batch's noise levels say, (B, S, P)."""
+    return batch["latents"] + batch["sigmas"][:, None, None] * velocity(batch)
+
+
+def conditions(states: Tensor, pooled: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What FLUX's transformer and ControlNet are told beside the picture."""
+    height, width = batch["grid"].tolist()
+    return {
+        "encoder_hidden_states": states,
+        "pooled_projections": pooled,
+        "timestep": batch["sigmas"],
+        "guidance": batch["guidance"],
+        "img_ids": image_ids(height, width).to(states.device),
+        "txt_ids": torch.zeros(states.shape[1], 3, device=states.device),
+    }
+
+
+def one_of(choices: tuple[int, ...], rng: torch.Generator) -> int:
+    """A random one of ``choices``."""
     return choices[int(torch.randint(len(choices), (), generator=rng))]
 
 

@@ -3,8 +3,9 @@
 vae, flux-vae, depth-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder
 that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet;
 -wild goes on with wild pictures, -fine with their small shapes. flux: latents, depth, captions ->
-transformer; -guided distils guidance into it. depth-wild: texts, boxes -> depth. gold, gold-flux:
-LoRAs on the shipped models.
+transformer; -guided distils guidance into it. flux-controlnet, sd35: the shipped pocket-flux ->
+transformer and ControlNet. depth-wild: texts, boxes -> depth. gold, gold-flux: LoRAs on the
+shipped models.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from threedis_pocket.models import (
 )
 from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import build_tokenizer
-from threedis_pocket.training import gold, unets
+from threedis_pocket.training import distil, gold, unets
 from threedis_pocket.training.data import Pictures, wild_pictures
 from threedis_pocket.training.depth import WildDepthTask
 from threedis_pocket.training.flow import FlowTask, GuidedTask
@@ -309,6 +310,8 @@ RECIPES: dict[str, Recipe] = {
     "flux-wild-guided": Recipe(
         train_flux_wild_guided, FLUX_GUIDED, (*_FLUX_NEEDS, "flux-wild/model")
     ),
+    "flux-controlnet": Recipe(distil.train_flux_controlnet, distil.FLUX_CONTROLNET),
+    "sd35": Recipe(distil.train_sd35, distil.SD35),
     "gold": Recipe(gold.train_gold, gold.GOLD),
     "gold-flux": Recipe(gold.train_gold_flux, gold.GOLD_FLUX),
 }

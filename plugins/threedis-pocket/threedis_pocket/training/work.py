@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diffusers import AutoencoderKL
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -27,6 +28,8 @@ from threedis_train.engine import processes
 PICTURES = 12288
 WILD, SQUARE = 18432, 4096
 """Wild scenes, and square ones beside them, that the last trainings see."""
+STUDENT_WILD, STUDENT_SQUARE = 6144, 2048
+"""The same of the models that learn from pocket-flux."""
 
 
 def train_pictures(work: Path, progress: Progress = silent) -> Pictures:
@@ -44,10 +47,28 @@ def wild_sets(
     work: Path, vae: str, progress: Progress = silent, depth: bool = False
 ) -> list[LatentSet]:
     """Wild pictures of every size, and some of the square ones, likewise."""
-    with processes().main_process_first():
-        some = pictures(work / "data", "train", SQUARE, progress)
-        sets = [some, *wild_pictures(work / "data", "train", WILD, progress)]
+    sets = _mixed_pictures(work, WILD, SQUARE, progress)
     return _latents(work, vae, sets, progress, depth)
+
+
+def student_sets(work: Path, vae: AutoencoderKL, progress: Progress = silent) -> list[LatentSet]:
+    """The fewer pictures that a student of a trained model needs, with depth latents.
+
+    Square pictures come twice as often as their number says.
+    """
+    sets = _mixed_pictures(work, STUDENT_WILD, STUDENT_SQUARE, progress)
+    with processes().main_process_first():
+        found = [
+            LatentSet(one, encode_latents(vae, one, progress), encode_depth(vae, one, progress))
+            for one in sets
+        ]
+    return [found[0], *found]
+
+
+def _mixed_pictures(work: Path, wild: int, square: int, progress: Progress) -> list[Pictures]:
+    with processes().main_process_first():
+        some = pictures(work / "data", "train", square, progress)
+        return [some, *wild_pictures(work / "data", "train", wild, progress)]
 
 
 def _latents(
