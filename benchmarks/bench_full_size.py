@@ -35,13 +35,14 @@ from rows import print_rows
 from torch import nn
 from turns import take_turns
 
-from threedis_core.attention import FusionPlan
+from threedis_core.attention import FusionPlan, JointPhases, JointRow
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.joint.hook import attached
+from threedis_diffusers.joint.lowering import choose
 from threedis_diffusers.unet.attention import RegionHook, cross_attention_layers
-from threedis_flux.hook import JointHook, attached
-from threedis_flux.lowering import choose
+from threedis_flux.hook import FluxHook
 from threedis_flux.options import FluxOptions
 
 CPU = torch.device("cpu")
@@ -213,17 +214,16 @@ def flux_rows(counts: Sequence[int], repeats: int, tiny: bool) -> Iterator[Row]:
         given["txt_ids"] = torch.zeros(len(texts) * TOKENS_PER_PROMPT, 3)
         step = partial(transformer, **given)
         masks = regions(instances, grid * 16).token_masks(grid, grid)
-        how = choose(FluxOptions(), CPU, texts.dtype, config["attention_head_dim"])
+        how = choose(FluxOptions(), CPU, texts.dtype, config["attention_head_dim"], True)
+        rows = [JointRow(texts, masks)]
         hooks = {
-            phase: JointHook(transformer, [texts], [masks], always(*controls), how, CPU)
+            phase: FluxHook(transformer, JointPhases(rows, always(*controls), how, CPU))
             for phase, controls in PHASES.items()
         }
-        calls = {
-            phase: partial(jointly_hooked, hook, transformer, step) for phase, hook in hooks.items()
-        }
+        calls = {phase: partial(jointly_hooked, hook, step) for phase, hook in hooks.items()}
         seconds = take_turns({"stock": step, **calls}, repeats, CPU)
         for phase, hook in hooks.items():
-            (chosen,) = hook.chosen.values()
+            (chosen,) = hook.phases.chosen.values()
             facts = {"instances": instances, "phase": phase, "how": chosen.name}
             yield facts | {"stock_s": seconds["stock"], "hook_s": seconds[phase]}
 
@@ -233,9 +233,9 @@ def always(*controls: str) -> ControlSchedule:
     return ControlSchedule({control: StepRange() for control in controls})
 
 
-def jointly_hooked(hook: JointHook, transformer: nn.Module, step: Step) -> None:
+def jointly_hooked(hook: FluxHook, step: Step) -> None:
     """A step with the hook in the transformer."""
-    with attached(hook, transformer):
+    with attached(hook):
         step()
 
 

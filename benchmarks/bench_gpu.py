@@ -32,16 +32,17 @@ from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 from turns import now
 
-from threedis_core.attention import FusionPlan
+from threedis_core.attention import FusionPlan, JointPhases, JointRow
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.joint.hook import attached as joint_hook_attached
+from threedis_diffusers.joint.lowering import always
+from threedis_diffusers.joint.schedule import TEXTS
 from threedis_diffusers.quiet import quiet
 from threedis_diffusers.unet.attention import RegionHook
 from threedis_diffusers.unet.attention import attached as region_hook_attached
-from threedis_flux.hook import JointHook
-from threedis_flux.hook import attached as joint_hook_attached
-from threedis_flux.schedule import TEXTS
+from threedis_flux.hook import FluxHook
 
 PHASES = {"i2i": ("i2i", "i2t", "t2i", "t2t", TEXTS), "text": ("i2t", "t2i", "t2t", TEXTS)}
 LOWERINGS = ("dense", "segments", "block_mask")
@@ -150,12 +151,13 @@ def flux_rows(setting: Setting, counts: Sequence[int], repeats: int) -> Iterator
         texts = setting.noise(1 + instances, setting.tokens, config["joint_attention_dim"])
         for phase, controls in PHASES.items():
             schedule = ControlSchedule({control: StepRange() for control in controls})
+            rows = [JointRow(texts, masks)]
             hooks = {
                 name: partial(
                     joint_hook,
-                    partial(JointHook, transformer, [texts], [masks], schedule, name),
-                    transformer,
-                    setting.device,
+                    FluxHook(
+                        transformer, JointPhases(rows, schedule, always(name), setting.device)
+                    ),
                 )
                 for name in LOWERINGS
             }
@@ -164,12 +166,9 @@ def flux_rows(setting: Setting, counts: Sequence[int], repeats: int) -> Iterator
 
 
 @contextmanager
-def joint_hook(
-    make: Callable[[torch.device], JointHook], transformer: nn.Module, device: torch.device
-) -> Iterator[int]:
+def joint_hook(hook: FluxHook) -> Iterator[int]:
     """The hook in the transformer, as the ``flux`` renderer has it."""
-    hook = make(device)
-    with joint_hook_attached(hook, transformer):
+    with joint_hook_attached(hook):
         yield hook.memory
 
 

@@ -2,7 +2,7 @@
 
 A family says how its pipeline is found and loaded (``find``), which controls are on at which step
 (``default_schedule``), and how one batch is drawn (``draw``); see ``threedis_sd/backend.py`` and
-``threedis_flux/backend.py``.
+``joint/renderer.py``.
 """
 
 from __future__ import annotations

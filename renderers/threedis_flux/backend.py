@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
-
-from threedis_core.errors import OptionError
-from threedis_core.plugin.interfaces import Capabilities, RenderRequest
-from threedis_core.values.schedule import ControlSchedule
-from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
-from threedis_diffusers.batch import Batch, Drawn
-from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_core.attention import JointPhases
+from threedis_diffusers.instance_loras.placed import PlacedLoRAs
+from threedis_diffusers.joint.renderer import JointRenderer
+from threedis_diffusers.joint.texts import Encoded
 from threedis_diffusers.loras import require_peft
-from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import NeededModel, needed_lora
 from threedis_diffusers.model_files.sources import ModelSource
-from threedis_diffusers.parts.find import needed_parts
-from threedis_diffusers.steps import OnStep
-from threedis_flux.batch import PATCH, draw_pictures
-from threedis_flux.checks import check_files, find_flux
-from threedis_flux.options import FluxOptions
-from threedis_flux.schedule import FLUX_CONTROLS, control_schedule
+from threedis_diffusers.options import LoRA
+from threedis_diffusers.parts.find import FoundParts
+from threedis_flux.checks import check_depth, check_fused
+from threedis_flux.hook import FluxHook
+from threedis_flux.instance_loras import placeless
+from threedis_flux.options import FluxBaseOptions, FluxOptions, cache_config
 
 GGUF = "SporkySporkness/FLUX.1-Depth-dev-GGUF/flux1-depth-dev-fp16"
 T5 = "city96/t5-v1_1-xxl-encoder-gguf/t5-v1_1-xxl-encoder"
 """How the names of the published files begin whose weights are packed as GGUF."""
 
 
-class FluxRenderer(DiffusersRenderer):
+class FluxBase(JointRenderer):
+    """What every renderer on FLUX.1 has."""
+
+    Options: ClassVar[type[FluxBaseOptions]]
+    options: FluxBaseOptions
+    transformer_class = "FluxTransformer2DModel"
+    needed = (
+        "transformer",
+        "vae",
+        "text_encoder",
+        "text_encoder_2",
+        "tokenizer",
+        "tokenizer_2",
+        "scheduler",
+    )
+    fits: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "text_encoder": ("hidden_size", "pooled_projection_dim"),
+        "text_encoder_2": ("d_model", "joint_attention_dim"),
+    }
+    no_negative = (
+        "the negative prompt has no effect: FLUX.1 is distilled for guidance without one; say in "
+        "the prompt what you want to see"
+    )
+
+    def encode(self, pipeline: Any, prompts: list[str], tokens: int) -> Encoded:
+        """T5's embeddings, and CLIP's vectors."""
+        hidden, pooled, _ = pipeline.encode_prompt(prompts, max_sequence_length=tokens)
+        return Encoded(hidden, pooled)
+
+    def hooks(
+        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
+    ) -> Sequence[FluxHook]:
+        """The transformer's."""
+        return [FluxHook(pipeline.transformer, phases, loras=loras)]
+
+    def placeless(self, loras: PlacedLoRAs, pipeline: Any) -> Iterator[tuple[str, str]]:
+        """The layers of LoRAs that see no tokens."""
+        return placeless(loras.adapters, pipeline)
+
+    def check_parts(self, found: FoundParts, model: ModelSource) -> None:
+        """See that what comes from elsewhere fits, and that its projections can be joined."""
+        super().check_parts(found, model)
+        check_fused(self.options, found)
+
+    def prepare(self, pipeline: Any) -> None:
+        """Join the projections."""
+        if self.options.fuse_qkv:
+            pipeline.transformer.fuse_qkv_projections()
+
+
+class FluxRenderer(FluxBase):
     """Render depth maps with FLUX.1-Depth, or with FLUX.1 and its depth LoRA."""
 
     Options = FluxOptions
     options: FluxOptions
     name: ClassVar[str] = "flux"
-    accelerated: ClassVar[torch.dtype] = torch.bfloat16
-    for_cards: ClassVar[Mapping[str, Any]] = {"dtype": "bfloat16"}
+    pipeline_class = "FluxControlPipeline"
+    model_classes = ("FluxControlPipeline", "FluxPipeline")
     smaller: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"quantization": "fp8"},
         *(
@@ -46,71 +90,52 @@ class FluxRenderer(DiffusersRenderer):
         ),
     )
 
-    @cached_property
-    def capabilities(self) -> Capabilities:
-        """What this backend can do.
-
-        Raises:
-            OptionError: ``default_side`` is not a multiple of what the model needs.
-        """
-        side = self.options.default_side
-        multiple = PATCH * model_facts(ModelSource(self.options.model)).vae_factor
-        if side % multiple:
-            raise OptionError(
-                f"default_side is {side}, but this model needs multiples of {multiple}; "
-                f"use {max(multiple, round(side / multiple) * multiple)}"
-            )
-        return Capabilities(
-            size_multiple=multiple,
-            default_size=(side, side),
-            default_steps=self.options.steps,
-            default_guidance=self.options.guidance,
-            negative_prompt=False,
-            controls=FLUX_CONTROLS,
-            instance_loras=frozenset(self.options.instance_loras),
-        )
-
     @property
     def one_by_one(self) -> bool:
         """True with a cache: it looks at a whole batch to decide what to skip."""
         return self.options.cache is not None
 
-    def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
-        """The options' step counts, scaled to ``steps``."""
-        return control_schedule(self.options, request.width, request.height, steps)
+    @property
+    def every_lora(self) -> Sequence[LoRA]:
+        """The LoRAs that count everywhere, the depth LoRA first if there is one."""
+        depth = self.options.depth_lora
+        return self.options.loras if depth is None else (depth, *self.options.loras)
 
-    def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
-        """Draw one batch with the joint-attention hook in the transformer."""
-        made = draw_pictures(
-            loaded.pipeline, batch, self.options, loaded.device, on_step, loaded.instance_loras
-        )
-        attention = [
-            {"controls": sorted(controls), "lowering": chosen.name, "reason": chosen.reason}
-            for controls, chosen in made.lowerings.items()
-        ]
-        return [
-            Drawn(
-                image,
-                (*text.warnings, *made.warnings),
-                {"tokens_per_prompt": text.tokens, "attention": attention},
-            )
-            for text, image in zip(made.texts, made.images, strict=True)
-        ]
+    def hooks(
+        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
+    ) -> Sequence[FluxHook]:
+        """The transformer's, which keeps the phases' caches apart."""
+        return [FluxHook(pipeline.transformer, phases, self.options.cache is not None, loras)]
 
     def needed_models(self) -> Sequence[NeededModel]:
         """The pipeline and its depth LoRA."""
-        model = ModelSource(self.options.model)
-        needed = [
-            NeededModel(model, partial(check_files, self.options), pipeline="FluxControlPipeline"),
-            *needed_parts(self.options),
-        ]
-        if (lora := self.options.depth_lora) is not None:
-            require_peft((lora,))
-            needed.append(needed_lora(lora, "depth lora"))
-        return needed
+        needed = super().needed_models()
+        if (lora := self.options.depth_lora) is None:
+            return needed
+        require_peft((lora,))
+        return [*needed, needed_lora(lora, "depth lora")]
 
-    def find(self) -> Callable[[], LoadedPipeline]:
-        """Check the options and every file of the model and its LoRAs."""
-        device = resolve_device(self.options)
-        dtype = resolve_dtype(self.options, device, self.accelerated)
-        return find_flux(self.options, device, dtype).load
+    def check_files(self, model: ModelSource) -> dict[str, str]:
+        """See that the model's own files are there and that depth has a way in."""
+        endings = super().check_files(model)
+        transformer = model.read("transformer/config.json")
+        if transformer and "transformer" not in self.options.replaced:
+            check_depth(self.options, self.options.model, transformer)
+        return endings
+
+    def check_parts(self, found: FoundParts, model: ModelSource) -> None:
+        """See that what comes from elsewhere fits, and that depth has a way in."""
+        if "transformer" in found.parts:
+            transformer = found.configuration("transformer", model)
+            check_depth(self.options, self.options.transformer or "", transformer)
+        super().check_parts(found, model)
+
+    def unquantised(self) -> Mapping[str, tuple[str, ...]]:
+        """What a depth LoRA makes larger, which only plain weights can be."""
+        return {} if self.options.depth_lora is None else {"transformer": ("x_embedder",)}
+
+    def prepare(self, pipeline: Any) -> None:
+        """Join the projections, and switch the cache on."""
+        super().prepare(pipeline)
+        if self.options.cache is not None:
+            pipeline.transformer.enable_cache(cache_config(self.options.cache))

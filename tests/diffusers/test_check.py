@@ -15,7 +15,7 @@ from threedis_core.errors import OptionError, ThreeDISError, WeightsError
 from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import RenderBackend
 from threedis_diffusers.devices import find_device
-from threedis_flux.checks import check_lowering
+from threedis_diffusers.joint.lowering import check_lowering
 from threedis_flux.options import FluxOptions
 from threedis_pocket import WEIGHTS
 
@@ -163,7 +163,7 @@ def test_a_quantisation_that_does_not_work_here_is_refused(backend: str, part: s
 def test_a_block_mask_on_cuda_wants_a_compiler(
     given: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("threedis_flux.checks.find_spec", lambda name: None)
+    monkeypatch.setattr("threedis_diffusers.joint.lowering.find_spec", lambda name: None)
     with pytest.raises(OptionError, match="needs the package triton"):
         check_lowering(FluxOptions(**given), torch.device("cuda"))
     check_lowering(FluxOptions(**given), find_device("cpu"))

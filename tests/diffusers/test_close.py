@@ -33,7 +33,7 @@ def no_collector() -> Iterator[None]:
 @pytest.fixture
 def offloading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offload from the CPU to the CPU: the hooks are the same."""
-    for module in ("threedis_sd.backend", "threedis_flux.backend"):
+    for module in ("threedis_sd.backend", "threedis_diffusers.joint.model"):
         monkeypatch.setattr(f"{module}.resolve_device", lambda _: torch.device("cpu"))
     monkeypatch.setattr("threedis_diffusers.memory.placing.SHARED_MEMORY", ())
     monkeypatch.setattr("threedis_diffusers.memory.placing.free_on", lambda _: 10**9)

@@ -13,6 +13,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
+from threedis_core.attention import JointPhases, JointRow
 from threedis_core.attention.lowering import MAKERS
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.depth import DepthMap
@@ -20,9 +21,10 @@ from threedis_core.values.layout import Box, Layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
 from threedis_diffusers.batch import Batch
+from threedis_diffusers.joint.hook import attached
+from threedis_diffusers.joint.lowering import always
 from threedis_flux.backend import FluxRenderer
-from threedis_flux.batch import draw_pictures
-from threedis_flux.hook import JointHook, attached
+from threedis_flux.hook import FluxHook
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "cases.json").read_text("utf-8"))
 FORWARDS = sorted(name for name in CASES["cases"] if name.startswith("flux_forward"))
@@ -50,11 +52,10 @@ def test_a_forward_equals_the_published_one(
     for name, switches in facts["controls"].items():
         on = {control: StepRange() for control, is_on in switches.items() if is_on}
         schedule = ControlSchedule({"texts": StepRange(), **on})
-        hook = JointHook(
-            golden_transformer, [texts[0]], [masks], schedule, lowering, torch.device("cpu")
-        )
-        with torch.no_grad(), attached(hook, golden_transformer):
-            made = forward(golden_transformer, tensors, rows, columns)
+        rows = [JointRow(texts[0], masks)]
+        phases = JointPhases(rows, schedule, always(lowering), torch.device("cpu"))
+        with torch.no_grad(), attached(FluxHook(golden_transformer, phases)):
+            made = forward(golden_transformer, tensors, *facts["grid"])
         expected = tensors[f"out.{name}"]
         assert (made - expected).abs().max() / expected.std() < TOLERANCE, name
 
@@ -87,11 +88,9 @@ def test_the_whole_loop_equals_the_published_one(
     loaded = renderer.load()
     schedule = published_schedule(facts["variants"][variant])
     batch = Batch([request(facts, tensors)], facts["steps"], facts["guidance_scale"], schedule)
-    latents = draw_pictures(
-        loaded.pipeline,
+    latents = renderer.draw_batch(
+        loaded,
         batch,
-        renderer.options,
-        loaded.device,
         lambda done, total: None,
         latents=tensors["in.latents"],
         control_image=mean_latents(loaded.pipeline, batch.requests[0]),

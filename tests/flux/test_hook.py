@@ -10,15 +10,18 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
+from threedis_core.attention import JointPhases, JointRow
 from threedis_core.errors import RenderError
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.layout import Box
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.joint.hook import attached
+from threedis_diffusers.joint.lowering import always
 from threedis_flux.arrangement import arrange_positions
 from threedis_flux.attention import JointProcessor
 from threedis_flux.backend import FluxRenderer
-from threedis_flux.hook import JointHook, arrange_texts, attached, plan
+from threedis_flux.hook import FluxHook
 from threedis_flux.options import FirstBlockCache, TaylorSeerCache
 
 Request = Callable[..., RenderRequest]
@@ -26,6 +29,18 @@ CAT = ("a red cat", (0.1, 0.1, 0.5, 0.5))
 DOG = ("a blue dog", (0.4, 0.4, 0.9, 0.9))
 EVERYTHING = ControlSchedule({name: StepRange() for name in ("texts", "i2i", "i2t", "t2i", "t2t")})
 MB = 2**20
+
+
+def make_hook(
+    transformer: FluxTransformer2DModel,
+    texts: list[torch.Tensor],
+    masks: list[np.ndarray],
+    lowering: str,
+) -> FluxHook:
+    """The hook with everything on, for pictures of these texts and masks."""
+    rows = [JointRow(*pair) for pair in zip(texts, masks, strict=True)]
+    phases = JointPhases(rows, EVERYTHING, always(lowering), torch.device("cpu"))
+    return FluxHook(transformer, phases)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +62,8 @@ def test_the_hook_attaches_to_every_block_of_the_full_size_model_and_holds_littl
     masks = Regions(boxes, (None,) * 16, 1024, 1024).token_masks(64, 64)
     texts = torch.zeros(17, 200, full_size.config.joint_attention_dim, dtype=torch.bfloat16)
     own = dict(full_size.attn_processors)
-    hook = JointHook(full_size, [texts], [masks], EVERYTHING, "segments", torch.device("cpu"))
-    with attached(hook, full_size):
+    hook = make_hook(full_size, [texts], [masks], "segments")
+    with attached(hook):
         hooked = full_size.attn_processors
         assert len(hooked) == 57
         assert all(isinstance(one, JointProcessor) for one in hooked.values())
@@ -62,10 +77,10 @@ def test_the_models_own_processors_come_back_after_an_exception(
     own = dict(golden_transformer.attn_processors)
     texts, masks = torch.zeros(2, 4, 24), np.ones((1, 4, 4), dtype=bool)
     masks[:, 2:] = False
-    hook = JointHook(golden_transformer, [texts], [masks], EVERYTHING, "dense", torch.device("cpu"))
+    hook = make_hook(golden_transformer, [texts], [masks], "dense")
 
     def fail() -> None:
-        with attached(hook, golden_transformer):
+        with attached(hook):
             assert golden_transformer.attn_processors != own
             raise KeyError
 
@@ -82,9 +97,8 @@ def test_only_a_lowering_that_arranges_the_image_tokens_has_hooks_for_it(
 ) -> None:
     texts, masks = torch.zeros(2, 4, 24), np.ones((1, 4, 4), dtype=bool)
     masks[:, 2:] = False
-    cpu = torch.device("cpu")
-    hook = JointHook(golden_transformer, [texts], [masks], EVERYTHING, lowering, cpu)
-    with attached(hook, golden_transformer):
+    hook = make_hook(golden_transformer, [texts], [masks], lowering)
+    with attached(hook):
         assert bool(golden_transformer.pos_embed._forward_hooks) == arranges
         assert bool(golden_transformer._forward_hooks) == arranges
     assert not golden_transformer.pos_embed._forward_hooks
@@ -96,22 +110,10 @@ def test_a_lowering_that_cannot_be_made_leaves_no_trace(
 ) -> None:
     texts, masks = [torch.zeros(2, 4, 24)] * 2, [np.ones((1, 4, 4), dtype=bool)] * 2
     masks[1] = np.ones((1, 4, 5), dtype=bool)
-    hook = JointHook(golden_transformer, texts, masks, EVERYTHING, "dense", torch.device("cpu"))
-    with pytest.raises(RenderError), attached(hook, golden_transformer):
+    hook = make_hook(golden_transformer, texts, masks, "dense")
+    with pytest.raises(RenderError), attached(hook):
         pass
     assert not golden_transformer._forward_pre_hooks
-
-
-def test_texts_of_a_batch_are_padded_to_the_longest() -> None:
-    texts = [torch.ones(2, 3, 5), torch.ones(1, 4, 5)]
-    rows = arrange_texts(texts)
-    assert rows.shape == (2, 6, 5)
-    assert rows.sum(2).tolist() == [[5] * 6, [5] * 4 + [0] * 2]
-    masks = [np.ones((1, 2, 2), dtype=bool), np.ones((0, 2, 2), dtype=bool)]
-    assert [(one.text_lengths, one.padding) for one in plan(texts, masks)] == [
-        ((3, 3), 0),
-        ((4,), 2),
-    ]
 
 
 def test_positions_follow_the_image_tokens() -> None:

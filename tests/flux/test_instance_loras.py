@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.values.layout import Layout
 from threedis_flux.backend import FluxRenderer
-from threedis_flux.batch import draw_pictures
 from threedis_flux.options import FluxOptions
 
 peft = pytest.importorskip("peft")
@@ -63,15 +62,7 @@ def render(pipeline_folder: Path) -> Callable[..., Tensor]:
         loaded.pipeline.to(torch.float64)
         (batch, _), *others = mine._batches(requests)
         assert not others
-        return draw_pictures(
-            loaded.pipeline,
-            batch,
-            mine.options,
-            loaded.device,
-            lambda done, of: None,
-            loaded.instance_loras,
-            output_type="latent",
-        ).images
+        return mine.draw_batch(loaded, batch, lambda done, of: None, output_type="latent").images
 
     return draw
 

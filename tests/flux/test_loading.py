@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers import FluxControlPipeline, FluxPipeline, FluxTransformer2DModel
 
-import threedis_flux.loading
+import threedis_diffusers.joint.loading
 from threedis_core.errors import ThreeDISError, WeightsError
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_flux.backend import FluxRenderer
@@ -42,7 +42,7 @@ def loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr(threedis_flux.loading, "load_pipeline", load)
+    monkeypatch.setattr(threedis_diffusers.joint.loading, "load_pipeline", load)
 
 
 def refusal(kind: type[ThreeDISError] = WeightsError, **options: Any) -> str:

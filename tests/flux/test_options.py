@@ -10,9 +10,9 @@ import pytest
 from threedis_core.errors import OptionError
 from threedis_core.plugin.options import validate_options
 from threedis_core.values.schedule import StepRange
+from threedis_diffusers.joint.schedule import control_schedule, default_i2i_steps
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import UNFIT_CACHES, FirstBlockCache, FluxOptions, TaylorSeerCache
-from threedis_flux.schedule import control_schedule, default_i2i_steps
 
 
 def options(**values: Any) -> FluxOptions:

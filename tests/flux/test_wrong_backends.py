@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 
-import threedis_flux.batch
-import threedis_flux.hook
-from threedis_core.attention import CONTROLS, lower
+import threedis_core.attention.joint_phases as phases
+import threedis_diffusers.joint.renderer as drawing
+from threedis_core.attention import CONTROLS, JointPhase, lower
 from threedis_diffusers.testing import DiffusersConformance
 from threedis_flux.backend import FluxRenderer
-from threedis_flux.hook import JointHook
+from threedis_flux.hook import FluxHook
 from threedis_flux.options import FluxOptions
 
-start, step_callback = JointHook._start, threedis_flux.batch.step_callback
+enter, step_callback = FluxHook.enter, drawing.step_callback
 OWN_REGION = "test_a_region_hears_no_other_prompt_at_the_first_step"
 HIDDEN = "test_a_hidden_text_is_as_if_it_was_absent"
 
@@ -31,12 +32,12 @@ class Suite(DiffusersConformance):
         return FluxRenderer(FluxOptions(**{"model": str(self.folder), **fixed, **options}))
 
 
-def without(blocks: str) -> Callable[[JointHook, frozenset[str]], None]:
+def without(blocks: str) -> Callable[[FluxHook, JointPhase, ExitStack], None]:
     """Start a phase with the first block of a kind left out."""
 
-    def begin(hook: JointHook, controls: frozenset[str]) -> None:
-        start(hook, controls)
-        getattr(hook._transformer, blocks)[0].attn.processor = FluxAttnProcessor()
+    def begin(hook: FluxHook, phase: JointPhase, stack: ExitStack) -> None:
+        enter(hook, phase, stack)
+        getattr(hook.model, blocks)[0].attn.processor = FluxAttnProcessor()
 
     return begin
 
@@ -51,21 +52,21 @@ def all_of_them(plans: Any, controls: frozenset[str], *rest: Any) -> Any:
 
 
 INSIDE = {
-    "a double block unhooked": ((JointHook, "_start", without("transformer_blocks")), OWN_REGION),
+    "a double block unhooked": ((FluxHook, "enter", without("transformer_blocks")), OWN_REGION),
     "a single block unhooked": (
-        (JointHook, "_start", without("single_transformer_blocks")),
+        (FluxHook, "enter", without("single_transformer_blocks")),
         OWN_REGION,
     ),
-    "images see each other": ((threedis_flux.hook, "lower", never("i2i")), OWN_REGION),
-    "images see all texts": ((threedis_flux.hook, "lower", never("i2t")), OWN_REGION),
-    "texts see all texts": ((threedis_flux.hook, "lower", never("t2t")), HIDDEN),
+    "images see each other": ((phases, "lower", never("i2i")), OWN_REGION),
+    "images see all texts": ((phases, "lower", never("i2t")), OWN_REGION),
+    "texts see all texts": ((phases, "lower", never("t2t")), HIDDEN),
     "any control acts like all": (
-        (threedis_flux.hook, "lower", all_of_them),
+        (phases, "lower", all_of_them),
         "test_each_control_has_an_effect_of_its_own",
     ),
     "the step never set": (
         (
-            threedis_flux.batch,
+            drawing,
             "step_callback",
             lambda pipeline, switch, on_step: step_callback(pipeline, lambda step: None, on_step),
         ),

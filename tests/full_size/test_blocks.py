@@ -12,14 +12,15 @@ from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor
 
-from threedis_core.attention import FusionPlan, JointPlan
+from threedis_core.attention import FusionPlan, JointPhases, JointPlan, JointRow
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.regions import Regions
 from threedis_core.values.schedule import ControlSchedule, StepRange
+from threedis_diffusers.joint.hook import attached as jointly_attached
+from threedis_diffusers.joint.lowering import always
+from threedis_diffusers.joint.schedule import SCHEDULED
 from threedis_diffusers.unet.attention import RegionHook, attached
-from threedis_flux.hook import JointHook
-from threedis_flux.hook import attached as jointly_attached
-from threedis_flux.schedule import FLUX_CONTROLS
+from threedis_flux.hook import FluxHook
 
 from .conftest import fill
 
@@ -63,7 +64,7 @@ def flux(benchmark: Callable[[str], ModuleType]) -> FluxTransformer2DModel:
 def test_flux_blocks_of_full_width_give_the_same_by_every_lowering(
     off: str, flux: FluxTransformer2DModel
 ) -> None:
-    controls = {name: StepRange() for name in FLUX_CONTROLS - {off}}
+    controls = {name: StepRange() for name in SCHEDULED - {off}}
     made = {
         name: flux_forward(flux, controls, name) for name in ("dense", "segments", "block_mask")
     }
@@ -73,7 +74,7 @@ def test_flux_blocks_of_full_width_give_the_same_by_every_lowering(
 
 def test_texts_that_nobody_may_see_are_as_good_as_absent(flux: FluxTransformer2DModel) -> None:
     """In a batch the shorter texts are padded; what pads them changes nothing."""
-    controls = {name: StepRange() for name in FLUX_CONTROLS}
+    controls = {name: StepRange() for name in SCHEDULED}
     alone = flux_forward(flux, controls, "dense", counts=(2,))
     padded = flux_forward(flux, controls, "segments", counts=(2, 4))
     assert (padded[:1] - alone).abs().max() / alone.std() < TOLERANCE
@@ -94,12 +95,14 @@ def flux_forward(
         torch.manual_seed(count)
         texts.append(torch.randn(1 + count, 16, 4096))
         tokens.append(torch.randn(side * side, 128))
-    hook = JointHook(flux, texts, masks, ControlSchedule(controls), lowering, torch.device("cpu"))
+    rows = [JointRow(*pair) for pair in zip(texts, masks, strict=True)]
+    cpu = torch.device("cpu")
+    phases = JointPhases(rows, ControlSchedule(controls), always(lowering), cpu)
     positions = torch.cartesian_prod(torch.arange(1), torch.arange(side), torch.arange(side))
-    with jointly_attached(hook, flux):
+    with jointly_attached(FluxHook(flux, phases)):
         return flux(
             hidden_states=torch.stack(tokens),
-            encoder_hidden_states=hook.plain_text,
+            encoder_hidden_states=phases.plain_text,
             pooled_projections=torch.ones(len(counts), 768),
             timestep=torch.full((len(counts),), 0.5),
             guidance=torch.full((len(counts),), 10.0),

@@ -118,6 +118,11 @@ class JointPhases:
         self.chosen: dict[frozenset[str], ChosenLowering] = {}
         """How each phase so far was carried out, by its controls, in order."""
 
+    @property
+    def plain_text(self) -> Tensor:
+        """What the model reads where nothing is on, shape (R, T, C)."""
+        return arrange_texts([row.plain.texts for row in self.rows])
+
     def at(self, step: int, current: JointPhase | None = None) -> JointPhase:
         """The phase of a step, counted from 0; ``current`` itself if it still goes on."""
         controls = self._schedule.active(step)
@@ -130,9 +135,17 @@ class JointPhases:
         text = arrange_texts([row.texts for row in rows])
         return JointPhase(controls, rows, text, plans, self.device, chosen)
 
+    def plain(self, order: TokenOrder) -> JointPhases:
+        """Another model's, which reads what is not of instances and hides the padding, no more."""
+        return JointPhases(self.rows, ControlSchedule(), _masked, self.device, order)
+
     def summary(self, steps: int) -> Mapping[frozenset[str], ChosenLowering]:
         """How the phases of a run of ``steps`` steps were carried out, in order."""
         return {one.controls: self.chosen[one.controls] for one in self._schedule.phases(steps)}
+
+
+def _masked(plans: Sequence[JointPlan], controls: frozenset[str]) -> ChosenLowering:
+    return ChosenLowering("dense", "only padding is masked")
 
 
 def arrange_texts(texts: Sequence[Tensor | Sequence[Tensor]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which control is on at which step of a FLUX run.
+"""Which control is on at which step of a run with joint attention.
 
 The four attention controls say who sees whom: their rules are in ``joint_controls.py`` of
 ``threedis_core/attention``, their options in ``options.py``. Beside them there is ``texts``: the
@@ -6,7 +6,7 @@ instances' texts are there at all. They are there at every step at which any con
 ``texts`` alone has them there unmasked, and where nothing is on they are dropped (``texts_steps``).
 
 A fifth rule of who sees whom starts in ``joint_controls.py``; any other control is a name in
-``FLUX_CONTROLS``. Both get their options, their range of steps here, and where it is no rule of
+``SCHEDULED``. Both get their options, their range of steps here, and where it is no rule of
 attention, their effect in ``hook.py``, which is told the controls of each phase.
 """
 
@@ -16,11 +16,11 @@ import math
 
 from threedis_core.attention import CONTROLS
 from threedis_core.values.schedule import ControlSchedule, StepRange
-from threedis_flux.options import FluxOptions
+from threedis_diffusers.joint.options import JointOptions
 
 TEXTS = "texts"
-FLUX_CONTROLS = frozenset({*CONTROLS, TEXTS})
-"""Every control that a schedule of FLUX may switch."""
+SCHEDULED = frozenset({*CONTROLS, TEXTS})
+"""Every control that a schedule may switch."""
 PUBLISHED_STEPS = 20
 """The run length that the options' step counts are meant for."""
 PUBLISHED_I2I_STEPS = {512: 4, 768: 3, 1024: 2}
@@ -45,7 +45,7 @@ def scaled(count: int | None, steps: int) -> int | None:
     return max(1, math.floor(count * steps / PUBLISHED_STEPS + 0.5))
 
 
-def control_schedule(options: FluxOptions, width: int, height: int, steps: int) -> ControlSchedule:
+def control_schedule(options: JointOptions, width: int, height: int, steps: int) -> ControlSchedule:
     """The options' controls for a picture of ``width`` x ``height`` pixels in ``steps`` steps.
 
     Nothing is on after ``texts_steps``: from there on it is the base model on the global prompt.

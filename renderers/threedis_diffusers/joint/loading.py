@@ -1,39 +1,42 @@
-"""Load FLUX.1 with depth: the whole model, or the base model with its depth LoRA."""
+"""Load a pipeline with joint attention whose files were found and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from threedis_diffusers.backend import LoadedPipeline
+from threedis_diffusers.joint.options import JointOptions
 from threedis_diffusers.loading import load_loras, load_pipeline
 from threedis_diffusers.loras import LoRAFile
 from threedis_diffusers.memory.placing import place
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import LoRA
 from threedis_diffusers.parts.find import FoundParts
-from threedis_flux.options import Cache, FirstBlockCache, FluxOptions
 
 
 @dataclass(frozen=True, eq=False)
-class CheckedFlux:
-    """A FLUX.1 all of whose files were found and checked, and none of whose weights is loaded.
+class CheckedModel:
+    """A model all of whose files were found and checked, and none of whose weights is loaded.
 
     Args:
         options: The renderer's.
+        pipeline_class: Its pipeline's name in diffusers.
         endings: The ending of each part's weights file.
-        loras: The LoRAs, the depth LoRA first if there is one.
+        loras: The LoRAs that count everywhere.
         lora_files: Where each of them is, and then each one for instances.
         scheduler: The scheduler, ready to use.
         found: The parts that come from elsewhere, or are quantised.
         device: Where it will run.
         dtype: The number format of its weights.
+        prepare: What else the renderer does with the pipeline before it is placed.
     """
 
-    options: FluxOptions
+    options: JointOptions
+    pipeline_class: str
     endings: Mapping[str, str]
     loras: Sequence[LoRA]
     lora_files: Sequence[LoRAFile]
@@ -41,6 +44,7 @@ class CheckedFlux:
     found: FoundParts
     device: torch.device
     dtype: torch.dtype
+    prepare: Callable[[Any], None]
 
     def load(self) -> LoadedPipeline:
         """Load the model and its LoRAs, and put them where they run.
@@ -48,35 +52,24 @@ class CheckedFlux:
         Raises:
             WeightsError: A file is damaged, or does not fit the model.
         """
-        from diffusers import FluxControlPipeline
+        import diffusers
 
-        options = self.options
-        model = ModelSource(options.model)
+        options, kind = self.options, getattr(diffusers, self.pipeline_class)
         given = {**self.found.load(self.dtype), **self.found.arguments}
-        pipeline = load_pipeline(FluxControlPipeline, model, self.endings, self.dtype, **given)
+        model = ModelSource(options.model)
+        pipeline = load_pipeline(kind, model, self.endings, self.dtype, **given)
         pipeline.scheduler = self.scheduler
         own = load_loras(pipeline, self.loras, self.lora_files, options.instance_loras)
-        transformer = pipeline.transformer
-        if options.fuse_qkv:
-            transformer.fuse_qkv_projections()
-        if options.cache is not None:
-            transformer.enable_cache(cache_config(options.cache))
+        self.prepare(pipeline)
         self.found.keep_in_fp8(pipeline, self.dtype)
         offload = place(pipeline, options, self.device, options.default_side)
-        if options.compile:
-            transformer.compile_repeated_blocks()
+        for part in ("transformer", "controlnet") if options.compile else ():
+            compile_blocks(getattr(pipeline, part, None))
         return LoadedPipeline(pipeline, self.device, self.dtype, offload, own)
 
 
-def cache_config(cache: Cache) -> Any:
-    """diffusers' configuration of a cache."""
-    from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
-
-    if isinstance(cache, FirstBlockCache):
-        return FirstBlockCacheConfig(cache.threshold)
-    return TaylorSeerCacheConfig(
-        cache_interval=cache.interval,
-        disable_cache_before_step=cache.warmup,
-        max_order=cache.order,
-        taylor_factors_dtype=torch.float32,
-    )
+def compile_blocks(model: Any) -> None:
+    """Compile every transformer block of ``model`` in place; those of one kind share their code."""
+    for name, part in [] if model is None else model.named_children():
+        for block in part if name.endswith("transformer_blocks") else ():
+            block.compile()

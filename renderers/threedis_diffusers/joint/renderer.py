@@ -1,0 +1,274 @@
+"""The base of every renderer whose model has joint attention: a stock pipeline plus the hook.
+
+A family sets the class attributes and writes ``encode``; see ``threedis_flux/backend.py``.
+
+Shapes: B pictures; R rows of the transformer's batch, B or, with negative prompts, 2 B.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from threedis_core.attention import (
+    ChosenLowering,
+    JointPhases,
+    JointRow,
+    Site,
+    TokenOrder,
+)
+from threedis_core.attention.joint_phases import arrange_texts
+from threedis_core.errors import OptionError
+from threedis_core.plugin.interfaces import Capabilities, RenderRequest
+from threedis_core.values.schedule import ControlSchedule
+from threedis_diffusers.attention_kernel import attention_kernel
+from threedis_diffusers.backend import LoadedPipeline
+from threedis_diffusers.batch import Batch, Drawn
+from threedis_diffusers.instance_loras.layers import everywhere
+from threedis_diffusers.instance_loras.placed import PlacedLoRAs, place_loras, text_encoders
+from threedis_diffusers.joint.hook import JointHook, attached, everywhere_joint
+from threedis_diffusers.joint.lowering import choose
+from threedis_diffusers.joint.model import JointModel
+from threedis_diffusers.joint.options import JointOptions
+from threedis_diffusers.joint.schedule import SCHEDULED, control_schedule
+from threedis_diffusers.joint.texts import Encoded, PictureText, Reader, read_picture
+from threedis_diffusers.model_files.facts import model_facts
+from threedis_diffusers.model_files.sources import ModelSource
+from threedis_diffusers.steps import OnStep, step_callback
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnBatch:
+    """What a batch came to.
+
+    Args:
+        images: The pipeline's images.
+        texts: Per picture what the model read, and what it did not.
+        lowerings: How the plan was carried out, by the controls of each phase, in order.
+        warnings: Of the batch, one line each.
+    """
+
+    images: Any
+    texts: list[PictureText]
+    lowerings: Mapping[frozenset[str], ChosenLowering]
+    warnings: Sequence[str] = ()
+
+
+class JointRenderer(JointModel):
+    """Render depth maps with a model in which text and image attend to each other.
+
+    Attributes:
+        tokenizer: The part whose tokens ``tokens_per_prompt`` counts.
+        summarisers: Tokenizers of what reads the global prompt besides, by what it makes of it.
+        order: Where the transformer keeps its tokens.
+        negative_rows: Where the rows of negative prompts are in the transformer's batch; "none":
+            the pipeline reads no negative prompts.
+        no_negative: What is told of a negative prompt that is not read.
+        patch: Latent pixels on a side of an image token.
+    """
+
+    Options: ClassVar[type[JointOptions]]
+    options: JointOptions
+    tokenizer: ClassVar[str] = "tokenizer_2"
+    summarisers: ClassVar[Mapping[str, str]] = {"CLIP's summary of the prompt": "tokenizer"}
+    order: ClassVar[TokenOrder] = TokenOrder()
+    negative_rows: ClassVar[Literal["none", "before", "after"]] = "none"
+    no_negative: ClassVar[str] = "the negative prompt has no effect"
+    patch: ClassVar[int] = 2
+
+    @abstractmethod
+    def encode(self, pipeline: Any, prompts: list[str], tokens: int) -> Encoded:
+        """Embed P prompts as the stock pipeline does, the text of each padded to ``tokens``."""
+
+    def fixed_tokens(self, pipeline: Any) -> int:
+        """Text tokens of each prompt in front of those that ``tokens_per_prompt`` counts."""
+        return 0
+
+    def arguments(self, pipeline: Any, batch: Batch) -> dict[str, Any]:
+        """What the pipeline is called with beside what every one is, or instead of that."""
+        return {}
+
+    def around(self, pipeline: Any, batch: Batch) -> AbstractContextManager[Any]:
+        """What is to hold while the pipeline is called."""
+        return nullcontext()
+
+    def site(self, name: str) -> Site | None:
+        """Which tokens an attention of the transformer sees, by its name; None: not hooked."""
+        return everywhere_joint(name)
+
+    def hooks(
+        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
+    ) -> Sequence[JointHook]:
+        """The hooks of a batch; each one is attached while the pipeline is called."""
+        return [JointHook(pipeline.transformer, phases, self.site)]
+
+    def placeless(self, loras: PlacedLoRAs, pipeline: Any) -> Iterator[tuple[str, str]]:
+        """The layers that LoRAs of instances change but that see no tokens; see ``left_out``."""
+        return iter(())
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do.
+
+        Raises:
+            OptionError: ``default_side`` is not a multiple of what the model needs.
+        """
+        side = self.options.default_side
+        multiple = self.patch * model_facts(ModelSource(self.options.model)).vae_factor
+        if side % multiple:
+            raise OptionError(
+                f"default_side is {side}, but this model needs multiples of {multiple}; "
+                f"use {max(multiple, round(side / multiple) * multiple)}"
+            )
+        return Capabilities(
+            size_multiple=multiple,
+            default_size=(side, side),
+            default_steps=self.options.steps,
+            default_guidance=self.options.guidance,
+            negative_prompt=self.negative_rows != "none",
+            controls=SCHEDULED,
+            instance_loras=frozenset(self.options.instance_loras)
+            if self.options.places_loras
+            else None,
+        )
+
+    def default_schedule(self, request: RenderRequest, steps: int) -> ControlSchedule:
+        """The options' step counts, scaled to ``steps``."""
+        return control_schedule(self.options, request.width, request.height, steps)
+
+    def is_guided(self, batch: Batch) -> bool:
+        """True if the pipeline reads negative prompts, each in a row of its own."""
+        return self.negative_rows != "none" and batch.guidance > 1
+
+    def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
+        """Draw one batch with the joint-attention hook in the transformer."""
+        made = self.draw_batch(loaded, batch, on_step)
+        attention = [
+            {"controls": sorted(controls), "lowering": chosen.name, "reason": chosen.reason}
+            for controls, chosen in made.lowerings.items()
+        ]
+        return [
+            Drawn(
+                image,
+                (*text.warnings, *made.warnings),
+                {"tokens_per_prompt": text.tokens, "attention": attention},
+            )
+            for text, image in zip(made.texts, made.images, strict=True)
+        ]
+
+    def draw_batch(
+        self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep, **arguments: Any
+    ) -> DrawnBatch:
+        """Call the stock pipeline with the hook in its place.
+
+        Args:
+            loaded: The loaded pipeline.
+            batch: What to render.
+            on_step: Told after each time step; what it raises ends the run.
+            **arguments: Passed on to the pipeline (``latents``, ``output_type``).
+        """
+        pipeline, options = loaded.pipeline, self.options
+        width, height = batch.size
+        grid = tuple(side // (pipeline.vae_scale_factor * self.patch) for side in (height, width))
+        kernel = "native" if options.attention_backend == "flex" else options.attention_backend
+        # Whether any instance is heard at any step.
+        heard = any(phase.controls for phase in batch.schedule.phases(batch.steps))
+        masks = [request.regions.token_masks(*grid) for request in batch.requests]
+        found = loaded.instance_loras
+        loras = place_loras(found if heard else None, batch, [*map(torch.from_numpy, masks)])
+        whole = {} if loras is None else loras.places.least()
+        with torch.no_grad(), attention_kernel(kernel), ExitStack() as stack:
+            with everywhere(found, whole, *text_encoders(pipeline)):
+                texts = self._read(pipeline, batch, heard)
+            dtype = texts[0].hidden.dtype
+            head = pipeline.transformer.config.attention_head_dim
+            how = choose(options, loaded.device, dtype, head, options.reorders)
+            rows = self._rows(texts, masks)
+            phases = JointPhases(rows, batch.schedule, how, loaded.device, self.order)
+            hooks = self.hooks(pipeline, phases, loras)
+            for hook in hooks:
+                stack.enter_context(attached(hook))
+            stack.enter_context(self.around(pipeline, batch))
+
+            def step(index: int) -> None:
+                for hook in hooks:
+                    hook.step(index)
+
+            given = {
+                **_read_by_pipeline(texts),
+                **_shared(batch),
+                "callback_on_step_end": step_callback(pipeline, step, on_step),
+                **self.arguments(pipeline, batch),
+            }
+            images = pipeline(**{**given, **arguments}).images
+        unplaced = [] if loras is None else loras.left_out(self.placeless(loras, pipeline))
+        return DrawnBatch(images, texts, phases.summary(batch.steps), unplaced)
+
+    def _read(self, pipeline: Any, batch: Batch, heard: bool) -> list[PictureText]:
+        """Per picture its prompts."""
+        guided = self.is_guided(batch)
+        reader = Reader(
+            partial(self.encode, pipeline),
+            getattr(pipeline, self.tokenizer),
+            self.options.most_tokens,
+            self.fixed_tokens(pipeline),
+            {name: getattr(pipeline, part) for name, part in self.summarisers.items()},
+        )
+        unread = None if self.negative_rows != "none" else self.no_negative
+        tokens = self.options.tokens_per_prompt
+        return [
+            read_picture(reader, one.layout, heard and len(one.regions) > 0, guided, tokens, unread)
+            for one in batch.requests
+        ]
+
+    def _rows(self, texts: Sequence[PictureText], masks: Sequence[Any]) -> list[JointRow]:
+        """The rows of the transformer's batch."""
+        positive = [
+            JointRow(text.hidden, mask[: len(text.hidden) - 1])
+            for text, mask in zip(texts, masks, strict=True)
+        ]
+        grid = masks[0].shape[1:]
+        negative = [
+            JointRow.unhooked(text.negative.hidden[0], grid)
+            for text in texts
+            if text.negative is not None
+        ]
+        first, last = (
+            (negative, positive) if self.negative_rows == "before" else (positive, negative)
+        )
+        return [*first, *last]
+
+
+def _shared(batch: Batch) -> dict[str, Any]:
+    """What every pipeline is told of a batch."""
+    width, height = batch.size
+    return {
+        "control_image": [one.depth.resize(width, height).to_image() for one in batch.requests],
+        "width": width,
+        "height": height,
+        "num_inference_steps": batch.steps,
+        "guidance_scale": batch.guidance,
+        "generator": [torch.Generator().manual_seed(one.seed) for one in batch.requests],
+    }
+
+
+def _read_by_pipeline(texts: Sequence[PictureText]) -> dict[str, Tensor]:
+    """The global and negative prompts, as a pipeline takes them."""
+    given = {"prompt_embeds": arrange_texts([text.hidden[:1] for text in texts])}
+    pooled = [text.pooled for text in texts if text.pooled is not None]
+    if pooled:
+        given["pooled_prompt_embeds"] = torch.cat(pooled)
+    negative = [text.negative for text in texts if text.negative is not None]
+    if negative:
+        given["negative_prompt_embeds"] = arrange_texts([one.hidden for one in negative])
+    pooled = [one.pooled for one in negative if one.pooled is not None]
+    if pooled:
+        given["negative_pooled_prompt_embeds"] = torch.cat(pooled)
+    return given
