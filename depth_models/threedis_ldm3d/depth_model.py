@@ -15,6 +15,7 @@ from threedis_core.values.depth import DepthMap
 from threedis_diffusers.attention_kernel import attention_kernel
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.lazy_model import LazyModel
+from threedis_diffusers.memory.spreading import without_memory
 from threedis_diffusers.model_files.facts import model_facts
 from threedis_diffusers.model_files.requirements import inspect_model
 from threedis_diffusers.model_files.sources import ModelSource
@@ -58,7 +59,8 @@ class LDM3D(LazyModel[LoadedDepthPipeline], DepthModel):
         side = self._side
         models, half = [*needed_models(options)], prefers_half(options, dtype)
         with quiet():  # importing a pipeline logs what it would like to have installed
-            return inspect_model(models, device, dtype, (side, side), half=half)
+            found = inspect_model(models, device, dtype, (side, side), half=half)
+        return found if options.device_map is None else without_memory(found)
 
     def generate(
         self, requests: Sequence[DepthRequest], progress: Progress = silent

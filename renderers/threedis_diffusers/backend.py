@@ -36,6 +36,7 @@ from threedis_diffusers.lazy_model import LazyModel, let_go
 from threedis_diffusers.loras import require_peft
 from threedis_diffusers.machine_failures import DEVICE_MEMORY, MAIN_MEMORY, failed, machine_failure
 from threedis_diffusers.memory.fitting import that_fit
+from threedis_diffusers.memory.spreading import without_memory
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.options import DiffusersOptions, RegionalOptions
 from threedis_diffusers.parts.options import PartOptions
@@ -53,7 +54,7 @@ class LoadedPipeline:
 
     Args:
         pipeline: A diffusers pipeline with its weights.
-        device: Where it computes.
+        device: Where it computes; where its denoiser does, if it is spread over several.
         dtype: The number format it computes in.
         offload: How it was placed, as the option ``offload`` names it.
         instance_loras: The LoRAs in it that wait for an instance; None: there are none.
@@ -126,7 +127,8 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
             OptionError: An option that this machine cannot serve.
             WeightsError: A configuration file of the model is damaged.
         """
-        return self._inspect_on(resolve_device(self.options))
+        found = self._inspect_on(resolve_device(self.options))
+        return found if self.options.device_map is None else without_memory(found)
 
     def needs_on_a_card(self) -> Sequence[MemoryNeed]:
         """What each way to place the model needs on an accelerator with memory of its own."""
@@ -236,8 +238,10 @@ class DiffusersRenderer(LazyModel[LoadedPipeline], RenderBackend):
     def _provenance(self, loaded: LoadedPipeline, batch: Batch) -> dict[str, Any]:
         """What a run does not know by itself: it keeps name, options, seed and size already."""
         stored = stored_as(loaded.pipeline.components)
+        spread = loaded.pipeline.hf_device_map
         return {
             **({"quantized": stored} if stored else {}),
+            **({"device_map": spread} if spread else {}),
             "scheduler": type(loaded.pipeline.scheduler).__name__,
             "steps": batch.steps,
             "guidance": batch.guidance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import torch
 
 from threedis_core.errors import OptionError
@@ -20,7 +21,80 @@ def resolve_device(options: DiffusersOptions) -> torch.device:
     """
     device = find_device(options.device)
     check_abilities(options, device)
-    return device
+    if options.device_map is None:
+        return device
+    there = accelerators(device.type)
+    check_map(options, device, there)
+    return max(there, key=room_on)
+
+
+def check_map(options: DiffusersOptions, device: torch.device, there: list[torch.device]) -> None:
+    """See that a model can be spread over several accelerators.
+
+    Args:
+        options: They ask for it.
+        device: What ``options.device`` means.
+        there: The accelerators of its kind.
+    Raises:
+        OptionError: It cannot, or other options say where it is to be.
+    """
+    asked = f"device_map is '{options.device_map}'"
+    if options.offload not in (AUTO, "none"):
+        hint = "leave device_map or offload out"
+        raise OptionError(
+            f"{asked}, but offload is '{options.offload}': a model is either spread over "
+            f"accelerators or kept in main memory; {hint}",
+            path="offload",
+            hint=hint,
+        )
+    if device.index is not None:
+        hint = f"use device={device.type}, or leave device_map out"
+        raise OptionError(
+            f"{asked}, which spreads the model over all accelerators of a kind, but device is "
+            f"'{options.device}', one of them; {hint}",
+            path="device",
+            hint=hint,
+        )
+    if len(there) < 2:
+        here = f"'{there[0]}' is the only one here" if there else "there is none here"
+        if options.device == "cpu":
+            here = "device is 'cpu'"
+        raise OptionError(
+            f"{asked}, which spreads the model over several accelerators of one kind, but {here}; "
+            "leave device_map out",
+            path="device_map",
+            hint="leave device_map out",
+        )
+
+
+def accelerators(kind: str) -> list[torch.device]:
+    """The accelerators of one kind that this machine has; the CPU is none."""
+    if kind == "cpu":
+        return []
+    if kind == "mps":
+        return [torch.device(kind)]
+    return [torch.device(kind, index) for index in range(getattr(torch, kind).device_count())]
+
+
+def room_on(device: torch.device) -> int:
+    """Bytes of an accelerator that are free; all of them where its driver does not say."""
+    free = free_on(device)
+    if free is None:
+        return getattr(torch, device.type).get_device_properties(device).total_memory
+    return free
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes of a device that are free, what torch keeps for itself counted in; None: not known."""
+    if device.type in SHARED_MEMORY:
+        return psutil.virtual_memory().available
+    module = getattr(torch, device.type)
+    try:
+        free, _ = module.mem_get_info(device)
+        kept = module.memory_reserved(device) - module.memory_allocated(device)
+    except RuntimeError:  # not every driver answers
+        return None
+    return free + kept
 
 
 def check_abilities(options: DiffusersOptions, device: torch.device) -> None:

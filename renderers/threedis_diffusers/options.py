@@ -92,6 +92,11 @@ class DiffusersOptions(ModelOptions):
         "(group) or not (sequential), which is slower; auto: as little as the free memory asks "
         "for.",
     )
+    device_map: Literal["balanced"] | None = Field(
+        default=None,
+        description="balanced: spread the model's parts over all accelerators of one kind, by "
+        "their free memory; null: the whole model is on one.",
+    )
     variant: Literal["auto", "fp16"] | None = Field(
         default="auto",
         description="Which weights files to take where there are several: fp16, half as large; "

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from threedis_diffusers.batch import Batch
-from threedis_diffusers.devices import SHARED_MEMORY
+from threedis_diffusers.devices import SHARED_MEMORY, free_on
 from threedis_diffusers.memory.needs import SPARE, Drawing, Work, memory_needs
-from threedis_diffusers.memory.placing import free_on, work_of
+from threedis_diffusers.memory.placing import work_of
 from threedis_diffusers.memory.sizes import sizes_of_pipeline
 
 

@@ -10,11 +10,12 @@ import psutil
 import torch
 
 from threedis_core.plugin.inspection import MemoryNeed
-from threedis_diffusers.devices import SHARED_MEMORY
+from threedis_diffusers.devices import SHARED_MEMORY, free_on
 from threedis_diffusers.lazy_model import free_memory
 from threedis_diffusers.machine_failures import DEVICE_MEMORY, machine_failure
 from threedis_diffusers.memory.needs import Drawing, Work, memory_needs, work_memory
 from threedis_diffusers.memory.sizes import PartSize, sizes_of_pipeline
+from threedis_diffusers.memory.spreading import spread
 from threedis_diffusers.options import AUTO, DiffusersOptions
 
 _log = logging.getLogger("threedis_core.models")
@@ -43,7 +44,7 @@ def place(
     device: torch.device,
     side: int = USUAL_SIDE,
 ) -> str:
-    """Move a pipeline to ``device``, or let it be moved there part by part.
+    """Move a pipeline to ``device``, let it be moved there part by part, or spread it.
 
     Where offload=auto has chosen a way that turns out to take more memory than there is, the next
     one is taken.
@@ -51,11 +52,15 @@ def place(
     Args:
         pipeline: It is in main memory.
         options: How it is to be placed.
-        device: Where it runs.
+        device: Where it runs; with a device_map, where its latents are.
         side: Of the pictures that there has to be room for, in pixels.
     Returns:
         How it was placed: "none", "model", "group" or "sequential".
     """
+    if options.device_map is not None:
+        work = work_of(pipeline, sizes_of_pipeline(pipeline), Drawing((side, side)))
+        spread(pipeline, device, work.most)
+        return "none"
     if options.offload != AUTO:
         _carry_out(pipeline, options.offload, device)
         return options.offload
@@ -91,19 +96,6 @@ def work_of(pipeline: Any, parts: Mapping[str, PartSize], drawing: Drawing) -> W
     dtype: torch.dtype = pipeline.dtype
     upcast = dtype == torch.float16 and configs["vae"].get("force_upcast", False)
     return work_memory(configs, parts, drawing, dtype.itemsize, 4 if upcast else dtype.itemsize)
-
-
-def free_on(device: torch.device) -> int | None:
-    """Bytes of a device that are free, what torch keeps for itself counted in; None: not known."""
-    if device.type in SHARED_MEMORY:
-        return psutil.virtual_memory().available
-    module = getattr(torch, device.type)
-    try:
-        free, _ = module.mem_get_info(device)
-        kept = module.memory_reserved(device) - module.memory_allocated(device)
-    except RuntimeError:  # not every driver answers
-        return None
-    return free + kept
 
 
 def _carry_out(pipeline: Any, way: str, device: torch.device) -> None:
