@@ -11,9 +11,11 @@ from threedis_core.errors import OptionError
 from threedis_core.plugin.inspection import Download, MemoryNeed
 from threedis_core.plugin.interfaces import Backend, DepthModel, RegionRefiner, RenderBackend
 from threedis_core.plugin.registry import NO_OPTIONS, PluginRegistry
-from threedis_core.run.config import RunConfig, registered_name
+from threedis_core.run.config import DEFAULT_DEPTH_MODEL, RunConfig, registered_name
 
 GIB = 2**30
+FULL_STAGES = ("ldm3d", "sam")
+"""The depth model and the region refiner of the published models."""
 TAKEN = 600 * 2**20
 """What the driver and a desktop take of a card."""
 ROOM = 0.95
@@ -69,8 +71,8 @@ def set_up(
     registry: PluginRegistry,
     renderer: str,
     card: int,
-    depth_model: str,
-    region_refiner: str,
+    depth_model: str | None = None,
+    region_refiner: str | None = None,
 ) -> Setup:
     """Choose the options of a renderer for a card, and what makes its depth maps and regions.
 
@@ -78,8 +80,8 @@ def set_up(
         registry: The plugins.
         renderer: A renderer's or a preset's name.
         card: Bytes of the card's memory.
-        depth_model: What makes the depth maps.
-        region_refiner: What makes the regions.
+        depth_model: What makes the depth maps; None: what suits the renderer.
+        region_refiner: What makes the regions; None: likewise.
     Raises:
         InputError: An unknown name.
         ThreeDISError: Something that is chosen does not work on this machine.
@@ -90,6 +92,8 @@ def set_up(
         for backend in [registry.choose(RenderBackend, registered_name(renderer), options).backend]
     ]
     options, backend, need = _choose(tried, card)
+    usual_model, usual_refiner = _usual_stages(registry, renderer)
+    depth_model, region_refiner = depth_model or usual_model, region_refiner or usual_refiner
     chosen: dict[str, Backend] = {
         f"depth model '{depth_model}'": registry.choose(DepthModel, depth_model).backend,
         f"region refiner '{region_refiner}'": registry.choose(
@@ -105,6 +109,20 @@ def set_up(
         }
     )
     return Setup(config, chosen, need, need is None or _fits(need, card))
+
+
+def _usual_stages(registry: PluginRegistry, renderer: str) -> tuple[str, str]:
+    """The depth model and region refiner that a renderer goes with.
+
+    Those that a run takes where nothing is named, if that depth model comes from the renderer's
+    own plugin; it has learnt the same scenes then.
+    """
+    own = DEFAULT_DEPTH_MODEL
+    if own in registry.names("depth model"):
+        plugins = {registry.sources_of(name)[0] for name in (registered_name(renderer), own)}
+        if len(plugins) == 1:
+            return own, RunConfig().region_refiner.name
+    return FULL_STAGES
 
 
 Tried = tuple[Mapping[str, Any], RenderBackend, Sequence[MemoryNeed]]

@@ -43,7 +43,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_each_card_gets_what_it_has_room_for(renderer: str) -> None:
     registry = load_plugins()
     for card, (way, smaller) in zip(CARDS, CHOICES[renderer], strict=True):
-        found = set_up(registry, renderer, card * GIB, "ldm3d", "sam")
+        found = set_up(registry, renderer, card * GIB)
         assert found.need is not None
         assert (found.need.offload, found.fits) == (way, way != "sequential"), card
         options = str(found.config.renderers[renderer])
@@ -149,6 +149,22 @@ def test_exactly_what_is_read_is_fetched_and_then_the_doctor_finds_all_of_it(
     code, out, _ = setup(capsys, "--renderer", renderer, "--card", card, "--do")
     assert (code, len(hub.fetched)) == (0, fetched)  # nothing is fetched twice
     assert "Nothing has to be fetched." in out
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_renderer_that_comes_with_a_depth_model_is_set_up_with_it_and_fetches_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = setup(capsys, "--renderer", "pocket-sd15", "--card", "8GB", "--do")
+    assert code == 0, err
+    assert "Nothing has to be fetched." in out
+    config = RunConfig.load(tmp_path / "pocket-sd15.yaml")
+    assert config.depth_model is not None
+    assert (config.depth_model.name, config.region_refiner.name) == ("pocket-depth", "boxes")
+    asked = set_up(load_plugins(), "pocket-sd15", GIB, "ldm3d", "sam").config
+    assert asked.depth_model is not None
+    assert (asked.depth_model.name, asked.region_refiner.name) == ("ldm3d", "sam")
 
 
 def test_what_the_hub_does_not_give_ends_it_and_what_is_there_stays(

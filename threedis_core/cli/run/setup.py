@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from threedis_core.plugin.inspection import Download
     from threedis_core.setup import Setup
 
-DEPTH_MODEL, REGION_REFINER = "ldm3d", "sam"
 EXAMPLES = """
 Examples:
   threedis setup --renderer sdxl --card 8GB
@@ -27,8 +26,16 @@ def setup_command(
     context: typer.Context,
     renderer: Annotated[str, typer.Option(help="Renderer or preset.")],
     card: Annotated[str, typer.Option(metavar="SIZE", help="The GPU's memory, such as 12GB.")],
-    depth_model: Annotated[str, typer.Option(help="What makes the depth maps.")] = DEPTH_MODEL,
-    region_refiner: Annotated[str, typer.Option(help="What makes the regions.")] = REGION_REFINER,
+    depth_model: Annotated[
+        str | None,
+        typer.Option(
+            help="What makes the depth maps. Default: ldm3d; with a pocket renderer pocket-depth."
+        ),
+    ] = None,
+    region_refiner: Annotated[
+        str | None,
+        typer.Option(help="What makes the regions. Default: sam; with a pocket renderer boxes."),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Config to write. Default: RENDERER.yaml, with --do."),
