@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 @hookimpl
 def threedis_register_renderers(register: Register) -> None:
-    """Register ``flux``; no model code is imported until it is used."""
+    """Register the renderers; no model code is imported until it is used."""
     register("flux", "threedis_flux.backend:FluxRenderer", "FLUX.1-Depth, or FLUX.1 + depth LoRA")
+    summary = "FLUX.1 dev or schnell + depth ControlNet"
+    register("flux-controlnet", "threedis_flux.controlnet:FluxControlNetRenderer", summary)
 
 
 @hookimpl

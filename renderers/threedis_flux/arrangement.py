@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from threedis_flux.attention import Rotary
 
+RESIDUALS = ("controlnet_block_samples", "controlnet_single_block_samples")
+"""What a ControlNet adds to the image tokens."""
+
 
 @contextmanager
 def arranged(transformer: Any, order: Tensor) -> Iterator[None]:
@@ -27,6 +30,9 @@ def arranged(transformer: Any, order: Tensor) -> Iterator[None]:
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs["hidden_states"] = _arrange(kwargs["hidden_states"], order)
+        for name in RESIDUALS:
+            if kwargs.get(name) is not None:
+                kwargs[name] = [_arrange(one, order) for one in kwargs[name]]
         return args, kwargs
 
     def positions(module: nn.Module, args: tuple[Any, ...], rotary: Rotary) -> Rotary:

@@ -53,11 +53,9 @@ class FluxBase(JointRenderer):
         hidden, pooled, _ = pipeline.encode_prompt(prompts, max_sequence_length=tokens)
         return Encoded(hidden, pooled)
 
-    def hooks(
-        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
-    ) -> Sequence[FluxHook]:
-        """The transformer's."""
-        return [FluxHook(pipeline.transformer, phases, loras=loras)]
+    def hook(self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None) -> FluxHook:
+        """FLUX's own."""
+        return FluxHook(pipeline.transformer, phases, loras=loras)
 
     def placeless(self, loras: PlacedLoRAs, pipeline: Any) -> Iterator[tuple[str, str]]:
         """The layers of LoRAs that see no tokens."""
@@ -101,11 +99,9 @@ class FluxRenderer(FluxBase):
         depth = self.options.depth_lora
         return self.options.loras if depth is None else (depth, *self.options.loras)
 
-    def hooks(
-        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
-    ) -> Sequence[FluxHook]:
-        """The transformer's, which keeps the phases' caches apart."""
-        return [FluxHook(pipeline.transformer, phases, self.options.cache is not None, loras)]
+    def hook(self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None) -> FluxHook:
+        """FLUX's own, which keeps the phases' caches apart."""
+        return FluxHook(pipeline.transformer, phases, self.options.cache is not None, loras)
 
     def needed_models(self) -> Sequence[NeededModel]:
         """The pipeline and its depth LoRA."""

@@ -11,7 +11,6 @@ import torch
 from threedis_core.attention import JointPhases, TokenOrder
 from threedis_core.errors import WeightsError
 from threedis_diffusers.batch import Batch
-from threedis_diffusers.instance_loras.placed import PlacedLoRAs
 from threedis_diffusers.joint.finding import check_class
 from threedis_diffusers.joint.hook import JointHook
 from threedis_diffusers.joint.options import ControlNetOptions
@@ -61,15 +60,12 @@ class JointControlNetRenderer(JointRenderer):
             "control_guidance_end": self.options.controlnet_end,
         }
 
-    def hooks(
-        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
-    ) -> Sequence[JointHook]:
-        """The transformer's, and one that hides the padding of a batch from the ControlNet."""
-        own = super().hooks(pipeline, phases, loras)
-        if pipeline.controlnet.config.joint_attention_dim is None:  # it reads no text
-            return own
+    def other_hooks(self, pipeline: Any, phases: JointPhases) -> Sequence[JointHook]:
+        """One that hides the padding of a batch's texts from a ControlNet that reads them."""
+        if pipeline.controlnet.config.joint_attention_dim is None:
+            return ()
         plain = phases.plain(self.controlnet_order(pipeline))
-        return [*own, self.controlnet_hook(pipeline.controlnet, plain)]
+        return [self.controlnet_hook(pipeline.controlnet, plain)]
 
     def controlnet_order(self, pipeline: Any) -> TokenOrder:
         """Where the ControlNet keeps its tokens."""

@@ -103,11 +103,13 @@ class JointRenderer(JointModel):
         """Which tokens an attention of the transformer sees, by its name; None: not hooked."""
         return everywhere_joint(name)
 
-    def hooks(
-        self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None
-    ) -> Sequence[JointHook]:
-        """The hooks of a batch; each one is attached while the pipeline is called."""
-        return [JointHook(pipeline.transformer, phases, self.site)]
+    def hook(self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None) -> JointHook:
+        """The transformer's hook for a batch."""
+        return JointHook(pipeline.transformer, phases, self.site)
+
+    def other_hooks(self, pipeline: Any, phases: JointPhases) -> Sequence[JointHook]:
+        """Hooks of other models that read the batch's texts."""
+        return ()
 
     def placeless(self, loras: PlacedLoRAs, pipeline: Any) -> Iterator[tuple[str, str]]:
         """The layers that LoRAs of instances change but that see no tokens; see ``left_out``."""
@@ -192,7 +194,8 @@ class JointRenderer(JointModel):
             how = choose(options, loaded.device, dtype, head, options.reorders)
             rows = self._rows(texts, masks)
             phases = JointPhases(rows, batch.schedule, how, loaded.device, self.order)
-            hooks = self.hooks(pipeline, phases, loras)
+            own = self.hook(pipeline, phases, loras)
+            hooks = [own, *self.other_hooks(pipeline, phases)]
             for hook in hooks:
                 stack.enter_context(attached(hook))
             stack.enter_context(self.around(pipeline, batch))
