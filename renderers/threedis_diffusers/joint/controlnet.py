@@ -16,6 +16,7 @@ from threedis_diffusers.joint.hook import JointHook
 from threedis_diffusers.joint.options import ControlNetOptions
 from threedis_diffusers.joint.renderer import JointRenderer
 from threedis_diffusers.model_files.checks import WEIGHTS_STEM, check_part, read_configuration
+from threedis_diffusers.model_files.facts import read_if_local
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.parts.find import FoundParts, find_quantization
@@ -51,6 +52,13 @@ class JointControlNetRenderer(JointRenderer):
             WeightsError: It is of another kind.
         """
         check_class(config, self.controlnet_class, CONTROLNET, name)
+
+    def most_positions(self) -> int | None:
+        """The transformer's, or the ControlNet's if it has fewer."""
+        source = self.controlnet_source()
+        config = read_if_local(folder_of(source, CONTROLNET), CONFIG) if source.is_local else {}
+        known = (super().most_positions(), config.get("pos_embed_max_size"))
+        return min((one for one in known if one is not None), default=None)
 
     def arguments(self, pipeline: Any, batch: Batch) -> dict[str, Any]:
         """How much the depth counts, and when."""

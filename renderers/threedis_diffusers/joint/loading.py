@@ -33,6 +33,7 @@ class CheckedModel:
         device: Where it will run.
         dtype: The number format of its weights.
         prepare: What else the renderer does with the pipeline before it is placed.
+        absent: Parts that the pipeline does without.
     """
 
     options: JointOptions
@@ -45,6 +46,7 @@ class CheckedModel:
     device: torch.device
     dtype: torch.dtype
     prepare: Callable[[Any], None]
+    absent: Sequence[str] = ()
 
     def load(self) -> LoadedPipeline:
         """Load the model and its LoRAs, and put them where they run.
@@ -56,6 +58,7 @@ class CheckedModel:
 
         options, kind = self.options, getattr(diffusers, self.pipeline_class)
         given = {**self.found.load(self.dtype), **self.found.arguments}
+        given |= dict.fromkeys(self.absent)
         model = ModelSource(options.model)
         pipeline = load_pipeline(kind, model, self.endings, self.dtype, **given)
         pipeline.scheduler = self.scheduler

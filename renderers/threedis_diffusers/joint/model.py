@@ -51,6 +51,11 @@ class JointModel(DiffusersRenderer):
         """The LoRAs that count everywhere, in the order of loading."""
         return self.options.loras
 
+    @property
+    def absent(self) -> Sequence[str]:
+        """The parts that the options leave out."""
+        return ()
+
     def needed_models(self) -> Sequence[NeededModel]:
         """The pipeline, and its parts that come from elsewhere."""
         check = self.check_files
@@ -67,7 +72,8 @@ class JointModel(DiffusersRenderer):
             WeightsError: A file is missing or unreadable, or it is another kind of model.
         """
         replaced = [part for part in self.options.replaced if part not in self.apart]
-        endings = check_model(model, self.model_classes, self.needed, replaced)
+        needed = [part for part in self.needed if part not in self.absent]
+        endings = check_model(model, self.model_classes, needed, [*replaced, *self.absent])
         if "transformer" not in replaced:
             config = model.read("transformer/config.json")
             check_class(config, self.transformer_class, "transformer", self.options.model)
@@ -85,7 +91,12 @@ class JointModel(DiffusersRenderer):
             name = self.options.replaced["transformer"]
             check_class(config, self.transformer_class, "transformer", name)
         if found.parts:
-            check_fits(self.fits, found, model)
+            fits = {part: keys for part, keys in self.fits.items() if part not in self.absent}
+            check_fits(fits, found, model)
+
+    def start(self, scheduler: Any, steps: int) -> None:
+        """Make a scheduler ready as the pipeline does."""
+        start_flow(scheduler, steps)
 
     def unquantised(self) -> Mapping[str, tuple[str, ...]]:
         """By part, layers that are never quantised."""
@@ -112,7 +123,7 @@ class JointModel(DiffusersRenderer):
         loras = self.every_lora
         check_loras(options, loras)
         files = find_loras([*loras, *options.instance_loras.values()])
-        start = partial(start_flow, steps=options.steps)
+        start = partial(self.start, steps=options.steps)
         scheduler = find_scheduler(options.scheduler, model, start, FLOW_SCHEDULERS, options.family)
         return CheckedModel(
             options,
@@ -125,4 +136,5 @@ class JointModel(DiffusersRenderer):
             device,
             dtype,
             self.prepare,
+            self.absent,
         ).load

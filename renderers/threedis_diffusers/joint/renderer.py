@@ -39,7 +39,7 @@ from threedis_diffusers.joint.model import JointModel
 from threedis_diffusers.joint.options import JointOptions
 from threedis_diffusers.joint.schedule import SCHEDULED, control_schedule
 from threedis_diffusers.joint.texts import Encoded, PictureText, Reader, read_picture
-from threedis_diffusers.model_files.facts import model_facts
+from threedis_diffusers.model_files.facts import model_facts, read_if_local
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.steps import OnStep, step_callback
 
@@ -71,7 +71,10 @@ class JointRenderer(JointModel):
         negative_rows: Where the rows of negative prompts are in the transformer's batch; "none":
             the pipeline reads no negative prompts.
         no_negative: What is told of a negative prompt that is not read.
+        pads_to_most: True if prompts are padded as 3DIS-FLUX published; see ``Reader``.
         patch: Latent pixels on a side of an image token.
+        positions: Image tokens on a side of a model's table of positions, where its files do not
+            say it; None: it has no such table.
     """
 
     Options: ClassVar[type[JointOptions]]
@@ -81,7 +84,9 @@ class JointRenderer(JointModel):
     order: ClassVar[TokenOrder] = TokenOrder()
     negative_rows: ClassVar[Literal["none", "before", "after"]] = "none"
     no_negative: ClassVar[str] = "the negative prompt has no effect"
+    pads_to_most: ClassVar[bool] = True
     patch: ClassVar[int] = 2
+    positions: ClassVar[int | None] = None
 
     @abstractmethod
     def encode(self, pipeline: Any, prompts: list[str], tokens: int) -> Encoded:
@@ -90,6 +95,16 @@ class JointRenderer(JointModel):
     def fixed_tokens(self, pipeline: Any) -> int:
         """Text tokens of each prompt in front of those that ``tokens_per_prompt`` counts."""
         return 0
+
+    def keep(
+        self, pipeline: Any, prompts: list[str], hidden: Tensor, tokens: int
+    ) -> Sequence[Tensor]:
+        """Of prompts and their embeddings, shape (P, T, C), what is read: (L_i, C) each.
+
+        By default as many tokens of each: those that are not counted, and ``tokens``.
+        """
+        # Cloned to free what was cut off.
+        return list(hidden[:, : self.fixed_tokens(pipeline) + tokens].clone())
 
     def arguments(self, pipeline: Any, batch: Batch) -> dict[str, Any]:
         """What the pipeline is called with beside what every one is, or instead of that."""
@@ -115,6 +130,11 @@ class JointRenderer(JointModel):
         """The layers that LoRAs of instances change but that see no tokens; see ``left_out``."""
         return iter(())
 
+    def most_positions(self) -> int | None:
+        """Image tokens on a side of the largest picture; None: there is no limit."""
+        config = read_if_local(ModelSource(self.options.model), "transformer/config.json")
+        return config.get("pos_embed_max_size", self.positions)
+
     @cached_property
     def capabilities(self) -> Capabilities:
         """What this backend can do.
@@ -129,9 +149,11 @@ class JointRenderer(JointModel):
                 f"default_side is {side}, but this model needs multiples of {multiple}; "
                 f"use {max(multiple, round(side / multiple) * multiple)}"
             )
+        most = self.most_positions()
         return Capabilities(
             size_multiple=multiple,
             default_size=(side, side),
+            max_size=None if most is None else (most * multiple, most * multiple),
             default_steps=self.options.steps,
             default_guidance=self.options.guidance,
             negative_prompt=self.negative_rows != "none",
@@ -189,7 +211,7 @@ class JointRenderer(JointModel):
         with torch.no_grad(), attention_kernel(kernel), ExitStack() as stack:
             with everywhere(found, whole, *text_encoders(pipeline)):
                 texts = self._read(pipeline, batch, heard)
-            dtype = texts[0].hidden.dtype
+            dtype = texts[0].hidden[0].dtype
             head = pipeline.transformer.config.attention_head_dim
             how = choose(options, loaded.device, dtype, head, options.reorders)
             rows = self._rows(texts, masks)
@@ -217,11 +239,13 @@ class JointRenderer(JointModel):
     def _read(self, pipeline: Any, batch: Batch, heard: bool) -> list[PictureText]:
         """Per picture its prompts."""
         guided = self.is_guided(batch)
+        tokenizer = getattr(pipeline, self.tokenizer) or pipeline.tokenizer
         reader = Reader(
             partial(self.encode, pipeline),
-            getattr(pipeline, self.tokenizer),
-            self.options.most_tokens,
-            self.fixed_tokens(pipeline),
+            tokenizer,
+            min(self.options.most_tokens, int(tokenizer.model_max_length)),
+            partial(self.keep, pipeline),
+            self.pads_to_most,
             {name: getattr(pipeline, part) for name, part in self.summarisers.items()},
         )
         unread = None if self.negative_rows != "none" else self.no_negative
@@ -264,13 +288,15 @@ def _shared(batch: Batch) -> dict[str, Any]:
 
 def _read_by_pipeline(texts: Sequence[PictureText]) -> dict[str, Tensor]:
     """The global and negative prompts, as a pipeline takes them."""
-    given = {"prompt_embeds": arrange_texts([text.hidden[:1] for text in texts])}
+    negative = [text.negative for text in texts if text.negative is not None]
+    # Pipelines take as many tokens of both; what is padding the hooks hide.
+    lines = arrange_texts([text.hidden[:1] for text in texts] + [one.hidden for one in negative])
+    given = {"prompt_embeds": lines[: len(texts)]}
     pooled = [text.pooled for text in texts if text.pooled is not None]
     if pooled:
         given["pooled_prompt_embeds"] = torch.cat(pooled)
-    negative = [text.negative for text in texts if text.negative is not None]
     if negative:
-        given["negative_prompt_embeds"] = arrange_texts([one.hidden for one in negative])
+        given["negative_prompt_embeds"] = lines[len(texts) :]
     pooled = [one.pooled for one in negative if one.pooled is not None]
     if pooled:
         given["negative_pooled_prompt_embeds"] = torch.cat(pooled)

@@ -7,7 +7,7 @@ Source: 3DIS-FLUX (arXiv 2501.05131).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,10 +33,18 @@ class Encoded:
     hidden: Tensor
     pooled: Tensor | None = None
 
-    def prompt(self, index: int) -> Encoded:
-        """One prompt of them, still with P = 1."""
-        some = slice(index, index + 1)
-        return Encoded(self.hidden[some], None if self.pooled is None else self.pooled[some])
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is kept of embedded prompts.
+
+    Args:
+        hidden: One embedding a token, (L_i, C) each.
+        pooled: One a prompt, shape (P, D); None: the model takes none.
+    """
+
+    hidden: Sequence[Tensor]
+    pooled: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,15 +55,23 @@ class Reader:
         encode: Embeds prompts, the text of each padded to some tokens, as the stock pipeline does.
         tokenizer: The tokenizer whose tokens are counted.
         most: So many of them are read of a prompt at most.
-        fixed: Tokens of each embedding in front of those that are counted.
+        keep: Of prompts and their embeddings, shape (P, T, C), what is kept if so many tokens are.
+        pads_to_most: True if what is kept of a picture's prompts was padded to ``most``, once any
+            instance is heard; False: only "auto" pads to ``most``, a number to itself.
         summarisers: Tokenizers of what reads the global prompt besides, by what it makes of it.
     """
 
     encode: Callable[[list[str], int], Encoded]
     tokenizer: Any
     most: int
-    fixed: int = 0
+    keep: Callable[[list[str], Tensor, int], Sequence[Tensor]]
+    pads_to_most: bool = True
     summarisers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def read(self, prompts: list[str], padded: int, tokens: int) -> Kept:
+        """Embed prompts, the text of each padded to ``padded`` tokens; keep ``tokens`` of it."""
+        found = self.encode(prompts, padded)
+        return Kept(self.keep(prompts, found.hidden, tokens), found.pooled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +79,17 @@ class PictureText:
     """The embedded prompts of one picture.
 
     Args:
-        hidden: Embeddings of the global prompt and the N instances', shape (1 + N, L, C).
+        hidden: Embeddings of the global prompt and the N instances', (L_i, C) each.
         tokens: The tokens of each prompt that are counted.
         pooled: The global prompt's, shape (1, D); None: the model takes none.
-        negative: The negative prompt, of L tokens; None: it is not read.
+        negative: The negative prompt; None: it is not read.
         warnings: One line per prompt that is read only in part, or that has no effect.
     """
 
-    hidden: Tensor
+    hidden: Sequence[Tensor]
     tokens: int
     pooled: Tensor | None
-    negative: Encoded | None = None
+    negative: Kept | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -88,38 +104,58 @@ def read_picture(
     """Embed a layout's prompts as the stock pipeline does.
 
     T5 has no padding mask, so what a prompt is padded to is seen in its embedding: as published,
-    prompts of a controlled picture are padded to as many tokens as the model takes, then cut. A
-    picture of which nothing is controlled is the stock pipeline's with ``max_sequence_length`` L.
+    prompts of a controlled picture are padded to as many tokens as the model takes, then cut,
+    unless the reader says otherwise. A picture of which nothing is controlled is the stock
+    pipeline's with a ``max_sequence_length`` of as many tokens as are kept. As by the stock
+    pipeline the negative prompt is embedded apart, for together they would round otherwise.
 
     Args:
         reader: The model's.
         layout: The picture's layout.
         controlled: True if any control is ever on; else the instances' prompts are not embedded.
         guided: True if the negative prompt is read.
-        tokens_per_prompt: L, or "auto": as many as the longest prompt that is read has, special
-            ones included, rounded up.
+        tokens_per_prompt: How many are kept, or "auto": as many as the longest prompt that is read
+            has, special ones included, rounded up.
         unread: What is told of a negative prompt; None: the model reads it, at times.
     """
     named = named_prompts(layout, controlled, guided)
     prompts = tokenize(reader.tokenizer, named)
-    special, tokens = reader.tokenizer.num_special_tokens_to_add(), tokens_per_prompt
-    if tokens == "auto":
-        longest = max(len(one.ids) for one in prompts) + special
-        tokens = min(-(-longest // MULTIPLE) * MULTIPLE, reader.most)
+    special, auto = reader.tokenizer.num_special_tokens_to_add(), tokens_per_prompt == "auto"
+    longest = max(len(one.ids) for one in prompts) + special
+    tokens = _rounded_up(longest, reader.most) if auto else int(tokens_per_prompt)
+    padded = reader.most if (controlled if reader.pads_to_most else auto) else tokens
+    texts = [one.prompt for one in prompts]
     with quiet():  # the pipeline's own warning of long prompts; ours follow
-        read = reader.encode([one.prompt for one in prompts], reader.most if controlled else tokens)
+        negative = reader.read([texts.pop()], padded, tokens) if guided else None
+        positive = reader.read(texts, padded, tokens)
     # What is cut before it is read keeps its end mark.
-    window = tokens - special if not controlled or tokens == reader.most else tokens
+    window = tokens - special if padded == tokens else tokens
     warnings = cut_warnings(reader.tokenizer, prompts, window)
     for name, tokenizer in reader.summarisers.items():
         warnings += cut_warnings(tokenizer, tokenize(tokenizer, [(name, layout.prompt)]))
     if layout.negative_prompt and unread is not None:
         warnings.append(unread)
-    # Cloned to free what was cut off.
-    kept = Encoded(read.hidden[:, : reader.fixed + tokens].clone(), read.pooled)
-    negative = kept.prompt(len(prompts) - 1) if guided else None
-    hidden = kept.hidden[:-1] if guided else kept.hidden
-    return PictureText(hidden, tokens, kept.prompt(0).pooled, negative, tuple(warnings))
+    pooled = None if positive.pooled is None else positive.pooled[:1]
+    return PictureText(positive.hidden, tokens, pooled, negative, tuple(warnings))
+
+
+def needed_tokens(prompts: Sequence[str], most: int, *tokenizers: Any) -> list[int]:
+    """How many tokens each prompt has, special ones included, rounded up, and at most ``most``.
+
+    Args:
+        prompts: The prompts.
+        most: So many are read at most.
+        *tokenizers: The one that makes the most of a prompt counts; None counts nothing.
+    """
+    counts = [[0] * len(prompts)]
+    for tokenizer in tokenizers:
+        if tokenizer is not None:
+            counts.append([len(ids) for ids in tokenizer(prompts, verbose=False).input_ids])
+    return [_rounded_up(max(own), most) for own in zip(*counts, strict=True)]
+
+
+def _rounded_up(tokens: int, most: int) -> int:
+    return min(-(-tokens // MULTIPLE) * MULTIPLE, most)
 
 
 def named_prompts(layout: Layout, controlled: bool, guided: bool) -> list[tuple[str, str]]:

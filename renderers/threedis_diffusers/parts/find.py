@@ -83,7 +83,8 @@ class FoundParts:
             if isinstance(part, OneFile) and name not in self.plain and part.fp8 is not None:
                 formats[name] = part.fp8
         for name, kept in formats.items():
-            keep_in_fp8(getattr(pipeline, name), dtype, kept)
+            if (part := getattr(pipeline, name)) is not None:
+                keep_in_fp8(part, dtype, kept)
 
 
 def find_parts(

@@ -16,6 +16,11 @@ PART = (
 """How the option of a part ends."""
 
 
+def part_field(kind: str) -> Any:
+    """The option of a part of a class, such as "An AutoencoderKL"."""
+    return Field(default=None, min_length=1, description=f"{kind} {PART}")
+
+
 class PartOptions(DiffusersOptions):
     """Options of a pipeline whose parts may come from elsewhere, or be quantised.
 
