@@ -76,6 +76,12 @@ FLUX_DEPTH: dict[str, Any] = {
     "pooled_projection_dim": 768,
     "guidance_embeds": True,
 }
+FLUX_CONTROLNETS: dict[str, dict[str, Any]] = {
+    "flux-depth": {"num_layers": 4, "num_single_layers": 1},
+    "flux-union": {"num_layers": 5, "num_single_layers": 10, "num_mode": 10},
+    "flux-union-2": {"num_layers": 6, "num_single_layers": 0},
+}
+"""Blocks and modes of the published ControlNets; all else is as in FLUX.1-dev's transformer."""
 SD35_LARGE: dict[str, Any] = {
     "sample_size": 128,
     "in_channels": 16,

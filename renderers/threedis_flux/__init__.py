@@ -28,8 +28,9 @@ def threedis_register_commands(app: typer.Typer, bench: typer.Typer) -> None:
 
 @hookimpl
 def threedis_register_presets(register: RegisterPreset) -> None:
-    """Register the few-step presets, and the one that does as the published scripts do."""
-    from threedis_flux.presets import PRESETS
+    """Register presets: few steps, other ControlNets, and as the published scripts do."""
+    from threedis_flux.presets import CONTROLNET_PRESETS, PRESETS
 
-    for name, options, summary in PRESETS:
-        register(name, "flux", options, summary)
+    for renderer, presets in (("flux", PRESETS), ("flux-controlnet", CONTROLNET_PRESETS)):
+        for name, options, summary in presets:
+            register(name, renderer, options, summary)

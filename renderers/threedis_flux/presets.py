@@ -1,4 +1,4 @@
-"""Presets of ``flux``: few steps, and as the published scripts do.
+"""Presets of ``flux`` and ``flux-controlnet``: few steps, other ControlNets, as published.
 
 The few-step LoRAs were made for FLUX.1-dev, which takes depth by its depth LoRA beside them.
 """
@@ -46,3 +46,27 @@ PRESETS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
 )
 """Name, options and summary of each."""
+
+UNION = "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro"
+CONTROLNET_PRESETS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    (
+        "flux-union",
+        {"controlnet": UNION, "control_mode": 2},
+        "FLUX.1-dev with a ControlNet of many controls, of which depth is mode 2",
+    ),
+    (
+        "flux-union-2",
+        {"controlnet": f"{UNION}-2.0"},
+        "FLUX.1-dev with a ControlNet of many controls that needs no mode",
+    ),
+    (
+        "flux-schnell",
+        {
+            "model": "black-forest-labs/FLUX.1-schnell",
+            "controlnet": f"{UNION}-2.0",
+            "steps": 4,
+        },
+        "FLUX.1-schnell in 4 steps, without guidance, with a depth ControlNet made for dev",
+    ),
+)
+"""Likewise, of ``flux-controlnet``."""

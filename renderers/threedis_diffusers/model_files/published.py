@@ -168,6 +168,18 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     ),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),
     "black-forest-labs/FLUX.1-dev": _flux(11_901_408_320, vae=2, text_encoder=2, text_encoder_2=2),
+    "black-forest-labs/FLUX.1-schnell": replace(
+        _flux(11_891_178_560, vae=2, text_encoder=2, text_encoder_2=2), licence=APACHE
+    ),
+    "Shakker-Labs/FLUX.1-dev-ControlNet-Depth": _one_part(
+        FLUX_DEV, 1_593_365_760, 56_641_536, 0, stored=2
+    ),
+    "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro": _one_part(
+        FLUX_DEV, 3_301_956_608, 56_641_536, 0, stored=2
+    ),
+    "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0": _one_part(
+        FLUX_DEV, 2_140_876_800, 56_641_536, 0, stored=2
+    ),
     "black-forest-labs/FLUX.1-Depth-dev-lora": PublishedModel(
         FLUX_DEV, gated=True, files={"flux1-depth-dev-lora.safetensors": 1_240_000_000}
     ),

@@ -194,6 +194,10 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         family, _, base = kind.partition(":")
         if base.startswith("sd35"):
             return {"_class_name": "SD3ControlNetModel", **sd35(base, architectures, "_CONTROLNET")}
+        if base.startswith("flux"):
+            sizes = {**architectures.FLUX_DEPTH, "in_channels": 64}
+            own = architectures.FLUX_CONTROLNETS[base]
+            return {**sizes, **own, "_class_name": "FluxControlNetModel"}
         if family == "controlnet":
             return {"_class_name": "ControlNetModel", **unet(base, architectures)}
         if family == "vae":

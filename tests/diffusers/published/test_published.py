@@ -11,12 +11,15 @@ import pytest
 
 from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.backend import DiffusersRenderer
+from threedis_diffusers.joint.renderer import JointRenderer
 from threedis_diffusers.model_files.checks import fetch_model, fetch_part
 from threedis_diffusers.model_files.published import PUBLISHED
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_estimate.detectors import Leres, Midas, Zoe, find_files
 from threedis_flux.backend import FluxRenderer
+from threedis_flux.controlnet import FluxControlNetOptions, FluxControlNetRenderer
 from threedis_flux.options import BASE_MODEL, DEPTH_MODEL, FluxOptions
+from threedis_flux.presets import CONTROLNET_PRESETS
 from threedis_flux.presets import PRESETS as FLUX_PRESETS
 from threedis_ldm3d.checks import ADAPTER_STEM, UNET_STEM, find_weights
 from threedis_ldm3d.checks import find_model as find_ldm3d
@@ -43,6 +46,9 @@ SHARDS = {
     "transformer/diffusion_pytorch_model-00003-of-00003.safetensors",
 }
 CPU: dict[str, Any] = {"device": "cpu"}
+UNION, SCHNELL = (
+    options for name, options, _ in CONTROLNET_PRESETS if name in ("flux-union", "flux-schnell")
+)
 FEW_STEPS = {
     **{name: options for name, _, options, _ in SD_PRESETS},
     **{name: options for name, options, _ in FLUX_PRESETS},
@@ -166,6 +172,30 @@ CASES: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]] 
         },
         35.0,
     ),
+    (
+        lambda: FluxControlNetRenderer(FluxControlNetOptions(**CPU)),
+        {
+            BASE_MODEL: {*SHARDS, *t5(2), "text_encoder/model.safetensors", VAE + PLAIN},
+            FluxControlNetRenderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        36.9,
+    ),
+    (
+        lambda: FluxControlNetRenderer(FluxControlNetOptions(**CPU, **UNION)),
+        {
+            BASE_MODEL: {*SHARDS, *t5(2), "text_encoder/model.safetensors", VAE + PLAIN},
+            UNION["controlnet"]: {"diffusion_pytorch_model.safetensors"},
+        },
+        40.3,
+    ),
+    (
+        lambda: FluxControlNetRenderer(FluxControlNetOptions(**CPU, **SCHNELL)),
+        {
+            SCHNELL["model"]: {*SHARDS, *t5(2), "text_encoder/model.safetensors", VAE + PLAIN},
+            SCHNELL["controlnet"]: {"diffusion_pytorch_model.safetensors"},
+        },
+        38.0,
+    ),
 ]
 """What makes a renderer, the weights that it takes, and how many 10^9 bytes they are."""
 
@@ -199,7 +229,7 @@ def fetch_all(renderer: DiffusersRenderer) -> None:
     checked = loader.__self__  # type: ignore[attr-defined]  a bound method of what was checked
     for part in checked.found.parts.values():
         part.fetch()
-    if isinstance(renderer, FluxRenderer):
+    if isinstance(renderer, JointRenderer):
         fetch_model(ModelSource(renderer.options.model), checked.endings)
         for found in checked.lora_files:
             ModelSource(found.folder).get(found.file)
@@ -257,6 +287,17 @@ FOREIGN: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]
             LORA: {"flux1-depth-dev-lora.safetensors"},
         },
         18.0,
+    ),
+    (
+        lambda: FluxControlNetRenderer(
+            FluxControlNetOptions(**CPU, transformer=f"{PACKED_BASE}/flux1-dev-Q4_K_S.gguf")
+        ),
+        {
+            BASE_MODEL: {*DEPTH_PARTS, *t5(2)},
+            PACKED_BASE: {"flux1-dev-Q4_K_S.gguf"},
+            FluxControlNetRenderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        19.9,
     ),
     (
         lambda: FluxRenderer(
