@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from threedis_core.doctor import examine, first_obstacle, recommended
+from threedis_core.cli.doctor import print_report
+from threedis_core.doctor import Examination, Report, examine, first_obstacle, recommended
 from threedis_core.errors import OptionError, RenderError, UnknownPluginError
 from threedis_core.machine import Device, Machine, look_at_machine
 from threedis_core.plugin.hookspecs import hookimpl
@@ -156,8 +157,9 @@ def test_the_tables_name_parts_files_memory_and_the_way_to_get_them(doctor) -> N
     text = re.sub(r"\s+", " ", out)
     for words in (
         "wanting no cpu float32 2 model",
-        "unet me/[model] 1 of 2 4.0 GiB unet/w.safetensors",
-        "tokenizer 0 of 1 unknown tokenizer/vocab.json",
+        "From me/[model]: Part Files Size",
+        "unet 1 of 2 4.0 GiB tokenizer 0 of 1 unknown Missing: unet/w.safetensors",
+        "Missing: tokenizer/vocab.json",
         "too large",
         "fits",
         "Memory: computed from nothing.",
@@ -165,6 +167,23 @@ def test_the_tables_name_parts_files_memory_and_the_way_to_get_them(doctor) -> N
         "hf download me/[model] unet/w.safetensors",
     ):
         assert words in text
+
+
+def test_names_and_paths_are_whole_in_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name, path = "3dis-depth-published", "text_encoder_2/" + 3 * "model-of-many-words-" + ".index"
+    part = ModelPart("text_encoder_2", "a-publisher/" + "m" * 40, (NeededFile(path, None, False),))
+    found = Inspection("cuda:0", "bfloat16", (part,), (MemoryNeed("sequential", 2**60, 0),))
+    machine = Machine((Device("cuda:0", "a card", GIB, GIB), Device("cpu", "2 cores", GIB, GIB)))
+    print_report(Report(machine, {}, (Examination(name, found),), ()), detailed=True)
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.split()[:1] == [name])
+    assert row.split() == [name, "no", "cuda:0", "bfloat16", "1", "nothing", "fits"]
+    assert len(row) <= 80
+    assert f"From {part.source}:" in lines
+    assert f"  Missing: {path}" in lines
 
 
 def test_without_names_it_lists_all_and_ends_well_whatever_is_missing(doctor) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from threedis_core.doctor import Examination, Report
     from threedis_core.machine import Machine
+    from threedis_core.plugin.inspection import ModelPart
     from threedis_core.plugin.registrations import Kind
 
 JsonFile = Annotated[
@@ -118,7 +121,8 @@ def _summary_table(report: Report, kind: Kind) -> Table:
     from threedis_core.doctor import recommended
 
     table = _table(
-        kind.capitalize(), "Ready", "Device", "Number format", "Missing files", "Offload"
+        # Two lines, to leave room for names in a terminal of 80 columns.
+        *(kind.capitalize(), "Ready", "Device", "Number\nformat", "Missing\nfiles", "Offload")
     )
     for examined in report.of(kind):
         found = examined.inspection
@@ -137,24 +141,13 @@ def _summary_table(report: Report, kind: Kind) -> Table:
 
 
 def _print_details(console: Console, examined: Examination, machine: Machine) -> None:
-    from rich.text import Text
-
     from threedis_core.doctor import recommended
 
     found = examined.inspection
     console.print()
     console.print(_heading(examined.name))
-    if found.parts:
-        table = _table("Part", "From", "Files", "Size", "Missing")
-        source = ""
-        for part in found.parts:
-            there = len(part.files) - len(part.missing)
-            missing = Text("\n").join(Text(printable(path)) for path in part.missing)
-            counted = f"{there} of {len(part.files)}"
-            named = part.source if part.source != source else ""  # once for all its parts
-            source = part.source
-            _add_row(table, part.name, named, counted, _size(part.size), missing or "nothing")
-        console.print(table)
+    for source, parts in groupby(found.parts, lambda part: part.source):
+        _print_parts(console, source, list(parts))
     if found.memory:
         table = _table("Offload", "On the device", "Main memory", "Here")
         for need in found.memory:
@@ -171,6 +164,18 @@ def _print_details(console: Console, examined: Examination, machine: Machine) ->
         typer.echo("Get what is missing:")
         for command in found.commands:
             streams.echo(f"  {command}")
+
+
+def _print_parts(console: Console, source: str, parts: Sequence[ModelPart]) -> None:
+    """Print the parts from one source, and each file that is missing on a line of its own."""
+    streams.echo(f"From {source}:")
+    table = _table("Part", "Files", "Size")
+    for part in parts:
+        there = len(part.files) - len(part.missing)
+        _add_row(table, part.name, f"{there} of {len(part.files)}", _size(part.size))
+    console.print(table)
+    for path in (path for part in parts for path in part.missing):
+        streams.echo(f"  Missing: {path}")
 
 
 def _table(*columns: str) -> Table:
