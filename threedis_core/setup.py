@@ -131,8 +131,11 @@ Tried = tuple[Mapping[str, Any], RenderBackend, Sequence[MemoryNeed]]
 
 def _ways(registry: PluginRegistry, renderer: str) -> list[dict[str, Any]]:
     """The options that a renderer may get, those of the largest model first."""
-    own = type(registry.renderer(registered_name(renderer)))
-    smaller: list[Mapping[str, Any]] = [NO_OPTIONS, *own.smaller]
+    own = registry.renderer(registered_name(renderer))
+    # A preset with a model of its own has no use for smaller files of another one.
+    usual = own.Options.model_fields.get("model")
+    other = usual is not None and getattr(own.options, "model", None) != usual.default
+    smaller: list[Mapping[str, Any]] = [NO_OPTIONS, *(() if other else own.smaller)]
     return [{**own.for_cards, **one} for one in smaller]
 
 

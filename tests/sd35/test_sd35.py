@@ -120,7 +120,7 @@ def test_sizes_that_do_not_fit_are_refused_before_loading(
     """The pipeline lets multiples of 8 pass; the table of positions ends at 96 pixels."""
     renderer = SD35Renderer(SD35Options(model=str(folder_of("large")), default_side=64))
     assert renderer.capabilities.max_size == (96, 96)
-    with pytest.raises(OptionError, match="multiples of 16|at most 96"):
+    with pytest.raises(OptionError, match=r"multiples of 16|at most 96"):
         renderer.render([make_request(CAT, size=(side, 64))])
     assert renderer.memory() == 0
 

@@ -12,7 +12,7 @@ import pytest
 from threedis_core.errors import OptionError, WeightsError
 from threedis_diffusers.backend import DiffusersRenderer
 from threedis_diffusers.joint.renderer import JointRenderer
-from threedis_diffusers.model_files.checks import fetch_model, fetch_part
+from threedis_diffusers.model_files.checks import WEIGHTS_STEM, fetch_model, fetch_part
 from threedis_diffusers.model_files.published import PUBLISHED
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_estimate.detectors import Leres, Midas, Zoe, find_files
@@ -30,12 +30,16 @@ from threedis_sd.presets import PRESETS as SD_PRESETS
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Options, SD21Renderer
 from threedis_sd.sdxl import SDXLOptions, SDXLRenderer
+from threedis_sd35 import MEDIUM
+from threedis_sd35.backend import SD35Options, SD35Renderer
 from threedis_transformers.loading import PROCESSOR, WEIGHTS
 from threedis_transformers.loading import check_files as check_vision_files
 
 SD15 = SD15Options().model
 SD21 = SD21Options().model
 SDXL = SDXLOptions().model
+SD35 = SD35Options().model
+PACKED_SD35 = "city96/stable-diffusion-3.5-large-gguf"
 LORA = "black-forest-labs/FLUX.1-Depth-dev-lora"
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
 UNET, VAE = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"
@@ -58,6 +62,17 @@ FEW_STEPS = {
 def t5(count: int) -> set[str]:
     names = (f"model-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1))
     return {f"text_encoder_2/{name}" for name in names}
+
+
+def sd35_files(*transformer: str) -> set[str]:
+    text = {f"text_encoder{number}/model{PLAIN}" for number in ("", "_2")}
+    shards = {f"text_encoder_3/model-{n:05}-of-00002.safetensors" for n in (1, 2)}
+    return {
+        *(f"transformer/{WEIGHTS_STEM}{one}" for one in transformer),
+        VAE + PLAIN,
+        *text,
+        *shards,
+    }
 
 
 def unet_files(ending: str, second: bool = False) -> set[str]:
@@ -196,6 +211,22 @@ CASES: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]] 
         },
         38.0,
     ),
+    (
+        lambda: SD35Renderer(SD35Options(**CPU)),
+        {
+            SD35: sd35_files("-00001-of-00002.safetensors", "-00002-of-00002.safetensors"),
+            SD35Renderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        36.2,
+    ),
+    (
+        lambda: SD35Renderer(SD35Options(**CPU, **MEDIUM)),
+        {
+            MEDIUM["model"]: sd35_files(PLAIN),
+            MEDIUM["controlnet"]: {"diffusion_pytorch_model.safetensors"},
+        },
+        21.2,
+    ),
 ]
 """What makes a renderer, the weights that it takes, and how many 10^9 bytes they are."""
 
@@ -316,6 +347,17 @@ FOREIGN: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]
             "thibaud/controlnet-sd21": {"control_v11p_sd21_depth.safetensors"},
         },
         3.3,
+    ),
+    (
+        lambda: SD35Renderer(
+            SD35Options(**CPU, t5=False, transformer=f"{PACKED_SD35}/sd3.5_large-Q4_0.gguf")
+        ),
+        {
+            SD35: {file for file in sd35_files() if not file.startswith("text_encoder_3")},
+            PACKED_SD35: {"sd3.5_large-Q4_0.gguf"},
+            SD35Renderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        15.2,
     ),
 ]
 """The same for the files that people with smaller cards take."""

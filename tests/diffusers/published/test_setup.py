@@ -26,6 +26,22 @@ CHOICES: dict[str, tuple[tuple[str, str], ...]] = {
         ("none", ""),
         ("none", ""),
     ),
+    "sd35": (
+        ("sequential", "Q4_0"),  # main memory is short of T5, too
+        ("model", "Q4_0"),
+        ("model", "Q8_0"),
+        ("model", ""),
+        ("none", ""),
+        ("none", ""),
+    ),
+    "sd35-medium": (
+        ("sequential", ""),  # GGUF files of the large model are none of this one
+        ("model", ""),
+        ("model", ""),
+        ("none", ""),
+        ("none", ""),
+        ("none", ""),
+    ),
 }
 """For each card how the model is placed, and what of the options makes it smaller."""
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
