@@ -17,9 +17,12 @@ from threedis_diffusers.joint.controlnet import JointControlNetRenderer
 from threedis_diffusers.joint.options import ControlNetOptions
 from threedis_diffusers.model_files.facts import read_if_local
 from threedis_diffusers.model_files.sources import ModelSource
-from threedis_flux.backend import FluxBase
+from threedis_flux.backend import T5, FluxBase
 from threedis_flux.hook import FluxHook
 from threedis_flux.options import BASE_MODEL, FluxBaseOptions
+
+GGUF = "city96/FLUX.1-dev-gguf/flux1-dev"
+"""How the names of the published files begin whose weights are packed as GGUF."""
 
 
 class FluxControlNetOptions(ControlNetOptions, FluxBaseOptions):
@@ -72,7 +75,13 @@ class FluxControlNetRenderer(FluxBase, JointControlNetRenderer):
         *("in_channels", "joint_attention_dim", "pooled_projection_dim"),
         *("num_attention_heads", "attention_head_dim"),
     )
-    smaller: ClassVar[Sequence[Mapping[str, Any]]] = ({"quantization": "fp8"},)
+    smaller: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"quantization": "fp8"},
+        *(
+            {"transformer": f"{GGUF}-{size}.gguf", "text_encoder_2": f"{T5}-{of_text}.gguf"}
+            for size, of_text in (("Q8_0", "Q8_0"), ("Q5_K_S", "Q5_K_M"), ("Q4_K_S", "Q5_K_M"))
+        ),
+    )
 
     @cached_property
     def capabilities(self) -> Capabilities:

@@ -242,6 +242,13 @@ def test_quantised_weights_and_loras_go_with_it(
     assert apart_pixels(everywhere, inside) > 2
 
 
+def test_the_blocks_of_both_models_are_compiled(make_renderer: Make) -> None:
+    pipeline = make_renderer(compile=True).load().pipeline
+    for model in (pipeline.transformer, pipeline.controlnet):
+        for block in (*model.transformer_blocks, *model.single_transformer_blocks):
+            assert block._compiled_call_impl is not None
+
+
 FULL: dict[str, dict[str, Any]] = {
     "Union-Pro": {"num_layers": 5, "num_single_layers": 10, "num_mode": 10},
     "Union-Pro-2.0": {"num_layers": 6, "num_single_layers": 0},
