@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -121,54 +122,97 @@ def draw_pictures(
     Returns:
         The pipeline's images.
     """
-    width, height = batch.size
-    with torch.no_grad(), ExitStack() as stack:
-        stack.enter_context(attention_kernel(options.attention_backend))
-        guided = is_guided(pipeline, batch)
-        layouts = [request.layout for request in batch.requests]
-        zeros = pipeline.config.get("force_zeros_for_empty_prompt", False)
-
-        def reading(strengths: Strengths) -> Encode:
-            return encode if loras is None else loras.encoding(pipeline, encode, strengths)
-
-        def read(strengths: Strengths) -> BatchText:
-            return encode_batch(reading(strengths), layouts, guided, options.repeat_prompt, zeros)
-
-        whole = {} if loras is None else loras.places.least()
-        text = read(whole)
-        by_cell = None
-        if loras is not None:
-            texts = cell_texts(loras, pipeline, read, text)
-            by_cell = UNetLoRAs(loras.adapters, loras.places, plan, texts)
-        hooks = region_hooks(pipeline, batch, plan, text, options, by_cell)
-        stack.enter_context(attached(*hooks))
-        depth_controlnet = depth_of(pipeline.controlnet)
-        stack.enter_context(pictures_apart(depth_controlnet))
-        own_text = controlnet_text(reading(whole), text, options)
-        if own_text is not None:
-            stack.enter_context(controlnet_reads(depth_controlnet, own_text))
-        if options.low_pass is not None:
-            regions = [request.regions for request in batch.requests]
-            lowpass = ResidualFilter(regions, height, options.low_pass)
-            stack.enter_context(low_passed(depth_controlnet, lowpass))
+    with torch.no_grad(), attention_kernel(options.attention_backend):
+        read = read_texts(pipeline, encode, batch, plan, options, loras)
+        hooks = region_hooks(pipeline, batch, plan, read.text, options, read.by_cell)
 
         def switch(step: int) -> None:
             for hook in hooks:
                 hook.switch(on=CONTROL in batch.schedule.active(step))
 
-        switch(0)
-        depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
-        return pipeline(
-            width=width,
-            height=height,
-            num_inference_steps=batch.steps,
-            guidance_scale=batch.guidance,
-            generator=[torch.Generator().manual_seed(request.seed) for request in batch.requests],
-            callback_on_step_end=step_callback(pipeline, switch, on_step),
-            **control_arguments(pipeline, depth, batch.size, options, pictures),
-            **text.arguments,
-            **arguments,
-        ).images
+        with attached(*hooks), own_control(pipeline, batch, read.controlnet, options):
+            switch(0)
+            return pipeline(
+                **stock_arguments(pipeline, batch, options, pictures),
+                callback_on_step_end=step_callback(pipeline, switch, on_step),
+                **read.text.arguments,
+                **arguments,
+            ).images
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTexts:
+    """All that the model reads for a batch.
+
+    Args:
+        text: The pictures' prompts and their instances'.
+        by_cell: LoRAs of instances and what each of their cells reads; None: there are none.
+        controlnet: What the ControlNet reads; None: the pictures' text. See ``controlnet_text``.
+    """
+
+    text: BatchText
+    by_cell: UNetLoRAs | None
+    controlnet: Tensor | None
+
+
+def read_texts(
+    pipeline: Any,
+    encode: Encode,
+    batch: Batch,
+    plan: FusionPlan,
+    options: UNetOptions,
+    loras: PlacedLoRAs | None,
+) -> ReadTexts:
+    """Embed every text of a batch, with LoRAs in the text encoders where they count."""
+    guided = is_guided(pipeline, batch)
+    layouts = [request.layout for request in batch.requests]
+    zeros = pipeline.config.get("force_zeros_for_empty_prompt", False)
+
+    def reading(strengths: Strengths) -> Encode:
+        return encode if loras is None else loras.encoding(pipeline, encode, strengths)
+
+    def read(strengths: Strengths) -> BatchText:
+        return encode_batch(reading(strengths), layouts, guided, options.repeat_prompt, zeros)
+
+    whole = {} if loras is None else loras.places.least()
+    text, by_cell = read(whole), None
+    if loras is not None:
+        texts = cell_texts(loras, pipeline, read, text)
+        by_cell = UNetLoRAs(loras.adapters, loras.places, plan, texts)
+    return ReadTexts(text, by_cell, controlnet_text(reading(whole), text, options))
+
+
+@contextmanager
+def own_control(
+    pipeline: Any, batch: Batch, text: Tensor | None, options: UNetOptions
+) -> Iterator[None]:
+    """Have the depth ControlNet read its own text, and filter what it gives, while inside."""
+    controlnet = depth_of(pipeline.controlnet)
+    with ExitStack() as stack:
+        stack.enter_context(pictures_apart(controlnet))
+        if text is not None:
+            stack.enter_context(controlnet_reads(controlnet, text))
+        if options.low_pass is not None:
+            regions = [request.regions for request in batch.requests]
+            lowpass = ResidualFilter(regions, batch.size[1], options.low_pass)
+            stack.enter_context(low_passed(controlnet, lowpass))
+        yield
+
+
+def stock_arguments(
+    pipeline: Any, batch: Batch, options: UNetOptions, pictures: Sequence[Image.Image]
+) -> dict[str, Any]:
+    """What the stock pipeline is told of a batch beside its texts."""
+    width, height = batch.size
+    depth = [request.depth.resize(width, height).to_image() for request in batch.requests]
+    return {
+        "width": width,
+        "height": height,
+        "num_inference_steps": batch.steps,
+        "guidance_scale": batch.guidance,
+        "generator": [torch.Generator().manual_seed(one.seed) for one in batch.requests],
+        **control_arguments(pipeline, depth, batch.size, options, pictures),
+    }
 
 
 def region_hooks(
