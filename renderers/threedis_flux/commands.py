@@ -16,7 +16,7 @@ from threedis_core.files.printable import printable
 
 if TYPE_CHECKING:
     from threedis_core.attention.tuning import Records
-    from threedis_flux.tuning import Outcome, Tuning
+    from threedis_diffusers.joint.tuning import Outcome, Tuning
 
 LOWERINGS = ("dense", "segments", "block_mask")
 COUNTS = [4, 8, 16]
@@ -97,15 +97,15 @@ def _tuning(
     tokens: list[int],
 ) -> Tuning:
     from threedis_core.run.config import RunConfig, registered_name
-    from threedis_flux.backend import FluxRenderer
-    from threedis_flux.tuning import Tuning
+    from threedis_diffusers.joint.renderer import JointRenderer
+    from threedis_diffusers.joint.tuning import Tuning
 
     config = RunConfig().overridden({"renderers": [name]}).with_settings(settings)
     renderer = state_of(context).registry.renderer(registered_name(name), config.renderers[name])
-    if not isinstance(renderer, FluxRenderer):
+    if not isinstance(renderer, JointRenderer):
         raise OptionError(
-            f"--renderer {name}: its attention has no lowerings to choose from; expected flux or "
-            "a preset of it"
+            f"--renderer {name}: its attention has no lowerings to choose from; expected one "
+            "with joint attention, such as flux"
         )
     return Tuning(renderer, arguments.parse_size(size) if size else None, instances, tokens)
 

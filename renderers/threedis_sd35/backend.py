@@ -81,6 +81,7 @@ class SD35Renderer(JointControlNetRenderer):
     order = TokenOrder(image_first=True)
     positions = 192
     negative_rows = "before"
+    heads = (38, 64)
 
     @property
     def absent(self) -> Sequence[str]:

@@ -70,7 +70,7 @@ def test_what_was_measured_can_be_forgotten(tune: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--renderer", "sd15"), "expected flux or a preset of it"),
+        (("--renderer", "sd15"), "such as flux"),
         (("--size", "60"), "use 64x64"),
         (("--instances", "40"), "expected 1 to 32"),
     ],

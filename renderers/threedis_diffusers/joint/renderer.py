@@ -73,6 +73,7 @@ class JointRenderer(JointModel):
         no_negative: What is told of a negative prompt that is not read.
         pads_to_most: True if prompts are padded as 3DIS-FLUX published; see ``Reader``.
         patch: Latent pixels on a side of an image token.
+        heads: Attention heads of the published transformer, and channels of a head.
         positions: Image tokens on a side of a model's table of positions, where its files do not
             say it; None: it has no such table.
     """
@@ -86,6 +87,7 @@ class JointRenderer(JointModel):
     no_negative: ClassVar[str] = "the negative prompt has no effect"
     pads_to_most: ClassVar[bool] = True
     patch: ClassVar[int] = 2
+    heads: ClassVar[tuple[int, int]] = (24, 128)
     positions: ClassVar[int | None] = None
 
     @abstractmethod

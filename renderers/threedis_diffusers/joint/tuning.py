@@ -1,4 +1,4 @@
-"""Measure on this machine which lowering suits a FLUX renderer: what ``threedis tune`` does."""
+"""Measure on this machine which lowering suits a renderer: what ``threedis tune`` does."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from threedis_core.errors import OptionError
 from threedis_core.testing.samples import sample_layout
 from threedis_core.values.regions import Regions
 from threedis_diffusers.devices import resolve_device, resolve_dtype
+from threedis_diffusers.joint.renderer import JointRenderer
 from threedis_diffusers.model_files.facts import read_if_local
 from threedis_diffusers.model_files.sources import ModelSource
-from threedis_flux.backend import FluxRenderer
 
 EVERYTHING = frozenset(CONTROLS)
 PHASES = {"i2i": EVERYTHING, "text": EVERYTHING - {"i2i"}}
 """The two phases of a usual run: its first steps with every control, the others without i2i."""
-HEADS, HEAD = 24, 128
-"""FLUX.1's attention heads and their channels, where the model is not here to be asked."""
 CPU_HEADS = 2
 """Heads are independent; on a CPU so many tell as much as all of them."""
 MOST_INSTANCES = 32
@@ -71,17 +69,18 @@ class Tuning:
 
     def __init__(
         self,
-        renderer: FluxRenderer,
+        renderer: JointRenderer,
         size: tuple[int, int] | None,
         instances: Sequence[int],
         tokens: Sequence[int],
     ) -> None:
         options = renderer.options
-        self.device = resolve_device(options)
+        self.device, self.reorders = resolve_device(options), options.reorders
         self.dtype = resolve_dtype(options, self.device, renderer.accelerated)
         config = read_if_local(ModelSource(options.model), "transformer/config.json")
-        self.head = config.get("attention_head_dim", HEAD)
-        heads = config.get("num_attention_heads", HEADS)
+        heads, head = renderer.heads
+        self.head = config.get("attention_head_dim", head)
+        heads = config.get("num_attention_heads", heads)
         self.heads = min(heads, CPU_HEADS) if self.device.type == "cpu" else heads
         own = options.tokens_per_prompt
         kept = tokens or [SHORT if own == "auto" else own]
@@ -118,7 +117,7 @@ class Tuning:
         controls = PHASES[task.phase]
         plans = [task.plan]
         where = self.device, self.dtype, self.head
-        return choose_lowering(plans, controls, *where, records, reorders=True)
+        return choose_lowering(plans, controls, *where, records, reorders=self.reorders)
 
     def measured(self, repeats: int) -> Iterator[Outcome]:
         """Carry out the tasks, one after another."""
@@ -137,7 +136,7 @@ class Tuning:
                 yield Outcome(task, Race(task.setting, seconds), plain, failed)
 
 
-def _grid(renderer: FluxRenderer, size: tuple[int, int]) -> tuple[int, int]:
+def _grid(renderer: JointRenderer, size: tuple[int, int]) -> tuple[int, int]:
     """The (rows, columns) of image tokens of a picture."""
     multiple = renderer.capabilities.size_multiple
     for side in size:
