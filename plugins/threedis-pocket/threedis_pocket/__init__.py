@@ -31,6 +31,7 @@ _UNET_OPTIONS = {
     "repeat_prompt": False,
     "dtype": "float32",
 }
+_SHARED_WITH_FLUX = ("vae", "text_encoder", "text_encoder_2")
 _FLUX_OPTIONS = {
     "default_side": 128,
     "steps": 20,
@@ -101,6 +102,16 @@ def threedis_register_presets(register: RegisterPreset) -> None:
     flux = {"model": str(WEIGHTS / "pocket-flux"), **_FLUX_OPTIONS}
     summary = "the pocket world's FLUX: 128 px, 16x16 image tokens"
     register("pocket-flux", "flux", flux, summary, seen)
+    shared = {part: str(WEIGHTS / "pocket-flux" / part) for part in _SHARED_WITH_FLUX}
+    model = {"model": str(WEIGHTS / "pocket-flux-controlnet"), "controlnet_scale": 1.0}
+    summary = "the pocket world's FLUX with a depth ControlNet: 128 px"
+    register(
+        "pocket-flux-controlnet",
+        "flux-controlnet",
+        {**model, **shared, **_FLUX_OPTIONS},
+        summary,
+        seen,
+    )
 
 
 @hookimpl
