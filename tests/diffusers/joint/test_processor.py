@@ -92,6 +92,24 @@ def test_a_stock_processor_by_the_plan_equals_fluxs_own(
     assert (made[0] - plain).abs().max() > 1e-3
 
 
+def test_compiled_blocks_attend_by_the_plan_in_each_phase(
+    transformer: FluxTransformer2DModel, rows: list[JointRow]
+) -> None:
+    """The blocks are compiled (by the backend that does nothing more), the attention is not."""
+    torch.compiler.reset()
+    plan = phases(rows, "dense")
+    with attached(StockHook(transformer, plan)):
+        expected = forward(transformer, plan.plain_text)
+    for block in (*transformer.transformer_blocks, *transformer.single_transformer_blocks):
+        block.compile(backend="eager")
+    plain = forward(transformer, plan.plain_text)
+    with attached(StockHook(transformer, plan)):
+        made = forward(transformer, plan.plain_text)
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(forward(transformer, plan.plain_text), plain)
+    assert (made - plain).abs().max() > 1e-3
+
+
 def test_only_the_sites_that_are_named_are_hooked_and_all_come_back(
     transformer: FluxTransformer2DModel, rows: list[JointRow]
 ) -> None:
