@@ -190,8 +190,6 @@ class UNetRenderer(DiffusersRenderer):
 
     def find(self) -> Callable[[], LoadedPipeline]:
         """Check the options and every file of the model, its ControlNet, VAE and LoRAs."""
-        import diffusers
-
         options = self.options
         if options.prompt_syntax == "compel":
             require_compel()
@@ -217,7 +215,7 @@ class UNetRenderer(DiffusersRenderer):
         )
         return CheckedPipeline(
             options,
-            getattr(diffusers, self.pipeline_classes[controlnet.kind]),
+            self.pipeline_classes[controlnet.kind],
             load_model,
             replace(found, parts={**found.parts, CONTROLNET: controlnet}),
             loras=find_loras([*options.loras, *options.instance_loras.values()]),

@@ -40,7 +40,7 @@ class CheckedPipeline:
 
     Args:
         options: The renderer's.
-        pipeline_class: Its class in diffusers.
+        pipeline_class: Its class's name in diffusers, which takes seconds to import.
         load_model: What loads it; see ``find_model``.
         found: Its ControlNet, the parts that come from elsewhere, and what is quantised.
         scheduler: The scheduler, ready to use.
@@ -53,7 +53,7 @@ class CheckedPipeline:
     """
 
     options: UNetOptions
-    pipeline_class: Any
+    pipeline_class: str
     load_model: Callable[..., Any]
     found: FoundParts
     scheduler: Any
@@ -70,8 +70,11 @@ class CheckedPipeline:
         Raises:
             WeightsError: A file is damaged, or does not fit the model.
         """
+        import diffusers
+
         given = {**self.found.load(self.dtype), **self.found.arguments}
-        pipeline = self.load_model(self.pipeline_class, self.dtype, **given)
+        kind = getattr(diffusers, self.pipeline_class)
+        pipeline = self.load_model(kind, self.dtype, **given)
         pipeline.scheduler = self.scheduler
         options = self.options
         load_embeddings(pipeline, self.embeddings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,12 @@ from threedis_diffusers.parts.folder import PipelinePart
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+CHECKED = """
+import sys
+from threedis_core.plugin.discovery import load_plugins
+load_plugins().renderer("pocket-sd15").check()
+print([name for name in sys.modules if name.startswith("diffusers.pipelines.")])
+"""
 Request = Callable[..., RenderRequest]
 
 
@@ -33,6 +41,12 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No network and an empty cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+def test_checking_the_files_imports_no_pipeline() -> None:
+    command = [sys.executable, "-c", CHECKED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.fixture
