@@ -149,13 +149,12 @@ def prepare(
     )  # fmt: skip
     for place in ("pictures", "depth", f"detections/{DETECTOR}", *(f"scores/{n}" for n in METRICS)):
         (folder.path / place).mkdir(parents=True)
-    for depth, one in zip(plan.depths, planned, strict=True):
-        assert one.layout is not None
-        sample_depth(one.layout, SIDE, SIDE).save(folder.depth(depth.key))
+    for depth in plan.depths:
+        layout = plan.readable_layout(depth.layout)
+        sample_depth(layout, SIDE, SIDE).save(folder.depth(depth.key))
     detector = load_plugins().instance_detector(DETECTOR)
     for job in jobs:
-        layout = plan.layouts_by_id[job.layout].layout
-        assert layout is not None
+        layout = plan.readable_layout(job.layout)
         picture, findings = made_up(layout, QUALITY[job.system], random, from_picture)
         picture.save(folder.picture(job.key), compress_level=4)
         content = findings_file(DETECTOR, detector, job.key, findings)
@@ -170,8 +169,7 @@ def timed(folder: CompareFolder, plan: ComparePlan) -> Iterator[dict[str, Any]]:
         metric = registry.metric(name, options)
         start = perf_counter(), process_time()
         for job in plan.jobs:
-            layout = plan.layouts_by_id[job.layout].layout
-            assert layout is not None
+            layout = plan.readable_layout(job.layout)
             image = folder.picture(job.key).read_bytes()
             found = folder.detection(DETECTOR, job.key).read_bytes()
             content = score_batch(name, metric, [StoredPicture(job.key, layout, image, found)])[0]

@@ -41,17 +41,16 @@ def frugal_decoding(pipeline: Any, tiled: bool, movable: bool) -> Iterator[None]
     own: Decode = vae.decode
 
     def decode(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
-        failure: Exception | None = None
+        failures: list[Exception] = []
         for attempt in _attempts(vae, own, movable):
             try:
                 return attempt(latents, *args, **kwargs)
             except Exception as error:
                 if machine_failure(error) not in (DEVICE_MEMORY, MAIN_MEMORY):
                     raise
-                failure = error.with_traceback(None)  # its frames hold what has to be freed
+                failures.append(error.with_traceback(None))  # its frames hold what has to be freed
             free_memory()
-        assert failure is not None
-        raise failure
+        raise failures[-1]
 
     vae.use_slicing, vae.use_tiling = True, tiled or before[1]
     vae.decode = decode

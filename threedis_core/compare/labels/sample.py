@@ -80,8 +80,7 @@ def label_page(folder: CompareFolder, plan: ComparePlan, chosen: Sequence[Chosen
 
 
 def _item(folder: CompareFolder, plan: ComparePlan, one: Chosen) -> dict[str, Any]:
-    layout = plan.layouts_by_id[one.job.layout].layout
-    assert layout is not None
+    layout = plan.readable_layout(one.job.layout)
     instance = layout.instances[one.instance]
     with Image.open(folder.picture(one.job.key)) as opened:
         picture = _marked(opened.convert("RGB"), instance.box)

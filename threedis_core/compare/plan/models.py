@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from threedis_core.errors import LayoutError
 from threedis_core.values.layout import Layout
 
 PLAN_FORMAT: Literal[1] = 1
@@ -161,6 +162,17 @@ class ComparePlan(_Frozen):
     def layouts_by_id(self) -> dict[str, PlannedLayout]:
         """The layouts by their ids."""
         return {layout.id: layout for layout in self.layouts}
+
+    def readable_layout(self, name: str) -> Layout:
+        """The layout of an id.
+
+        Raises:
+            LayoutError: It cannot be read.
+        """
+        planned = self.layouts_by_id[name]
+        if planned.layout is None:
+            raise LayoutError(f"{planned.source}: layout '{name}': {planned.error}")
+        return planned.layout
 
     @cached_property
     def systems_by_name(self) -> dict[str, PlannedSystem]:

@@ -88,9 +88,7 @@ class Share:
 
     def layout(self, name: str) -> Layout:
         """A layout that can be read."""
-        layout = self.plan.layouts_by_id[name].layout
-        assert layout is not None
-        return layout
+        return self.plan.readable_layout(name)
 
     def failed(self, stage: str, key: str) -> bool:
         """Whether a job failed in a stage."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from threedis_core import Engine
+from threedis_core.errors import LayoutError
 from threedis_core.plugin.progress import Progress, silent
 from threedis_core.plugin.registry import PluginRegistry
 from threedis_core.run.result import Run, RunImage
@@ -101,8 +102,13 @@ def wild_ceiling(layouts: Sequence[Layout]) -> list[Judgement]:
 
 
 def _size(layout: Layout) -> tuple[int, int]:
-    assert layout.height is not None
-    assert layout.width is not None
+    """(height, width) in pixels.
+
+    Raises:
+        LayoutError: It has none.
+    """
+    if layout.height is None or layout.width is None:
+        raise LayoutError("a layout without width and height has no picture of the world's own")
     return layout.height, layout.width
 
 
