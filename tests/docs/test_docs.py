@@ -100,6 +100,20 @@ def test_the_plugin_of_the_docs_passes_its_own_tests(page, tmp_path) -> None:
     assert finished.returncode == 0, finished.stdout[-3000:]
 
 
+def test_the_page_on_joint_attention_shows_what_new_plugin_writes(tmp_path) -> None:
+    page = ROOT / "docs" / "writing-a-joint-renderer.md"
+    command = "from threedis_core.cli import main; main()"
+    finished = run_python(tmp_path, "-c", command, "new-plugin", "sd3", "--kind", "joint")
+    assert finished.returncode == 0, finished.stderr
+    written = tmp_path / "threedis-sd3"
+    shown = {block.title: block.code for block in blocks(page) if block.title is not None}
+    assert {str(file.relative_to(written)) for file in written.rglob("*.*")} - set(shown) == {
+        "README.md"
+    }
+    for name, code in shown.items():
+        assert (written / name).read_text() == code, name
+
+
 def test_the_renderer_of_the_docs_is_listed_and_renders(tmp_path) -> None:
     write_files(ROOT / "docs" / "writing-a-renderer.md", tmp_path)
     install(tmp_path)

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("threedis_core", "renderers", "depth_models")
-PAGES = ("writing-a-renderer.md",)
+PAGES = ("writing-a-renderer.md", "writing-a-joint-renderer.md")
 BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 CLEAN = {
     name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))

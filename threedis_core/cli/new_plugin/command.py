@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from threedis_core.cli import streams
-from threedis_core.cli.new_plugin import depth, detector, plain, unet
+from threedis_core.cli.new_plugin import depth, detector, joint, plain, unet
 from threedis_core.cli.new_plugin.package import FILES
 from threedis_core.errors import OptionError
 from threedis_core.files.atomic import write_atomically
@@ -23,6 +23,7 @@ class PluginKind(StrEnum):
 
     PLAIN = "plain"
     UNET = "unet"
+    JOINT = "joint"
     DEPTH = "depth"
     DETECTOR = "detector"
 
@@ -30,6 +31,7 @@ class PluginKind(StrEnum):
 KINDS = {
     PluginKind.PLAIN: plain.FILES,
     PluginKind.UNET: unet.FILES,
+    PluginKind.JOINT: joint.FILES,
     PluginKind.DEPTH: depth.FILES,
     PluginKind.DETECTOR: detector.FILES,
 }
@@ -43,8 +45,8 @@ def new_plugin_command(
         PluginKind,
         typer.Option(
             help="plain: a renderer, without a model so far; unet: one on a Stable Diffusion "
-            "pipeline with a depth ControlNet; depth: a depth model; detector: an instance "
-            "detector."
+            "pipeline with a depth ControlNet; joint: one on a pipeline with joint attention; "
+            "depth: a depth model; detector: an instance detector."
         ),
     ] = PluginKind.PLAIN,
     out: Annotated[
