@@ -28,7 +28,7 @@ from threedis_diffusers.memory.spreading import balanced
 from threedis_diffusers.options import DiffusersOptions
 
 GIB = 2**30
-FAMILIES = ("pocket-sdxl", "pocket-flux")
+FAMILIES = ("pocket-sdxl", "pocket-flux", "pocket-flux-controlnet")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
