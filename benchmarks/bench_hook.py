@@ -6,7 +6,7 @@ For each model and number of instances one picture is rendered with the hook on 
 pipeline, driven directly with the very same loaded model. They take turns, after one turn that does
 not count; a figure is the median. "step" is the mean step after the first one, without texts and
 decoding; "picture" is all of it, each side embedding its own texts. The stock side reads the global
-prompt alone; a FLUX one reads as many tokens of it as the renderer keeps of each prompt.
+prompt alone; one with a T5 reads as many of its tokens as the renderer keeps of each prompt.
 
 A model is the name of a renderer or preset, or a local folder for --renderer; by default every
 pocket preset that is installed. On a CPU the processor time of one thread is measured.
@@ -29,6 +29,7 @@ from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.interfaces import RenderRequest
 from threedis_core.testing.samples import sample_request
 from threedis_diffusers.backend import DiffusersRenderer
+from threedis_diffusers.joint.controlnet import JointControlNetRenderer
 from threedis_sd.backend import UNetRenderer
 from threedis_sd.controlnets import depth_arguments
 
@@ -180,7 +181,10 @@ def stock_arguments(
     if isinstance(renderer, UNetRenderer):
         negative = {"negative_prompt": request.layout.negative_prompt}
         return depth_arguments(pipeline.controlnet, [depth]) | negative
-    return {"control_image": depth, "max_sequence_length": facts["tokens_per_prompt"]}
+    given = {"control_image": depth, "max_sequence_length": facts["tokens_per_prompt"]}
+    if isinstance(renderer, JointControlNetRenderer):
+        given["controlnet_conditioning_scale"] = renderer.options.controlnet_scale
+    return given
 
 
 if __name__ == "__main__":
