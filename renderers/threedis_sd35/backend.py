@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from threedis_core.attention import Site, TokenOrder
@@ -59,6 +59,12 @@ class SD35Options(ControlNetOptions):
         description="T5's tokens kept of each prompt, 1 to 256, beside CLIP's 77. auto: of both "
         "as many as each prompt needs, which is faster.",
     )
+
+    @model_validator(mode="after")
+    def _no_t5_that_is_not_read(self) -> Self:
+        if self.text_encoder_3 is not None and not self.t5:
+            raise ValueError("t5 is false, but text_encoder_3 names a T5; leave one of them out")
+        return self
 
 
 class SD35Renderer(JointControlNetRenderer):

@@ -131,6 +131,11 @@ def test_no_lora_is_confined_to_an_instance() -> None:
         SD35Options(instance_loras={"cat": "cat.safetensors"})
 
 
+def test_a_t5_that_is_not_read_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave one of them out"):
+        SD35Options(t5=False, text_encoder_3="owner/t5")
+
+
 def test_a_t5_of_another_width_is_refused(model: Path, tmp_path: Path) -> None:
     other = shutil.copytree(model / "text_encoder_3", tmp_path / "text_encoder_3")
     changed(tmp_path, "text_encoder_3", d_model=32)

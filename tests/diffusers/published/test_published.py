@@ -511,3 +511,15 @@ def test_the_error_of_a_missing_model_names_the_command_that_fetches_what_is_rea
     assert caught.value.hint.endswith(f"`{command}`")
     with pytest.raises(WeightsError, match=r"`hf download me/x --include a\.json`"):
         ModelSource("me/x").read("a.json")
+
+
+def test_files_of_a_variant_that_transformers_once_named_otherwise_are_left_alone(hub) -> None:
+    """SD3.5's third text encoder: ``model.fp16-00001-of-00002``, which nobody looks for now."""
+    renderer = SD35Renderer(SD35Options(**CPU, dtype="float16"))
+    renderer.check()
+    fetch_all(renderer)
+    taken = hub.weighty()[SD35]
+    assert {file for file in taken if file.startswith("text_encoder_3")} == {
+        f"text_encoder_3/model-{n:05}-of-00002.safetensors" for n in (1, 2)
+    }
+    assert "text_encoder/model.fp16.safetensors" in taken
