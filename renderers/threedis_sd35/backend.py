@@ -106,7 +106,7 @@ class SD35Renderer(JointControlNetRenderer):
         return Encoded(hidden, pooled)
 
     def keep(
-        self, pipeline: Any, prompts: list[str], hidden: Tensor, tokens: int
+        self, pipeline: Any, prompts: list[str], hidden: Tensor | Sequence[Tensor], tokens: int
     ) -> Sequence[Tensor]:
         """All, as the stock pipeline does; or of CLIP's and T5's what each prompt needs."""
         if self.options.tokens_per_prompt != "auto":

@@ -191,7 +191,7 @@ def test_the_published_controlnet_is_used_where_there_is_no_own(
 ) -> None:
     model = shutil.copytree(folder_of("plain"), tmp_path / "model")
     shutil.rmtree(model / "controlnet")
-    source = make_renderer(model=str(model)).controlnet_source()
+    source = make_renderer(model=str(model)).controlnet_place().source
     assert source.name == "Shakker-Labs/FLUX.1-dev-ControlNet-Depth"
 
 

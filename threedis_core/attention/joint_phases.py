@@ -88,6 +88,21 @@ class JointPhase:
             self._made[site] = made
         return self._made[site]
 
+    def text_places(self) -> list[tuple[Tensor, Tensor]]:
+        """Of each row, both of shape (T,): each text token's place in its prompt, and what is fill.
+
+        Places count from 1. Fill is what the model has learned padding for, and what is padding of
+        the batch, at place 1.
+        """
+        found: list[tuple[Tensor, Tensor]] = []
+        for row, plan in zip(self.rows, self.plans, strict=True):
+            places = [torch.arange(1, size + 1) for size in plan.text_lengths]
+            fill = [own > len(text) for own, text in zip(places, row.texts, strict=True)]
+            rest = torch.ones(plan.padding, dtype=torch.long)
+            lines = torch.cat([*places, rest]), torch.cat([*fill, rest > 0])
+            found.append((lines[0].to(self.device), lines[1].to(self.device)))
+        return found
+
     @property
     def memory(self) -> int:
         """Bytes of the masks and indices it holds, its texts aside."""
@@ -117,23 +132,29 @@ class JointPhases:
         self._choose, self._order = choose, order or TokenOrder()
         self.chosen: dict[frozenset[str], ChosenLowering] = {}
         """How each phase so far was carried out, by its controls, in order."""
+        self._newest: JointPhase | None = None
 
     @property
     def plain_text(self) -> Tensor:
         """What the model reads where nothing is on, shape (R, T, C)."""
-        return arrange_texts([row.plain.texts for row in self.rows])
+        return arrange_texts([row.plain.texts for row in self.rows], self._order)
 
     def at(self, step: int, current: JointPhase | None = None) -> JointPhase:
-        """The phase of a step, counted from 0; ``current`` itself if it still goes on."""
+        """The phase of a step, counted from 0; ``current`` itself if it still goes on.
+
+        Models that go through the steps together share their phases.
+        """
         controls = self._schedule.active(step)
-        if current is not None and current.controls == controls:
-            return current
+        for known in (current, self._newest):
+            if known is not None and known.controls == controls:
+                return known
         rows = self.rows if controls else [row.plain for row in self.rows]
         plans, rules = plans_of(rows, self._order), controls & set(CONTROLS)
         masked = not all(plan.permissions(rules).all() for plan in plans)
         self.chosen[controls] = chosen = self._choose(plans, rules) if masked else UNMASKED
-        text = arrange_texts([row.texts for row in rows])
-        return JointPhase(controls, rows, text, plans, self.device, chosen)
+        text = arrange_texts([row.texts for row in rows], self._order)
+        self._newest = JointPhase(controls, rows, text, plans, self.device, chosen)
+        return self._newest
 
     def plain(self, order: TokenOrder) -> JointPhases:
         """Another model's, which reads what is not of instances and hides the padding, no more."""
@@ -148,8 +169,17 @@ def _masked(plans: Sequence[JointPlan], controls: frozenset[str]) -> ChosenLower
     return ChosenLowering("dense", "only padding is masked")
 
 
-def arrange_texts(texts: Sequence[Tensor | Sequence[Tensor]]) -> Tensor:
-    """One line of text per row, padded to the longest: (L_i, C) of each prompt to (R, T, C)."""
+def arrange_texts(
+    texts: Sequence[Tensor | Sequence[Tensor]], order: TokenOrder | None = None
+) -> Tensor:
+    """One line of text per row, padded to the longest: (L_i, C) of each prompt to (R, T, C).
+
+    Padding that a model has learned is left to it: there are zeros in its place.
+    """
+    if order is not None and order.text_multiple > 1:
+        texts = [
+            [pad(one, (0, 0, 0, order.padded(len(one)) - len(one))) for one in row] for row in texts
+        ]
     lines = [one.flatten(0, 1) if isinstance(one, Tensor) else torch.cat([*one]) for one in texts]
     if len(lines) == 1:
         return lines[0][None]  # no copy
@@ -159,9 +189,10 @@ def arrange_texts(texts: Sequence[Tensor | Sequence[Tensor]]) -> Tensor:
 
 def plans_of(rows: Sequence[JointRow], order: TokenOrder | None = None) -> list[JointPlan]:
     """The plans of rows whose texts are arranged by ``arrange_texts``."""
-    lengths = [tuple(len(text) for text in row.texts) for row in rows]
+    order = order or TokenOrder()
+    lengths = [tuple(order.padded(len(text)) for text in row.texts) for row in rows]
     tokens = max(map(sum, lengths))
     return [
-        JointPlan(own, row.masks, tokens - sum(own), order or TokenOrder())
+        JointPlan(own, row.masks, tokens - sum(own), order)
         for own, row in zip(lengths, rows, strict=True)
     ]

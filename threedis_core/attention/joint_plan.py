@@ -32,11 +32,18 @@ class TokenOrder:
         prefix: Tokens in front of all others, which count as global text: a mode, say.
         suffix: Tokens right after the image, which count as its background: padding that the model
             has learned and attends to, say.
+        text_multiple: What the tokens of each prompt are padded to a multiple of, if the model has
+            learned such padding and attends to it; it counts as its prompt's text.
     """
 
     image_first: bool = False
     prefix: int = 0
     suffix: int = 0
+    text_multiple: int = 1
+
+    def padded(self, tokens: int) -> int:
+        """The tokens of a prompt with its learned padding."""
+        return -(-tokens // self.text_multiple) * self.text_multiple
 
 
 @dataclass(frozen=True)

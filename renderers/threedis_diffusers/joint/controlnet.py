@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,15 +14,16 @@ from threedis_core.errors import WeightsError
 from threedis_diffusers.batch import Batch
 from threedis_diffusers.joint.finding import check_class
 from threedis_diffusers.joint.hook import JointHook
-from threedis_diffusers.joint.options import ControlNetOptions
+from threedis_diffusers.joint.options import ControlNetOptions, ScaledControlNetOptions
 from threedis_diffusers.joint.renderer import JointRenderer
 from threedis_diffusers.model_files.checks import WEIGHTS_STEM, check_part, read_configuration
 from threedis_diffusers.model_files.facts import read_if_local
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource
-from threedis_diffusers.parts.find import FoundParts, find_quantization
+from threedis_diffusers.parts.find import FoundParts, find_quantization, needed_part
 from threedis_diffusers.parts.folder import PipelinePart
-from threedis_diffusers.parts.place import CONFIG, folder_of, part_place
+from threedis_diffusers.parts.one_file import OneFile
+from threedis_diffusers.parts.place import CONFIG, PartPlace, folder_of, part_place
 
 CONTROLNET = "controlnet"
 
@@ -35,14 +37,17 @@ class JointControlNetRenderer(JointRenderer):
         controlnet_class: The ControlNet's class in diffusers.
         default_controlnet: Hub id of the one that is used where nobody names one.
         controlnet_fits: Settings that it shares with the transformer.
+        describe_file: What describes a ControlNet that is published as one file without a
+            configuration, by that file and the transformer's configuration; None: it never is.
     """
 
-    Options: ClassVar[type[ControlNetOptions]]
-    options: ControlNetOptions
+    Options: ClassVar[type[ScaledControlNetOptions]]
+    options: ScaledControlNetOptions
     apart = (CONTROLNET,)
     controlnet_class: ClassVar[str]
     default_controlnet: ClassVar[str]
     controlnet_fits: ClassVar[tuple[str, ...]] = ("in_channels", "pooled_projection_dim")
+    describe_file: ClassVar[Callable[[Path, Mapping[str, Any]], dict[str, Any]] | None] = None
 
     def check_controlnet(self, config: dict[str, Any], name: str) -> None:
         """See that a ControlNet can be used as the options say, by its configuration.
@@ -55,18 +60,20 @@ class JointControlNetRenderer(JointRenderer):
 
     def most_positions(self) -> int | None:
         """The transformer's, or the ControlNet's if it has fewer."""
-        source = self.controlnet_source()
-        config = read_if_local(folder_of(source, CONTROLNET), CONFIG) if source.is_local else {}
+        place = self.controlnet_place()
+        here = place.source.is_local and not place.file
+        config = read_if_local(folder_of(place.source, CONTROLNET), CONFIG) if here else {}
         known = (super().most_positions(), config.get("pos_embed_max_size"))
         return min((one for one in known if one is not None), default=None)
 
     def arguments(self, pipeline: Any, batch: Batch) -> dict[str, Any]:
         """How much the depth counts, and when."""
-        return {
-            "controlnet_conditioning_scale": self.options.controlnet_scale,
-            "control_guidance_start": self.options.controlnet_start,
-            "control_guidance_end": self.options.controlnet_end,
-        }
+        options = self.options
+        given: dict[str, Any] = {"controlnet_conditioning_scale": options.controlnet_scale}
+        if isinstance(options, ControlNetOptions):
+            given["control_guidance_start"] = options.controlnet_start
+            given["control_guidance_end"] = options.controlnet_end
+        return given
 
     def other_hooks(self, pipeline: Any, phases: JointPhases) -> Sequence[JointHook]:
         """One that hides the padding of a batch's texts from a ControlNet that reads them."""
@@ -83,25 +90,27 @@ class JointControlNetRenderer(JointRenderer):
         """The ControlNet's hook."""
         return JointHook(controlnet, phases, self.site)
 
-    def controlnet_source(self, half: bool = False) -> ModelSource:
+    def controlnet_place(self, half: bool = False) -> PartPlace:
         """Where the ControlNet is: the one named, the one in the model's folder, or the default."""
         model, named = ModelSource(self.options.model), self.options.controlnet
         if named is None and model.is_local and (model.path / CONTROLNET).is_dir():
-            return replace(model, subfolder=CONTROLNET, half=half)
+            return PartPlace(replace(model, subfolder=CONTROLNET, half=half))
         place = part_place(self.default_controlnet if named is None else named, half)
-        if place.file:
+        if place.file and self.describe_file is None:
             raise WeightsError(
                 f"controlnet '{named}' is one file; expected a folder or hub id in diffusers "
                 "format: convert it first",
                 path=CONTROLNET,
                 hint="name a folder or hub id in diffusers format",
             )
-        return place.source
+        return place
 
     def needed_models(self) -> Sequence[NeededModel]:
         """The pipeline, its parts that come from elsewhere, and the ControlNet."""
-        source = self.controlnet_source()
-        return [*super().needed_models(), NeededModel(source, self._look_at, CONTROLNET)]
+        place, others = self.controlnet_place(), super().needed_models()
+        if place.file:
+            return [*others, needed_part(place, CONTROLNET)]
+        return [*others, NeededModel(place.source, self._look_at, CONTROLNET)]
 
     def _look_at(self, source: ModelSource) -> None:
         source = folder_of(source, CONTROLNET)
@@ -116,21 +125,46 @@ class JointControlNetRenderer(JointRenderer):
             OptionError: It cannot be quantised, or used, as the options say.
             WeightsError: A file is missing, or it is of another kind or for another model.
         """
-        source = folder_of(self.controlnet_source(model.half), CONTROLNET)
-        config = read_configuration(source, CONFIG)
-        self.check_controlnet(config, source.name)
-        transformer = found.configuration("transformer", model)
+        place, transformer = (
+            self.controlnet_place(model.half),
+            found.configuration("transformer", model),
+        )
+        part = self._one_file(place, transformer) if place.file else self._folder(place, dtype)
+        if config := part.configuration:
+            self._check_fit(config, transformer, place.source.name)
+        return replace(found, parts={**found.parts, CONTROLNET: part})
+
+    def _check_fit(self, config: Mapping[str, Any], transformer: Any, name: str) -> None:
         for key in self.controlnet_fits:
             if config.get(key) != transformer.get(key):
                 raise WeightsError(
-                    f"ControlNet '{source.name}' has {key} {config.get(key)}, but the model has "
+                    f"ControlNet '{name}' has {key} {config.get(key)}, but the model has "
                     f"{transformer.get(key)}; name a ControlNet that was trained for this base "
                     "model",
                     path=CONTROLNET,
                     hint="name a ControlNet that was trained for this base model",
                 )
+
+    def _folder(self, place: PartPlace, dtype: torch.dtype) -> PipelinePart:
+        source = folder_of(place.source, CONTROLNET)
+        config = read_configuration(source, CONFIG)
+        self.check_controlnet(config, source.name)
         wanted = self.options.wanted.get(CONTROLNET)
         quantization = find_quantization(config, wanted, CONTROLNET, source.name, dtype)
         ending = check_part(source, "", WEIGHTS_STEM)
-        part = PipelinePart(source, self.controlnet_class, ending, quantization=quantization)
-        return replace(found, parts={**found.parts, CONTROLNET: part})
+        return PipelinePart(source, self.controlnet_class, ending, quantization=quantization)
+
+    def _one_file(self, place: PartPlace, transformer: Mapping[str, Any]) -> OneFile:
+        describe = type(self).describe_file
+        assert describe is not None  # or the place would have been refused
+        part = OneFile(
+            place.source,
+            place.file,
+            CONTROLNET,
+            self.controlnet_class,
+            "diffusers",
+            lambda path: describe(path, transformer),
+            self.options.wanted.get(CONTROLNET),
+        )
+        part.check()
+        return part

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from threedis_core.attention import JointPhase, JointPhases, Site
-from threedis_diffusers.joint.processor import planned
+from threedis_core.attention import JointPhase, JointPhases
+from threedis_diffusers.joint.processor import Sites, planned
 
 
-def everywhere_joint(name: str) -> Site | None:
+def everywhere_joint(name: str) -> Sites:
     """The site of each attention of a model that has no other ones than joint ones."""
     return "joint"
 
@@ -29,14 +29,14 @@ class JointHook:
     Args:
         model: A transformer of diffusers, or a ControlNet that reads the texts likewise.
         phases: The batch's, whose rows are those that the pipeline calls the model with.
-        site: Which tokens an attention sees, by its module's name; None: it is left as it is.
+        site: Which tokens an attention sees, by its module's name.
     """
 
     def __init__(
         self,
         model: Any,
         phases: JointPhases,
-        site: Callable[[str], Site | None] = everywhere_joint,
+        site: Callable[[str], Sites] = everywhere_joint,
     ) -> None:
         self.model, self.phases, self._site = model, phases, site
         self.phase: JointPhase | None = None

@@ -15,7 +15,7 @@ from threedis_diffusers.joint.loading import CheckedModel
 from threedis_diffusers.joint.lowering import check_lowering
 from threedis_diffusers.joint.options import JointOptions
 from threedis_diffusers.loras import find_loras
-from threedis_diffusers.model_files.checks import check_model
+from threedis_diffusers.model_files.checks import TEMPLATE_FILE, check_model
 from threedis_diffusers.model_files.requirements import NeededModel
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import LoRA
@@ -32,6 +32,7 @@ class JointModel(DiffusersRenderer):
         transformer_class: The transformer's class.
         needed: Parts without which a model does not work.
         fits: By part of the pipeline, which of its settings is which of the transformer's.
+        templated: True if prompts are read in the chat template of the tokenizer.
         apart: Parts that the family finds by itself, in ``more_parts``.
     """
 
@@ -44,6 +45,7 @@ class JointModel(DiffusersRenderer):
     transformer_class: ClassVar[str]
     needed: ClassVar[tuple[str, ...]]
     fits: ClassVar[Fits] = {}
+    templated: ClassVar[bool] = False
     apart: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -74,6 +76,10 @@ class JointModel(DiffusersRenderer):
         replaced = [part for part in self.options.replaced if part not in self.apart]
         needed = [part for part in self.needed if part not in self.absent]
         endings = check_model(model, self.model_classes, needed, [*replaced, *self.absent])
+        if self.templated:
+            told = model.read("tokenizer/tokenizer_config.json")
+            if not told.get("chat_template"):
+                model.require(f"tokenizer/{TEMPLATE_FILE}")
         if "transformer" not in replaced:
             config = model.read("transformer/config.json")
             check_class(config, self.transformer_class, "transformer", self.options.model)

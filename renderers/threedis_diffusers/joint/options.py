@@ -177,10 +177,10 @@ class JointOptions(PartOptions, RegionalOptions):
         return self
 
 
-class ControlNetOptions(JointOptions):
-    """Options of a model with joint attention that is given the depth by a ControlNet."""
+class ScaledControlNetOptions(JointOptions):
+    """Options of a model with joint attention whose ControlNet counts alike at every step."""
 
-    of_the_work = JointOptions.work_and("controlnet_scale", "controlnet_start", "controlnet_end")
+    of_the_work = JointOptions.work_and("controlnet_scale")
 
     controlnet: str | None = Field(
         default=None,
@@ -194,6 +194,13 @@ class ControlNetOptions(JointOptions):
         allow_inf_nan=False,
         description="How much the depth map counts, 0 or more: 1 as trained, 0 not at all.",
     )
+
+
+class ControlNetOptions(ScaledControlNetOptions):
+    """Options of a model with joint attention that is given the depth by a ControlNet."""
+
+    of_the_work = ScaledControlNetOptions.work_and("controlnet_start", "controlnet_end")
+
     controlnet_start: float = Field(
         default=0.0,
         ge=0,

@@ -17,16 +17,20 @@ from torch.overrides import TorchFunctionMode
 
 from threedis_core.attention import JointAttention, JointPhase, Site
 
+Sites = Site | tuple[Site, ...] | None
+"""Which tokens an attention sees: those of one site, or of several in turn; None: as it is."""
+
 
 class _ByPlan(TorchFunctionMode):
     """While it is on, torch's attention is the plan's.
 
-    A mask that the model gives is not used: the plan says who sees whom, padding included.
+    A mask that the model gives is not used: the plan says who sees whom, padding included. Of
+    several attentions it is that of as many tokens, or none.
     """
 
-    def __init__(self, attention: JointAttention) -> None:
+    def __init__(self, attentions: Sequence[JointAttention], several: bool) -> None:
         super().__init__()
-        self._attention = attention
+        self._attentions, self._several = attentions, several
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -38,7 +42,10 @@ class _ByPlan(TorchFunctionMode):
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any
     ) -> Tensor:
-        return self._attention(query, key, value)
+        for attention in self._attentions:
+            if not self._several or attention.tokens == query.shape[2]:
+                return attention(query, key, value)
+        return scaled_dot_product_attention(query, key, value, *rest, **named)
 
 
 class PlannedProcessor:
@@ -46,11 +53,14 @@ class PlannedProcessor:
 
     Args:
         stock: The processor.
-        attention: What takes the place of torch's attention in it.
+        attentions: What takes the place of torch's attention in it.
+        several: True if it attends to the tokens of several sites in turn.
     """
 
-    def __init__(self, stock: Any, attention: JointAttention) -> None:
-        self.stock, self.attention = stock, attention
+    def __init__(
+        self, stock: Any, attentions: Sequence[JointAttention], several: bool = False
+    ) -> None:
+        self.stock, self.attentions, self.several = stock, attentions, several
         # diffusers drops what is not named in the signature of this attribute.
         vars(self)["__call__"] = stock.__call__
 
@@ -58,29 +68,28 @@ class PlannedProcessor:
     @torch.compiler.disable
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the stock processor does, but attend by the plan."""
-        with _ByPlan(self.attention):
+        with _ByPlan(self.attentions, self.several):
             return self.stock(*args, **kwargs)
 
 
 @contextmanager
-def planned(
-    model: nn.Module, phase: JointPhase, site: Callable[[str], Site | None]
-) -> Iterator[None]:
+def planned(model: nn.Module, phase: JointPhase, site: Callable[[str], Sites]) -> Iterator[None]:
     """Have a phase's attention in ``model`` while inside.
 
     Args:
         model: Each module in it with ``set_processor`` is an attention.
         phase: The phase.
-        site: Which tokens an attention sees, by the module's name; None: it is left as it is.
+        site: Which tokens an attention sees, by the module's name.
     """
     own: list[tuple[Any, Any]] = []
     try:
         for name, module in attention_modules(model):
             where = site(name)
-            attention = None if where is None else phase.attention(where)
-            if attention is not None:
+            sites = where if isinstance(where, tuple) else () if where is None else (where,)
+            made = [one for one in map(phase.attention, sites) if one is not None]
+            if made:
                 own.append((module, module.processor))
-                module.set_processor(PlannedProcessor(module.processor, attention))
+                module.set_processor(PlannedProcessor(module.processor, made, len(sites) > 1))
         yield
     finally:
         for module, processor in own:

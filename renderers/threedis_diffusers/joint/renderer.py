@@ -21,7 +21,6 @@ from threedis_core.attention import (
     ChosenLowering,
     JointPhases,
     JointRow,
-    Site,
     TokenOrder,
 )
 from threedis_core.attention.joint_phases import arrange_texts
@@ -37,11 +36,15 @@ from threedis_diffusers.joint.hook import JointHook, attached, everywhere_joint
 from threedis_diffusers.joint.lowering import choose
 from threedis_diffusers.joint.model import JointModel
 from threedis_diffusers.joint.options import JointOptions
+from threedis_diffusers.joint.processor import Sites
 from threedis_diffusers.joint.schedule import SCHEDULED, control_schedule
 from threedis_diffusers.joint.texts import Encoded, PictureText, Reader, read_picture
 from threedis_diffusers.model_files.facts import model_facts, read_if_local
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.steps import OnStep, step_callback
+
+MARK = "prompt"
+"""What stands in a template for a prompt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,8 @@ class JointRenderer(JointModel):
         tokenizer: The part whose tokens ``tokens_per_prompt`` counts.
         summarisers: Tokenizers of what reads the global prompt besides, by what it makes of it.
         order: Where the transformer keeps its tokens.
+        lists_texts: True if the pipeline takes a list of texts, each as long as it is.
+        guided_above: The guidance above which the pipeline reads negative prompts.
         negative_rows: Where the rows of negative prompts are in the transformer's batch; "none":
             the pipeline reads no negative prompts.
         no_negative: What is told of a negative prompt that is not read.
@@ -83,7 +88,9 @@ class JointRenderer(JointModel):
     tokenizer: ClassVar[str] = "tokenizer_2"
     summarisers: ClassVar[Mapping[str, str]] = {"CLIP's summary of the prompt": "tokenizer"}
     order: ClassVar[TokenOrder] = TokenOrder()
+    lists_texts: ClassVar[bool] = False
     negative_rows: ClassVar[Literal["none", "before", "after"]] = "none"
+    guided_above: ClassVar[float] = 1.0
     no_negative: ClassVar[str] = "the negative prompt has no effect"
     pads_to_most: ClassVar[bool] = True
     patch: ClassVar[int] = 2
@@ -94,17 +101,35 @@ class JointRenderer(JointModel):
     def encode(self, pipeline: Any, prompts: list[str], tokens: int) -> Encoded:
         """Embed P prompts as the stock pipeline does, the text of each padded to ``tokens``."""
 
+    def token_order(self, grid: tuple[int, int]) -> TokenOrder:
+        """Where the transformer keeps its tokens if (rows, columns) of them are the image's."""
+        return self.order
+
+    def special_tokens(self, tokenizer: Any) -> int:
+        """Tokens that are not the prompt's, of those that ``tokens_per_prompt`` counts.
+
+        Of a template those in front of the prompt: what is behind it is cut off before the prompt.
+        """
+        if not self.templated:
+            return tokenizer.num_special_tokens_to_add()
+        message = [{"role": "user", "content": MARK}]
+        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        return len(tokenizer(text.partition(MARK)[0]).input_ids)
+
     def fixed_tokens(self, pipeline: Any) -> int:
         """Text tokens of each prompt in front of those that ``tokens_per_prompt`` counts."""
         return 0
 
     def keep(
-        self, pipeline: Any, prompts: list[str], hidden: Tensor, tokens: int
+        self, pipeline: Any, prompts: list[str], hidden: Tensor | Sequence[Tensor], tokens: int
     ) -> Sequence[Tensor]:
-        """Of prompts and their embeddings, shape (P, T, C), what is read: (L_i, C) each.
+        """Of prompts and their embeddings, (T, C) each, what is read: (L_i, C) each.
 
-        By default as many tokens of each: those that are not counted, and ``tokens``.
+        By default as many tokens of each: those that are not counted, and ``tokens``; all, where
+        the texts are a list.
         """
+        if not isinstance(hidden, Tensor):
+            return hidden
         # Cloned to free what was cut off.
         return list(hidden[:, : self.fixed_tokens(pipeline) + tokens].clone())
 
@@ -116,8 +141,8 @@ class JointRenderer(JointModel):
         """What is to hold while the pipeline is called."""
         return nullcontext()
 
-    def site(self, name: str) -> Site | None:
-        """Which tokens an attention of the transformer sees, by its name; None: not hooked."""
+    def site(self, name: str) -> Sites:
+        """Which tokens an attention of the transformer sees, by its name."""
         return everywhere_joint(name)
 
     def hook(self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None) -> JointHook:
@@ -135,7 +160,8 @@ class JointRenderer(JointModel):
     def most_positions(self) -> int | None:
         """Image tokens on a side of the largest picture; None: there is no limit."""
         config = read_if_local(ModelSource(self.options.model), "transformer/config.json")
-        return config.get("pos_embed_max_size", self.positions)
+        table = min(config.get("axes_lens", (self.positions,))[1:], default=self.positions)
+        return config.get("pos_embed_max_size", table)
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -158,7 +184,8 @@ class JointRenderer(JointModel):
             max_size=None if most is None else (most * multiple, most * multiple),
             default_steps=self.options.steps,
             default_guidance=self.options.guidance,
-            negative_prompt=self.negative_rows != "none",
+            negative_prompt=self.negative_rows != "none"
+            and self.options.guidance > self.guided_above,
             controls=SCHEDULED,
             instance_loras=frozenset(self.options.instance_loras)
             if self.options.places_loras
@@ -171,7 +198,7 @@ class JointRenderer(JointModel):
 
     def is_guided(self, batch: Batch) -> bool:
         """True if the pipeline reads negative prompts, each in a row of its own."""
-        return self.negative_rows != "none" and batch.guidance > 1
+        return self.negative_rows != "none" and batch.guidance > self.guided_above
 
     def draw(self, loaded: LoadedPipeline, batch: Batch, on_step: OnStep) -> list[Drawn]:
         """Draw one batch with the joint-attention hook in the transformer."""
@@ -202,7 +229,8 @@ class JointRenderer(JointModel):
         """
         pipeline, options = loaded.pipeline, self.options
         width, height = batch.size
-        grid = tuple(side // (pipeline.vae_scale_factor * self.patch) for side in (height, width))
+        token = pipeline.vae_scale_factor * self.patch
+        grid = height // token, width // token
         kernel = "native" if options.attention_backend == "flex" else options.attention_backend
         # Whether any instance is heard at any step.
         heard = any(phase.controls for phase in batch.schedule.phases(batch.steps))
@@ -214,10 +242,10 @@ class JointRenderer(JointModel):
             with everywhere(found, whole, *text_encoders(pipeline)):
                 texts = self._read(pipeline, batch, heard)
             dtype = texts[0].hidden[0].dtype
-            head = pipeline.transformer.config.attention_head_dim
+            head = head_width(pipeline.transformer.config)
             how = choose(options, loaded.device, dtype, head, options.reorders)
             rows = self._rows(texts, masks)
-            phases = JointPhases(rows, batch.schedule, how, loaded.device, self.order)
+            phases = JointPhases(rows, batch.schedule, how, loaded.device, self.token_order(grid))
             own = self.hook(pipeline, phases, loras)
             hooks = [own, *self.other_hooks(pipeline, phases)]
             for hook in hooks:
@@ -229,7 +257,7 @@ class JointRenderer(JointModel):
                     hook.step(index)
 
             given = {
-                **_read_by_pipeline(texts),
+                **_read_by_pipeline(texts, self.lists_texts),
                 **_shared(batch),
                 "callback_on_step_end": step_callback(pipeline, step, on_step),
                 **self.arguments(pipeline, batch),
@@ -249,8 +277,9 @@ class JointRenderer(JointModel):
             partial(self.keep, pipeline),
             self.pads_to_most,
             {name: getattr(pipeline, part) for name, part in self.summarisers.items()},
+            self.special_tokens(tokenizer),
         )
-        unread = None if self.negative_rows != "none" else self.no_negative
+        unread = None if guided else self.no_negative
         tokens = self.options.tokens_per_prompt
         return [
             read_picture(reader, one.layout, heard and len(one.regions) > 0, guided, tokens, unread)
@@ -288,9 +317,19 @@ def _shared(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _read_by_pipeline(texts: Sequence[PictureText]) -> dict[str, Tensor]:
+def head_width(config: Any) -> int:
+    """The channels of an attention head, however a transformer's configuration says it."""
+    return config.get("attention_head_dim") or config["dim"] // config["n_heads"]
+
+
+def _read_by_pipeline(texts: Sequence[PictureText], listed: bool) -> dict[str, Any]:
     """The global and negative prompts, as a pipeline takes them."""
     negative = [text.negative for text in texts if text.negative is not None]
+    if listed:
+        return {
+            "prompt_embeds": [text.hidden[0] for text in texts],
+            "negative_prompt_embeds": [one.hidden[0] for one in negative],
+        }
     # Pipelines take as many tokens of both; what is padding the hooks hide.
     lines = arrange_texts([text.hidden[:1] for text in texts] + [one.hidden for one in negative])
     given = {"prompt_embeds": lines[: len(texts)]}

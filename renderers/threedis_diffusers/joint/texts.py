@@ -26,11 +26,11 @@ class Encoded:
     """Embedded prompts.
 
     Args:
-        hidden: One embedding a token, shape (P, L, C).
+        hidden: One embedding a token, shape (P, L, C), or (L_i, C) each: without padding.
         pooled: One a prompt, shape (P, D); None: the model takes none.
     """
 
-    hidden: Tensor
+    hidden: Tensor | Sequence[Tensor]
     pooled: Tensor | None = None
 
 
@@ -55,18 +55,20 @@ class Reader:
         encode: Embeds prompts, the text of each padded to some tokens, as the stock pipeline does.
         tokenizer: The tokenizer whose tokens are counted.
         most: So many of them are read of a prompt at most.
-        keep: Of prompts and their embeddings, shape (P, T, C), what is kept if so many tokens are.
+        keep: Of prompts and their embeddings, (T, C) each, what is kept if so many tokens are.
         pads_to_most: True if what is kept of a picture's prompts was padded to ``most``, once any
             instance is heard; False: only "auto" pads to ``most``, a number to itself.
         summarisers: Tokenizers of what reads the global prompt besides, by what it makes of it.
+        special: Tokens that are read with each prompt, beside its own.
     """
 
     encode: Callable[[list[str], int], Encoded]
     tokenizer: Any
     most: int
-    keep: Callable[[list[str], Tensor, int], Sequence[Tensor]]
+    keep: Callable[[list[str], Tensor | Sequence[Tensor], int], Sequence[Tensor]]
     pads_to_most: bool = True
     summarisers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    special: int = 0
 
     def read(self, prompts: list[str], padded: int, tokens: int) -> Kept:
         """Embed prompts, the text of each padded to ``padded`` tokens; keep ``tokens`` of it."""
@@ -120,7 +122,7 @@ def read_picture(
     """
     named = named_prompts(layout, controlled, guided)
     prompts = tokenize(reader.tokenizer, named)
-    special, auto = reader.tokenizer.num_special_tokens_to_add(), tokens_per_prompt == "auto"
+    special, auto = reader.special, tokens_per_prompt == "auto"
     longest = max(len(one.ids) for one in prompts) + special
     tokens = _rounded_up(longest, reader.most) if auto else int(tokens_per_prompt)
     padded = reader.most if (controlled if reader.pads_to_most else auto) else tokens

@@ -24,17 +24,21 @@ WEIGHTS = {
 """The parts of a pipeline that have weights, and the weights' file name."""
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
-OTHER_WORD_FILES = ("added_tokens.json", "special_tokens_map.json")
+TEMPLATE_FILE = "chat_template.jinja"
+OTHER_WORD_FILES = ("added_tokens.json", "special_tokens_map.json", TEMPLATE_FILE)
 WORD_FILES = ("merges.txt", "tokenizer.json", "spiece.model", "vocab.json")
 """What a tokenizer may have beside its configuration, in the order of fetching."""
+TRANSFORMERS = ("FluxTransformer2DModel", "SD3Transformer2DModel", "ZImageTransformer2DModel")
 CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
-WORDS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
+QWEN = ("Qwen3Model", "Qwen3ForCausalLM")
+CLIP_WORDS = ("CLIPTokenizer", "CLIPTokenizerFast")
+WORDS = (*CLIP_WORDS, "T5Tokenizer", "T5TokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast")
 OTHER_WORDS = (*WORDS, "PreTrainedTokenizerFast", "TokenizersBackend")
 PART_CLASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "unet": ("diffusers", ("UNet2DConditionModel",)),
-    "transformer": ("diffusers", ("FluxTransformer2DModel", "SD3Transformer2DModel")),
+    "transformer": ("diffusers", TRANSFORMERS),
     "vae": ("diffusers", ("AutoencoderKL",)),
-    "text_encoder": ("transformers", CLIP),
+    "text_encoder": ("transformers", (*CLIP, *QWEN)),
     "text_encoder_2": ("transformers", (*CLIP, "T5EncoderModel")),
     "text_encoder_3": ("transformers", ("T5EncoderModel",)),
     "tokenizer": ("transformers", WORDS),

@@ -1,16 +1,19 @@
 """A part of a pipeline in one file: GGUF, or safetensors, as programs for pictures share them.
 
-What describes it is the configuration of that part of the model that it goes into; the hub is never
-asked for another one.
+What describes it is the configuration of that part of the model that it goes into, or what the file
+itself tells; the hub is never asked for another one.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -43,7 +46,7 @@ class OneFile:
         part: The part's name in the pipeline.
         kind: Its class.
         library: Whose class it is: "diffusers" or "transformers".
-        config: Where the configuration of the part is.
+        config: Where the configuration of the part is, or what makes it from the file.
         wanted: How a person wants it quantised; None: as the file is.
         keep: Layers that are not quantised while loading.
     """
@@ -53,7 +56,7 @@ class OneFile:
     part: str
     kind: str
     library: str
-    config: ModelSource
+    config: ModelSource | Callable[[Path], dict[str, Any]]
     wanted: Wanted | None = None
     keep: tuple[str, ...] = ()
 
@@ -78,8 +81,9 @@ class OneFile:
                 hint="convert it to .safetensors first",
             )
         self.source.require(self.file)
-        read_configuration(self.config, CONFIG)
-        check_no_adapter(self.config)
+        if isinstance(self.config, ModelSource):
+            read_configuration(self.config, CONFIG)
+            check_no_adapter(self.config)
         if self.is_gguf:
             self._check_gguf_wanted()
         elif self.wanted is not None:
@@ -90,7 +94,8 @@ class OneFile:
     def fetch(self) -> None:
         """Fetch the file and its configuration from the hub if they are not here yet."""
         self.source.get(self.file)
-        self.config.get(CONFIG)
+        if isinstance(self.config, ModelSource):
+            self.config.get(CONFIG)
 
     def load(self, dtype: torch.dtype) -> Any:
         """Load it on the CPU, its weights in ``dtype`` or packed as they are stored.
@@ -107,8 +112,13 @@ class OneFile:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What describes it."""
-        return self.config.read(CONFIG)
+        """What describes it; nothing yet if only a file can tell that is not here."""
+        if isinstance(self.config, ModelSource):
+            return self.config.read(CONFIG)
+        if self.source.on_this_machine(self.file) is None:
+            return {}
+        with readable(self.source):
+            return self.config(self._path)
 
     @property
     def is_unpacked(self) -> bool:
@@ -191,7 +201,7 @@ class OneFile:
         if told:
             raise WeightsError(
                 f"'{self.name}': {len(told)} of {count} weights are not those of the {self.part} "
-                f"that '{self.config.name}' describes (first: {told[0]}); name a file of the same "
+                f"that {self._described_by} describes (first: {told[0]}); name a file of the same "
                 "model, or the model that it belongs to",
                 path=self.part,
                 hint="name a file of the same model, or the model that it belongs to",
@@ -199,22 +209,42 @@ class OneFile:
 
     def _config(self, kind: Any) -> Any:
         """The configuration object of a class of transformers."""
-        return kind.config_class.from_pretrained(self.config.get(CONFIG).parent)
+        return kind.config_class.from_pretrained(self._config_folder)
+
+    @property
+    def _described_by(self) -> str:
+        return f"'{self.config.name}'" if isinstance(self.config, ModelSource) else "its own header"
+
+    @property
+    def _config_folder(self) -> Path:
+        assert isinstance(self.config, ModelSource)  # transformers' parts have one
+        return self.config.get(CONFIG).parent
+
+    @contextmanager
+    def _folder_with_config(self) -> Iterator[Path]:
+        if isinstance(self.config, ModelSource):
+            yield self._config_folder
+            return
+        with TemporaryDirectory() as folder:
+            (Path(folder) / CONFIG).write_text(json.dumps(self.configuration))
+            yield Path(folder)
 
     def _load(self, dtype: torch.dtype) -> Any:
         kind = getattr(import_module(self.library), self.kind)
         config = self._find_config(dtype)
         extra: dict[str, Any] = {} if config is None else {"quantization_config": config}
         if self.library == "diffusers":
-            return kind.from_single_file(
-                self._weights() if prefixed(self._header.shapes, self.kind) else str(self._path),
-                config=str(self.config.get(CONFIG).parent),
-                local_files_only=True,
-                dtype=dtype,
-                **extra,
-            )
+            alone = prefixed(self._header.shapes, self.kind)
+            with self._folder_with_config() as folder:
+                return kind.from_single_file(
+                    self._weights() if alone else str(self._path),
+                    config=str(folder),
+                    local_files_only=True,
+                    dtype=dtype,
+                    **extra,
+                )
         if self.is_gguf:
-            folder, extra = self.config.get(CONFIG).parent, {"gguf_file": str(self._path)}
+            folder, extra = self._config_folder, {"gguf_file": str(self._path)}
         else:
             folder, extra["state_dict"] = None, self._weights()
         with _without_bar():

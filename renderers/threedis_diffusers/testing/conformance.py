@@ -249,10 +249,12 @@ def _by_region(request: RenderRequest, before: Tensor, after: Tensor) -> np.ndar
 
     Args:
         request: What was rendered.
-        before: Shape (rows, tokens, C), or (rows, C, h, w) as latents are.
+        before: Shape (rows, tokens, C), or (rows, C, h, w) as latents are, or (rows, C, 1, h, w).
         after: The same with something changed.
     """
     change = (after - before).abs() / before.std().clamp_min(1e-12)
+    if change.ndim == 5:
+        change = change.squeeze(2)
     if change.ndim == 4:
         rows, columns = change.shape[2:]
         cells = change.amax((0, 1))

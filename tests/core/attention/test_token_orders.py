@@ -9,9 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from threedis_core.attention import CONTROLS, JointPlan, JointRow, Site, TokenOrder, lower
+from threedis_core.attention import (
+    CONTROLS,
+    ChosenLowering,
+    JointPhases,
+    JointPlan,
+    JointRow,
+    Site,
+    TokenOrder,
+    lower,
+)
 from threedis_core.attention.joint_phases import arrange_texts, plans_of
 from threedis_core.attention.lowering import MAKERS
+from threedis_core.values.schedule import ControlSchedule, StepRange
 
 CPU = torch.device("cpu")
 GRID = 6, 5
@@ -21,9 +31,15 @@ ORDERS = {
     "image first": TokenOrder(image_first=True),
     "a mode in front": TokenOrder(prefix=1),
     "learned padding": TokenOrder(image_first=True, prefix=2, suffix=3),
+    "learned padding of texts": TokenOrder(image_first=True, text_multiple=4),
 }
+ALWAYS = {name: StepRange() for name in CONTROLS}
 Token = tuple[str, frozenset[int]]
 """What a token is (text, padding, image), and which prompts it belongs to; 0 is the global one."""
+
+
+def always_dense(plans: Sequence[JointPlan], controls: frozenset[str]) -> ChosenLowering:
+    return ChosenLowering("dense", "to compare with")
 
 
 def rows() -> list[JointRow]:
@@ -37,7 +53,9 @@ def rows() -> list[JointRow]:
 
 def tokens_of(row: JointRow, order: TokenOrder, longest: int, site: Site) -> list[Token]:
     """Every token of a row, one by one, in the order of the model."""
-    text = [("text", frozenset({i})) for i, one in enumerate(row.texts) for _ in one]
+    text: list[Token] = []
+    for prompt, one in enumerate(row.texts):
+        text += [("text", frozenset({prompt}))] * order.padded(len(one))
     text += [("padding", frozenset[int]())] * (longest - len(text))
     image = [
         ("image", frozenset(i + 1 for i, mask in enumerate(row.masks) if mask[y, x]))
@@ -71,7 +89,7 @@ def expected(
     heads: Sequence[Tensor], order: TokenOrder, controls: frozenset[str], site: Site
 ) -> Tensor:
     """The attention by a mask of every pair of tokens."""
-    longest = max(sum(map(len, row.texts)) for row in rows())
+    longest = max(sum(order.padded(len(one)) for one in row.texts) for row in rows())
     masks = []
     for row in rows():
         all_tokens = tokens_of(row, order, longest, site)
@@ -136,6 +154,21 @@ def test_texts_are_arranged_as_the_plans_say() -> None:
         assert (line[10 - plan.padding :] == 0).all()
         assert (line[: 10 - plan.padding] > 0).all()
     assert [plan.padding for plan in plans] == [7, 0, 4, 7]
+
+
+def test_learned_padding_is_left_to_the_model_which_is_told_where_it_is() -> None:
+    order = TokenOrder(text_multiple=4)
+    phase = JointPhases(rows(), ControlSchedule(ALWAYS), always_dense, CPU, order).at(0)
+    assert phase.text.shape == (4, 16, 4)
+    for line, row, (places, fill) in zip(phase.text, phase.rows, phase.text_places(), strict=True):
+        assert torch.equal(line[~fill], torch.cat([*row.texts]))
+        assert not line[fill].any()
+        assert places.tolist() == [1, 2, 3, 4] * len(row.texts) + [1] * (16 - 4 * len(row.texts))
+
+
+def test_models_that_go_through_the_steps_together_share_their_phases() -> None:
+    phases = JointPhases(rows(), ControlSchedule(ALWAYS), always_dense, CPU)
+    assert phases.at(0) is phases.at(0)
 
 
 def test_a_row_of_a_negative_prompt_sees_all_that_is_its_own_and_nothing_else() -> None:
