@@ -11,7 +11,7 @@ from threedis_core.attention.block_mask import BlockMaskAttention
 from threedis_core.attention.dense import DenseAttention
 from threedis_core.attention.joint_attention import JointAttention
 from threedis_core.attention.joint_plan import JointPlan, Site
-from threedis_core.attention.segments import SegmentAttention
+from threedis_core.attention.segmented.attention import SegmentAttention
 from threedis_core.errors import OptionError, RenderError
 
 Maker = Callable[[Sequence[JointPlan], frozenset[str], torch.device, torch.dtype], JointAttention]

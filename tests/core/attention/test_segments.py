@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from threedis_core.attention import JointPlan
-from threedis_core.attention.log_sum_exp import attend_plainly, attend_with_lse, merge
-from threedis_core.attention.segment_plan import cluster
+from threedis_core.attention.segmented.log_sum_exp import attend_plainly, attend_with_lse, merge
+from threedis_core.attention.segmented.plan import cluster
 
 TEXT_PHASE = frozenset({"i2t", "t2i", "t2t"})
 

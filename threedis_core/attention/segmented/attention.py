@@ -20,8 +20,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from threedis_core.attention.joint_attention import JointAttention
 from threedis_core.attention.joint_controls import Bools
 from threedis_core.attention.joint_plan import JointPlan
-from threedis_core.attention.log_sum_exp import attend_with_lse, merge
-from threedis_core.attention.segment_plan import Cluster, cluster
+from threedis_core.attention.segmented.log_sum_exp import attend_with_lse, merge
+from threedis_core.attention.segmented.plan import Cluster, cluster
 
 Places = slice | Tensor
 """Tokens: a slice where they follow one another, else their indices (a long tensor)."""
