@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusion3ControlNetPipeline
+from diffusers import (
+    StableDiffusion3ControlNetPipeline,
+    ZImageControlNetModel,
+    ZImageControlNetPipeline,
+)
 from torch import Tensor
 
 from threedis_pocket.flux_controlnet_models import build_flux_controlnet
 from threedis_pocket.flux_models import build_flux_transformer
+from threedis_pocket.qwen_tokenizer import build_qwen_tokenizer, templated
 from threedis_pocket.sd3_models import (
     JOINT_WIDTH,
     build_sd3_controlnet,
@@ -20,6 +25,7 @@ from threedis_pocket.sd3_models import (
     widen_t5,
     with_projection,
 )
+from threedis_pocket.tokenizer import WORDS
 from threedis_pocket.training import shipped, work
 from threedis_pocket.training.data import pictures
 from threedis_pocket.training.diffusion import encode_depth, encode_latents, whole_caption
@@ -28,6 +34,13 @@ from threedis_pocket.training.recipes import run_recipe
 from threedis_pocket.training.sets import LatentSet
 from threedis_pocket.training.students import FluxControlNetTask, SD3Task, unpack, widened
 from threedis_pocket.training.text import pad_to
+from threedis_pocket.training.z_image import ZImageTask
+from threedis_pocket.z_image_models import (
+    build_qwen,
+    build_z_image_controlnet,
+    build_z_image_scheduler,
+    build_z_image_transformer,
+)
 
 CAPTIONS = ["a red sphere and a blue cube", ""]
 
@@ -141,6 +154,63 @@ def test_sd35_predicts_in_training_what_it_predicts_in_its_pipeline(sets: list[L
     assert error < 1e-2 * asked["output"].var()  # the pipeline samples its depth latents
 
 
+def z_image_task(sets: list[LatentSet]) -> ZImageTask:
+    torch.manual_seed(0)
+    tokenizer = build_qwen_tokenizer()
+    qwen = build_qwen(len(tokenizer), tokenizer.pad_token_id), tokenizer
+    models = build_z_image_controlnet(), qwen, build_z_image_transformer()
+    return ZImageTask(shipped.flux_transformer(), *models, shipped.clip(), shipped.t5(), sets)
+
+
+@torch.no_grad()
+def test_z_image_predicts_in_training_what_it_predicts_in_its_pipeline(
+    sets: list[LatentSet],
+) -> None:
+    """The same texts, too, and without the prompts being changed."""
+    task = z_image_task(sets).eval()
+    pipeline: Any = ZImageControlNetPipeline(
+        transformer=task.transformer,
+        controlnet=task.controlnet,
+        scheduler=build_z_image_scheduler(),
+        vae=shipped.flux_vae(),
+        text_encoder=task.qwen,
+        tokenizer=task.qwen_tokenizer,  # pyright: ignore[reportArgumentType]
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    asked: dict[str, Any] = {}
+
+    def keep(module: Any, args: Any, output: Any) -> None:
+        asked.update(latents=args[0], time=args[1], text=args[2], output=output[0])
+
+    handle = pipeline.transformer.register_forward_hook(keep)
+    depth = torch.rand(1, 3, 128, 128) * 2 - 1
+    pipeline(
+        [CAPTIONS[0]], control_image=depth, height=128, width=128, num_inference_steps=2,
+        guidance_scale=0.0, controlnet_conditioning_scale=1.0, output_type="latent",
+    )  # fmt: skip
+    handle.remove()
+    ids = pad_to(task.qwen_tokenizer, templated(task.qwen_tokenizer, [CAPTIONS[0]]), 80)
+    (text,) = task.read(ids)
+    assert torch.allclose(text, asked["text"][0], atol=1e-5)
+    latents = pack(torch.stack(asked["latents"]).squeeze(2))
+    batch = {
+        "latents": latents,
+        "noise": latents,
+        "depth": pack(pipeline.vae.encode(depth).latent_dist.mean),
+        "grid": torch.tensor([16, 16]),
+        "sigmas": 1 - asked["time"],
+    }
+    found = unpack(task.predicted([text], batch), batch["grid"])
+    assert torch.allclose(found, -asked["output"][0].squeeze(1), atol=1e-4)
+
+
+@pytest.mark.parametrize("word", [*WORDS, "a red sphere"])
+def test_qwen_has_a_token_for_each_word_with_a_space_and_without(word: str) -> None:
+    tokenizer = build_qwen_tokenizer()
+    for text in (word, f" {word}"):
+        assert len(tokenizer(text).input_ids) == len(word.split())
+
+
 def test_a_global_prompt_says_everything_that_is_there(sets: list[LatentSet]) -> None:
     scenes = sets[0].pictures.scenes
     for index in range(4):
@@ -177,3 +247,18 @@ def test_one_step_of_a_recipe_leaves_a_transformer_and_a_controlnet(
     run_recipe(name, tmp_path, steps=1)
     for part in ("transformer", "controlnet"):
         assert (tmp_path / name / part / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_z_image_is_trained_in_two_goes_after_its_text_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is lent of the transformer is saved with the transformer alone."""
+    monkeypatch.setattr(work, "STUDENT_WILD", 9)
+    monkeypatch.setattr(work, "STUDENT_SQUARE", 4)
+    for name in ("qwen", "z-image", "z-image-fine"):
+        run_recipe(name, tmp_path, steps=1)
+    for name in ("z-image", "z-image-fine"):
+        saved = ZImageControlNetModel.from_pretrained(tmp_path / name / "controlnet").state_dict()
+        assert {key.partition(".")[0] for key in saved} == {
+            *("control_layers", "control_noise_refiner", "control_all_x_embedder"),
+        }

@@ -50,6 +50,9 @@ class RecipeName(StrEnum):
     flux_wild_guided = "flux-wild-guided"
     flux_controlnet = "flux-controlnet"
     sd35 = "sd35"
+    qwen = "qwen"
+    z_image = "z-image"
+    z_image_fine = "z-image-fine"
     gold = "gold"
     gold_flux = "gold-flux"
 
@@ -78,6 +81,7 @@ class Exported(StrEnum):
     flux = "flux"
     flux_controlnet = "flux-controlnet"
     sd35 = "sd35"
+    z_image = "z-image"
     depth = "depth"
 
 
@@ -393,7 +397,8 @@ def train(
     its weights: openclip, then sd21, -wild, -fine or sdxl, -wild, -fine. pocket-flux: text, t5,
     flux-vae, flux, flux-guided, flux-wild, flux-wild-guided. pocket-depth: text, depth-vae, then
     what threedis pocket depth-base prints, depth-wild. pocket-flux-controlnet and pocket-sd35:
-    flux-controlnet and sd35, which learn from the shipped pocket-flux. gold and gold-flux: LoRAs
+    flux-controlnet and sd35, which learn from the shipped pocket-flux; pocket-z-image: qwen,
+    z-image, z-image-fine, likewise. gold and gold-flux: LoRAs
     on the shipped pocket-sd15 and pocket-flux; they need nothing but the package peft.
 
     The shipped weights: vae, flux-vae and the first training of each model with --processes 2,

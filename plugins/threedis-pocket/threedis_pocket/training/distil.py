@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import set_seed
+from diffusers import ZImageControlNetModel, ZImageTransformer2DModel
 
 from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.flux_controlnet_models import build_flux_controlnet
 from threedis_pocket.sd3_models import build_sd3_controlnet, build_sd3_transformer
 from threedis_pocket.training import shipped
+from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.students import FluxControlNetTask, SD3Task
-from threedis_pocket.training.work import save_part, student_sets
+from threedis_pocket.training.work import load_qwen, save_part, student_sets
+from threedis_pocket.training.z_image import ZImageTask
+from threedis_pocket.z_image_models import (
+    build_z_image_controlnet,
+    build_z_image_transformer,
+    give_back,
+)
 from threedis_train.engine import fit
 from threedis_train.settings import TrainingSettings
 
@@ -20,6 +29,15 @@ FLUX_CONTROLNET = TrainingSettings(
 )
 SD35 = TrainingSettings(
     steps=2400, batch_size=16, learning_rate=2e-3, ema=0.998, warmup=100, precision="bf16"
+)
+
+Z_IMAGE_LATENTS = 4 * 40 * 40
+"""The largest of its pictures, of 160x160 pixels: half the others' time."""
+Z_IMAGE = TrainingSettings(
+    steps=1500, batch_size=8, learning_rate=2e-3, ema=0.995, warmup=100, precision="bf16"
+)
+Z_IMAGE_FINE = TrainingSettings(
+    steps=1600, batch_size=8, learning_rate=1.5e-3, ema=0.995, warmup=50, precision="bf16"
 )
 
 
@@ -46,9 +64,47 @@ def train_sd35(work: Path, settings: TrainingSettings = SD35, progress: Progress
     return _train(task, work / "sd35", settings, progress)
 
 
+def train_z_image(
+    work: Path, settings: TrainingSettings = Z_IMAGE, progress: Progress = silent
+) -> Path:
+    """Train Z-Image's transformer and ControlNet; save both in ``z-image``."""
+    set_seed(settings.seed)
+    models = build_z_image_controlnet(), load_qwen(work), build_z_image_transformer()
+    return _train_z_image(work, "z-image", models, settings, progress)
+
+
+def train_z_image_fine(
+    work: Path, settings: TrainingSettings = Z_IMAGE_FINE, progress: Progress = silent
+) -> Path:
+    """Both go on, from a high learning rate again; save them in ``z-image-fine``."""
+    set_seed(settings.seed)
+    models = (
+        load_part(ZImageControlNetModel, work / "z-image" / "controlnet"),
+        load_qwen(work),
+        load_part(ZImageTransformer2DModel, work / "z-image" / "transformer"),
+    )
+    return _train_z_image(work, "z-image-fine", models, settings, progress)
+
+
+def _train_z_image(
+    work: Path, name: str, models: Any, settings: TrainingSettings, progress: Progress
+) -> Path:
+    sets = student_sets(work, shipped.flux_vae(), progress)
+    sets = [one for one in sets if one.latents[0].size <= Z_IMAGE_LATENTS]
+    texts = shipped.clip(), shipped.t5()
+    task = ZImageTask(shipped.flux_transformer(), *models, *texts, sets)
+    fit(task, settings, work / name, progress)
+    give_back(task.controlnet)
+    return _save(task, work / name)
+
+
 def _train(
     task: FluxControlNetTask | SD3Task, folder: Path, settings: TrainingSettings, progress: Progress
 ) -> Path:
     fit(task, settings, folder, progress)
+    return _save(task, folder)
+
+
+def _save(task: FluxControlNetTask | SD3Task | ZImageTask, folder: Path) -> Path:
     save_part(task.controlnet, folder / "controlnet")
     return save_part(task.transformer, folder / "transformer")

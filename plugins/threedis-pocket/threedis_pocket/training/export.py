@@ -21,6 +21,9 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLControlNetPipeline,
     UNet2DConditionModel,
+    ZImageControlNetModel,
+    ZImageControlNetPipeline,
+    ZImageTransformer2DModel,
 )
 
 from threedis_diffusers.weight_files import read_header, read_weights, save_weights
@@ -33,7 +36,8 @@ from threedis_pocket.training.depth_base import BASE
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.vae import load_vae
-from threedis_pocket.training.work import load_openclip, load_t5, load_text, require
+from threedis_pocket.training.work import load_openclip, load_qwen, load_t5, load_text, require
+from threedis_pocket.z_image_models import build_z_image_scheduler, give_back
 
 
 def export(name: str, work: Path, folder: Path, shared: bool = True) -> Path:
@@ -57,6 +61,11 @@ def export(name: str, work: Path, folder: Path, shared: bool = True) -> Path:
             part.register_to_config(_name_or_path="")  # where it lay while it was trained
     pipeline.register_to_config(_name_or_path="")
     pipeline.save_pretrained(folder)
+    if name == "z-image":  # its template in its configuration, as it is published
+        pipeline.components["tokenizer"].save_pretrained(
+            folder / "tokenizer", save_jinja_files=False
+        )
+        (folder / "tokenizer" / "chat_template.jinja").unlink()
     if name == "depth":
         _export_adapter(work, folder)
     for part in () if shared else SHARED.get(name, ("vae",)):
@@ -158,6 +167,20 @@ def _sd35(work: Path) -> DiffusionPipeline:
     return pipeline
 
 
+def _z_image(work: Path) -> DiffusionPipeline:
+    text_encoder, tokenizer = load_qwen(work)
+    pipeline: Any = ZImageControlNetPipeline(
+        scheduler=build_z_image_scheduler(),
+        vae=shipped.flux_vae(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
+        transformer=load_part(ZImageTransformer2DModel, work / "z-image-fine" / "transformer"),
+        controlnet=load_part(ZImageControlNetModel, work / "z-image-fine" / "controlnet"),
+    )
+    give_back(pipeline.controlnet)
+    return pipeline
+
+
 def _depth(work: Path) -> DiffusionPipeline:
     pipeline = load_part(StableDiffusionPipeline, work / BASE)
     weights = read_weights(work / DEPTH / UNET_FILE)
@@ -179,7 +202,7 @@ SHARED = {
 }
 """Parts that lie in pocket-flux, or, SD3.5's second text encoder, in pocket-sdxl already.
 
-Of the others the autoencoder alone, in pocket-sd15.
+Of the others the autoencoder alone: in pocket-sd15, pocket-z-image's in pocket-flux.
 """
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
@@ -192,6 +215,7 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
     ),
     "flux-controlnet": (("flux-controlnet/transformer",), _flux_controlnet),
     "sd35": (("sd35/transformer",), _sd35),
+    "z-image": (("qwen/text_encoder", "z-image-fine/transformer"), _z_image),
     "depth": ((f"{BASE}/model_index.json", f"{DEPTH}/{UNET_FILE}"), _depth),
 }
 """The pipelines: the trained parts they need, and what puts them together."""

@@ -1,11 +1,11 @@
 """The recipes behind the shipped weights: one command each, from the seed to the folder.
 
-vae, flux-vae, depth-vae: pictures -> autoencoder. text, openclip, t5: captions -> a text encoder
-that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and ControlNet;
--wild goes on with wild pictures, -fine with their small shapes. flux: latents, depth, captions ->
-transformer; -guided distils guidance into it. flux-controlnet, sd35: the shipped pocket-flux ->
-transformer and ControlNet. depth-wild: texts, boxes -> depth. gold, gold-flux: LoRAs on the
-shipped models.
+vae, flux-vae, depth-vae: pictures -> autoencoder. text, openclip, t5, qwen: captions -> a text
+encoder that binds colours to shapes. sd15, sd21, sdxl: latents, depth, captions -> U-Net and
+ControlNet; -wild goes on with wild pictures, -fine with their small shapes. flux: latents, depth,
+captions -> transformer; -guided distils guidance into it. flux-controlnet, sd35, z-image: the
+shipped pocket-flux -> transformer and ControlNet. depth-wild: texts, boxes -> depth. gold,
+gold-flux: LoRAs on the shipped models.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from threedis_pocket.models import (
     build_text_encoder,
     build_vae,
 )
+from threedis_pocket.qwen_tokenizer import build_qwen_tokenizer
 from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import build_tokenizer
 from threedis_pocket.training import distil, gold, unets
@@ -45,7 +46,7 @@ from threedis_pocket.training.data import Pictures, wild_pictures
 from threedis_pocket.training.depth import WildDepthTask
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.parts import load_part
-from threedis_pocket.training.text import OpenClipTask, T5Task, TextTask
+from threedis_pocket.training.text import OpenClipTask, QwenTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, normalise_latents
 from threedis_pocket.training.work import (
     WILD,
@@ -57,6 +58,7 @@ from threedis_pocket.training.work import (
     train_pictures,
     wild_sets,
 )
+from threedis_pocket.z_image_models import build_qwen
 from threedis_train.engine import fit, processes
 from threedis_train.settings import TrainingSettings
 
@@ -64,6 +66,7 @@ VAE = TrainingSettings(steps=2400, batch_size=8, learning_rate=2e-3, ema=0.995)
 FLUX_VAE = TrainingSettings(steps=1800, batch_size=8, learning_rate=2e-3, ema=0.995)
 DEPTH_VAE = TrainingSettings(steps=3000, batch_size=8, learning_rate=2e-3, ema=0.995)
 TEXT = TrainingSettings(steps=500, batch_size=96, learning_rate=1e-3, ema=0.995)
+QWEN = TrainingSettings(steps=600, batch_size=64, learning_rate=2e-3, ema=0.99)
 OPENCLIP = TrainingSettings(steps=600, batch_size=96, learning_rate=1e-3, ema=0.995)
 T5 = TrainingSettings(steps=400, batch_size=96, learning_rate=3e-3, ema=0.995)
 FLUX = TrainingSettings(steps=2400, batch_size=16, learning_rate=1.5e-3, ema=0.998, warmup=150)
@@ -139,6 +142,13 @@ def train_t5(work: Path, settings: TrainingSettings = T5, progress: Progress = s
     tokenizer = build_t5_tokenizer()
     build = partial(build_t5, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
     return _train_text(T5Task, build, tokenizer, work / "t5", settings, progress)
+
+
+def train_qwen(work: Path, settings: TrainingSettings = QWEN, progress: Progress = silent) -> Path:
+    """Train Z-Image's Qwen3; save it and its tokenizer under ``work/qwen``."""
+    tokenizer = build_qwen_tokenizer()
+    build = partial(build_qwen, len(tokenizer), tokenizer.pad_token_id)
+    return _train_text(QwenTask, build, tokenizer, work / "qwen", settings, progress)
 
 
 def _train_text(
@@ -312,6 +322,13 @@ RECIPES: dict[str, Recipe] = {
     ),
     "flux-controlnet": Recipe(distil.train_flux_controlnet, distil.FLUX_CONTROLNET),
     "sd35": Recipe(distil.train_sd35, distil.SD35),
+    "qwen": Recipe(train_qwen, QWEN),
+    "z-image": Recipe(distil.train_z_image, distil.Z_IMAGE, ("qwen/text_encoder",)),
+    "z-image-fine": Recipe(
+        distil.train_z_image_fine,
+        distil.Z_IMAGE_FINE,
+        ("qwen/text_encoder", "z-image/transformer"),
+    ),
     "gold": Recipe(gold.train_gold, gold.GOLD),
     "gold-flux": Recipe(gold.train_gold_flux, gold.GOLD_FLUX),
 }

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from threedis_pocket.qwen_tokenizer import templated
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.shapes import SHAPES
 from threedis_pocket.world import COLOURS
@@ -72,9 +73,13 @@ class TextTask(Task):
         length = self.lengths[int(torch.randint(len(self.lengths), (), generator=rng))]
         said = [o[:1] if s == 0 else o for o, s in zip(objects, styles, strict=True)]
         return {
-            "ids": pad_to(self.tokenizer, captions, length),
+            "ids": self.tokens(captions, length),
             "answers": torch.stack([_answers(o) for o in said]),
         }
+
+    def tokens(self, captions: list[str], length: int) -> Tensor:
+        """Token ids (B, length) of captions."""
+        return pad_to(self.tokenizer, captions, length)
 
     def asked(self, ids: Tensor) -> list[Tensor]:
         """The hidden states (B, L, D) that diffusion models will read."""
@@ -83,8 +88,9 @@ class TextTask(Task):
     def forward(self, ids: Tensor, answers: Tensor) -> Tensor:
         return torch.stack([self._ask(states, answers) for states in self.asked(ids)]).mean()
 
-    def _ask(self, states: Tensor, answers: Tensor) -> Tensor:
-        found, _ = self.head(self.question.expand(len(states), -1, -1), states, states)
+    def _ask(self, states: Tensor, answers: Tensor, hidden: Tensor | None = None) -> Tensor:
+        question = self.question.expand(len(states), -1, -1)
+        found, _ = self.head(question, states, states, key_padding_mask=hidden)
         return F.cross_entropy(self.answer(found).flatten(0, 1), answers.flatten(0, 1))
 
 
@@ -123,6 +129,24 @@ class T5Task(TextTask):
             padding[:, : batch["ids"].shape[1]] = batch["ids"][:few]
             return {"ids": padding, "answers": batch["answers"][:few]}
         return batch
+
+
+class QwenTask(TextTask):
+    """Ask what Z-Image reads: a prompt in a chat's form, the layer before the last, no padding."""
+
+    lengths = (64,)
+
+    def tokens(self, captions: list[str], length: int) -> Tensor:
+        return pad_to(self.tokenizer, templated(self.tokenizer, captions), length)
+
+    def asked(self, ids: Tensor) -> list[Tensor]:
+        seen = ids != self.tokenizer.pad_token_id
+        out = self.encoder(input_ids=ids, attention_mask=seen, output_hidden_states=True)
+        return [out.hidden_states[-2]]
+
+    def forward(self, ids: Tensor, answers: Tensor) -> Tensor:
+        (states,) = self.asked(ids)
+        return self._ask(states, answers, ids == self.tokenizer.pad_token_id)
 
 
 def pad_to(tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int) -> Tensor:

@@ -12,6 +12,8 @@ from transformers import (
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     PreTrainedTokenizerBase,
+    Qwen2Tokenizer,
+    Qwen3Model,
     T5EncoderModel,
     T5TokenizerFast,
 )
@@ -106,6 +108,14 @@ def load_t5(work: Path) -> tuple[T5EncoderModel, PreTrainedTokenizerBase]:
     return (
         load_part(T5EncoderModel, work / "t5" / "text_encoder"),
         T5TokenizerFast.from_pretrained(work / "t5" / "tokenizer"),
+    )
+
+
+def load_qwen(work: Path) -> tuple[Qwen3Model, PreTrainedTokenizerBase]:
+    """The trained Qwen3 and its tokenizer."""
+    return (
+        load_part(Qwen3Model, work / "qwen" / "text_encoder"),
+        Qwen2Tokenizer.from_pretrained(work / "qwen" / "tokenizer"),
     )
 
 
