@@ -64,7 +64,8 @@ def test_every_attention_of_the_published_transformers_is_by_the_plan(
             assert isinstance(processor, PlannedProcessor)
             image = 64 * 64
             tokens = image if name.endswith("attn2") else image + 3 * TEXT
-            assert (processor.attention.pictures, processor.attention.tokens) == (2, tokens)
+            (attention,) = processor.attentions
+            assert (attention.pictures, attention.tokens) == (2, tokens)
         (residuals,) = controlnet(**controlled)
         (out,) = transformer(**given, block_controlnet_hidden_states=residuals)
         assert out.shape == (2, 16, 128, 128)
