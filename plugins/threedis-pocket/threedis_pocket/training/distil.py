@@ -28,7 +28,7 @@ FLUX_CONTROLNET = TrainingSettings(
     steps=600, batch_size=12, learning_rate=1e-3, ema=0.99, warmup=30, precision="bf16"
 )
 SD35 = TrainingSettings(
-    steps=2400, batch_size=16, learning_rate=2e-3, ema=0.998, warmup=100, precision="bf16"
+    steps=4600, batch_size=8, learning_rate=2e-3, ema=0.998, warmup=100, precision="bf16"
 )
 
 Z_IMAGE_LATENTS = 4 * 40 * 40
