@@ -51,7 +51,7 @@ class GreyRenderer(DiffusersRenderer):
     def _load(self) -> LoadedPipeline:
         self.loads += 1
         parts = {"scheduler": object(), "components": {}}
-        pipeline = SimpleNamespace(**parts, maybe_free_model_hooks=self._free)
+        pipeline = SimpleNamespace(**parts, hf_device_map=None, maybe_free_model_hooks=self._free)
         return LoadedPipeline(pipeline, torch.device("cpu"), torch.float32)
 
     def _free(self) -> None:
