@@ -34,7 +34,10 @@ from threedis_pocket.training.vae import load_vae, psnr
 MEGABYTE = 1_000_000
 
 
-PRESETS = ("pocket-sd15", "pocket-sd21", "pocket-sdxl", "pocket-flux", "pocket-flux-controlnet")
+PRESETS = (
+    *("pocket-sd15", "pocket-sd21", "pocket-sdxl"),
+    *("pocket-flux", "pocket-flux-controlnet", "pocket-sd35"),
+)
 
 
 @pytest.fixture(scope="module")

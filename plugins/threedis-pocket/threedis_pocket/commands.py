@@ -50,6 +50,7 @@ class RecipeName(StrEnum):
     flux_wild_guided = "flux-wild-guided"
     flux_controlnet = "flux-controlnet"
     sd35 = "sd35"
+    sd35_fine = "sd35-fine"
     qwen = "qwen"
     z_image = "z-image"
     z_image_fine = "z-image-fine"

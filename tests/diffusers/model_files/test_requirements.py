@@ -243,10 +243,10 @@ def test_every_shipped_preset_is_ready_and_its_memory_known(name: str) -> None:
 
 
 def test_a_vae_from_elsewhere_makes_the_models_own_one_unneeded() -> None:
-    model, vae = str(WEIGHTS / "pocket-sdxl"), "madebyollin/sdxl-vae-fp16-fix"
-    assert not list((WEIGHTS / "pocket-sdxl" / "vae").glob("*.safetensors"))
-    options = SDXLOptions(model=model, vae=vae, device="cpu")
-    found = SDXLRenderer(options).inspect()
+    model, vae = str(WEIGHTS / "pocket-sd21"), "stabilityai/sd-vae-ft-mse"
+    assert not list((WEIGHTS / "pocket-sd21" / "vae").glob("*.safetensors"))
+    options = SD21Options(model=model, vae=vae, device="cpu")
+    found = SD21Renderer(options).inspect()
     assert {part.source for part in found.parts if part.missing} == {vae}
 
 

@@ -34,6 +34,8 @@ MODELS = {
     "ldm3d": ("pocket-depth", "unet", "vae", "text_encoder"),
 }
 """Backends, the shipped model of each, and its parts that have weights."""
+SHARED = ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
+"""What pocket-sd15 lends those that lack it."""
 CODE = "import os; open(os.path.join(os.environ['TMPDIR'], '..', 'executed'), 'w').close()"
 PLANTED = f"{CODE}\nclass Planted:\n    pass\n"
 ENDINGS = (
@@ -134,9 +136,9 @@ def _copy_model(name: str, target: Path) -> None:
         for file in files:
             (inside / file).unlink(missing_ok=True)
             (inside / file).symlink_to(Path(folder) / file)
-    shared = Path("vae") / "diffusion_pytorch_model.safetensors"
-    if not (target / shared).exists() and (target / "vae").exists():  # the U-Nets share theirs
-        (target / shared).symlink_to(_weights() / "pocket-sd15" / shared)
+    for shared in SHARED:  # as the presets do
+        if not (target / shared).exists() and (target / shared).parent.exists():
+            (target / shared).symlink_to(_weights() / "pocket-sd15" / shared)
 
 
 def _put(file: Path, content: bytes) -> None:

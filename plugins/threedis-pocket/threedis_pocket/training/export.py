@@ -160,8 +160,8 @@ def _sd35(work: Path) -> DiffusionPipeline:
         tokenizer_2=tokenizer_2,
         text_encoder_3=widen_t5(text_encoder_3),
         tokenizer_3=tokenizer_3,
-        transformer=load_part(SD3Transformer2DModel, work / "sd35" / "transformer"),
-        controlnet=load_part(SD3ControlNetModel, work / "sd35" / "controlnet"),
+        transformer=load_part(SD3Transformer2DModel, work / "sd35-fine" / "transformer"),
+        controlnet=load_part(SD3ControlNetModel, work / "sd35-fine" / "controlnet"),
     )
     pipeline.controlnet.pos_embed = None  # the transformer's, which every pipeline gives it
     return pipeline
@@ -197,12 +197,14 @@ def _export_adapter(work: Path, folder: Path) -> None:
 
 DEPTH = "depth-wild"
 SHARED = {
+    "sdxl": ("vae", "text_encoder"),
     "flux-controlnet": ("vae", "text_encoder", "text_encoder_2"),
     "sd35": ("vae", "text_encoder_2"),
 }
-"""Parts that lie in pocket-flux, or, SD3.5's second text encoder, in pocket-sdxl already.
+"""Parts that lie in pocket-flux already, pocket-sdxl's in pocket-sd15.
 
-Of the others the autoencoder alone: in pocket-sd15, pocket-z-image's in pocket-flux.
+SD3.5's second text encoder is pocket-sdxl's. Of the others the autoencoder alone: in pocket-sd15,
+pocket-z-image's in pocket-flux.
 """
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
@@ -214,7 +216,7 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
         _flux,
     ),
     "flux-controlnet": (("flux-controlnet/transformer",), _flux_controlnet),
-    "sd35": (("sd35/transformer",), _sd35),
+    "sd35": (("sd35-fine/transformer",), _sd35),
     "z-image": (("qwen/text_encoder", "z-image-fine/transformer"), _z_image),
     "depth": ((f"{BASE}/model_index.json", f"{DEPTH}/{UNET_FILE}"), _depth),
 }

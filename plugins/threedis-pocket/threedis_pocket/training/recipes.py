@@ -322,6 +322,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "flux-controlnet": Recipe(distil.train_flux_controlnet, distil.FLUX_CONTROLNET),
     "sd35": Recipe(distil.train_sd35, distil.SD35),
+    "sd35-fine": Recipe(distil.train_sd35_fine, distil.SD35_FINE, ("sd35/transformer",)),
     "qwen": Recipe(train_qwen, QWEN),
     "z-image": Recipe(distil.train_z_image, distil.Z_IMAGE, ("qwen/text_encoder",)),
     "z-image-fine": Recipe(
