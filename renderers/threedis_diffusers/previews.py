@@ -83,7 +83,21 @@ class Previewer:
             return latents
         width, height = self._size
         factor = self._pipeline.vae_scale_factor
-        return self._pipeline._unpack_latents(latents, height, width, factor)
+        latents = self._pipeline._unpack_latents(latents, height, width, factor)
+        return latents.squeeze(2) if latents.ndim == 5 else latents  # a video's, of one frame
+
+
+def _decode(vae: Any, latents: Tensor) -> Tensor:
+    """Pixels (B, 3, H, W) of a pipeline's latents (B, C, h, w), each VAE's scale undone."""
+    config = vae.config
+    if "latents_mean" in config and "dim_mult" in config:  # a video's VAE
+        mean, std = (
+            torch.tensor(config[name]).view(1, -1, 1, 1).to(latents)
+            for name in ("latents_mean", "latents_std")
+        )
+        return vae.decode((latents * std + mean).to(vae.dtype)[:, :, None]).sample[:, :, 0]
+    shift = getattr(config, "shift_factor", None) or 0
+    return vae.decode((latents / config.scaling_factor + shift).to(vae.dtype)).sample
 
 
 @torch.no_grad()
@@ -94,12 +108,11 @@ def decoded(vae: Any, latents: Tensor) -> list[Image.Image]:
         sides = [max(1, round(side * SIDE / longest)) for side in latents.shape[-2:]]
         latents = interpolate(latents, sides, mode="area")
     config, dtype = vae.config, vae.dtype
-    shift = getattr(config, "shift_factor", None) or 0
     overflows = dtype == torch.float16 and getattr(config, "force_upcast", False)
     if overflows:
         vae.to(torch.float32)
     try:
-        pixels = vae.decode((latents / config.scaling_factor + shift).to(vae.dtype)).sample
+        pixels = _decode(vae, latents)
     finally:
         if overflows:
             vae.to(dtype)

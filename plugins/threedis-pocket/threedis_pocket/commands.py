@@ -54,6 +54,9 @@ class RecipeName(StrEnum):
     qwen = "qwen"
     z_image = "z-image"
     z_image_fine = "z-image-fine"
+    qwen_vl = "qwen-vl"
+    qwen_vae = "qwen-vae"
+    qwen_image = "qwen-image"
     gold = "gold"
     gold_flux = "gold-flux"
 
@@ -83,6 +86,7 @@ class Exported(StrEnum):
     flux_controlnet = "flux-controlnet"
     sd35 = "sd35"
     z_image = "z-image"
+    qwen_image = "qwen-image"
     depth = "depth"
 
 
@@ -397,10 +401,10 @@ def train(
     pocket-sd15: vae, text, sd15, sd15-wild, sd15-fine. pocket-sd21 and pocket-sdxl go on from
     its weights: openclip, then sd21, -wild, -fine or sdxl, -wild, -fine. pocket-flux: text, t5,
     flux-vae, flux, flux-guided, flux-wild, flux-wild-guided. pocket-depth: text, depth-vae, then
-    what threedis pocket depth-base prints, depth-wild. pocket-flux-controlnet and pocket-sd35:
-    flux-controlnet and sd35, which learn from the shipped pocket-flux; pocket-z-image: qwen,
-    z-image, z-image-fine, likewise. gold and gold-flux: LoRAs
-    on the shipped pocket-sd15 and pocket-flux; they need nothing but the package peft.
+    what threedis pocket depth-base prints, depth-wild. What learns from the shipped pocket-flux:
+    pocket-flux-controlnet: flux-controlnet; pocket-sd35: sd35, sd35-fine; pocket-z-image: qwen,
+    z-image, z-image-fine; pocket-qwen-image: qwen-vl, qwen-vae, qwen-image. gold, gold-flux:
+    LoRAs on the shipped pocket-sd15 and pocket-flux; they need nothing but the package peft.
 
     The shipped weights: vae, flux-vae and the first training of each model with --processes 2,
     the others with one. Uses the GPU if there is one. On a CPU two processes of one thread beat

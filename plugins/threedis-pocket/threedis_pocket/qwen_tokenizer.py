@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase, Qwen2Tokenizer
 
@@ -16,10 +18,14 @@ TEMPLATE = (
 """Qwen's, without the roles: each of its tokens would cost as much as a word."""
 
 
-def build_qwen_tokenizer() -> Qwen2Tokenizer:
-    """Make the tokenizer; every word, with a space before it or not, is one token."""
+def build_qwen_tokenizer(more: Sequence[str] = ()) -> Qwen2Tokenizer:
+    """Make the tokenizer; every word, with a space before it or not, is one token.
+
+    Args:
+        more: Words beside those of the pocket world.
+    """
     merges: list[tuple[str, str]] = []
-    for word in (one for bare in WORDS for one in (SPACE + bare, bare)):
+    for word in (one for bare in (*WORDS, *more) for one in (SPACE + bare, bare)):
         while len(parts := _merge(word, merges)) > 1:
             merges.append((parts[0], parts[1]))
     tokens = [*sorted(ByteLevel.alphabet()), *("".join(pair) for pair in merges), PAD, START, END]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from threedis_core.attention import JointPhase, JointPhases
@@ -80,6 +81,43 @@ class JointHook:
         if self.phase is None or text is None:  # some ControlNets read no text
             return None
         return args, self.given(kwargs, self.phase.text.to(text))
+
+
+class TwoPassHook(JointHook):
+    """That of a model that a step calls twice: with the prompts, then with the negative ones.
+
+    The second call is left alone. It is told by what it reads; where it reads the same, it is the
+    second.
+    """
+
+    _given = _left = False
+
+    def step(self, index: int) -> None:
+        """Get ready for a step, whose first call has not been yet."""
+        super().step(index)
+        self._given = False
+
+    def stop(self) -> None:
+        """Leave the model as it was."""
+        super().stop()
+        self._left = False
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A forward pre-hook of the model: the phase in the first call, nothing in the second."""
+        if self.phase is None:
+            return None
+        if self._given or not self._is_positive(kwargs["encoder_hidden_states"]):
+            self._open.close()
+            self._left = True
+            return None
+        if self._left:
+            self.enter(self.phase, self._open)
+        self._given, self._left = True, False
+        return super().before(module, args, kwargs)
+
+    def _is_positive(self, text: Tensor) -> bool:
+        own = self.phases.plain_text
+        return own.shape == text.shape and torch.equal(own.to(text), text)
 
 
 @contextmanager

@@ -32,7 +32,12 @@ from threedis_diffusers.backend import LoadedPipeline
 from threedis_diffusers.batch import Batch, Drawn
 from threedis_diffusers.instance_loras.layers import everywhere
 from threedis_diffusers.instance_loras.placed import PlacedLoRAs, place_loras, text_encoders
-from threedis_diffusers.joint.hook import JointHook, attached, everywhere_joint
+from threedis_diffusers.joint.hook import (
+    JointHook,
+    TwoPassHook,
+    attached,
+    everywhere_joint,
+)
 from threedis_diffusers.joint.lowering import choose
 from threedis_diffusers.joint.model import JointModel
 from threedis_diffusers.joint.options import JointOptions
@@ -73,8 +78,10 @@ class JointRenderer(JointModel):
         order: Where the transformer keeps its tokens.
         lists_texts: True if the pipeline takes a list of texts, each as long as it is.
         guided_above: The guidance above which the pipeline reads negative prompts.
-        negative_rows: Where the rows of negative prompts are in the transformer's batch; "none":
-            the pipeline reads no negative prompts.
+        masks_texts: True if the pipeline takes masks of its texts' padding.
+        negative_rows: Where the rows of negative prompts are in the transformer's batch; "apart":
+            in a call of their own, after the prompts'; "none": the pipeline reads no negative
+            prompts.
         no_negative: What is told of a negative prompt that is not read.
         pads_to_most: True if prompts are padded as 3DIS-FLUX published; see ``Reader``.
         patch: Latent pixels on a side of an image token.
@@ -89,7 +96,8 @@ class JointRenderer(JointModel):
     summarisers: ClassVar[Mapping[str, str]] = {"CLIP's summary of the prompt": "tokenizer"}
     order: ClassVar[TokenOrder] = TokenOrder()
     lists_texts: ClassVar[bool] = False
-    negative_rows: ClassVar[Literal["none", "before", "after"]] = "none"
+    masks_texts: ClassVar[bool] = False
+    negative_rows: ClassVar[Literal["none", "before", "after", "apart"]] = "none"
     guided_above: ClassVar[float] = 1.0
     no_negative: ClassVar[str] = "the negative prompt has no effect"
     pads_to_most: ClassVar[bool] = True
@@ -147,7 +155,8 @@ class JointRenderer(JointModel):
 
     def hook(self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None) -> JointHook:
         """The transformer's hook for a batch."""
-        return JointHook(pipeline.transformer, phases, self.site)
+        kind = TwoPassHook if self.negative_rows == "apart" else JointHook
+        return kind(pipeline.transformer, phases, self.site)
 
     def other_hooks(self, pipeline: Any, phases: JointPhases) -> Sequence[JointHook]:
         """Hooks of other models that read the batch's texts."""
@@ -257,7 +266,7 @@ class JointRenderer(JointModel):
                     hook.step(index)
 
             given = {
-                **_read_by_pipeline(texts, self.lists_texts),
+                **self._given(texts),
                 **_shared(batch),
                 "callback_on_step_end": step_callback(pipeline, step, on_step),
                 **self.arguments(pipeline, batch),
@@ -286,12 +295,20 @@ class JointRenderer(JointModel):
             for one in batch.requests
         ]
 
+    def _given(self, texts: Sequence[PictureText]) -> dict[str, Any]:
+        """The global and negative prompts, as the pipeline takes them."""
+        if self.masks_texts:
+            return _masked(texts)
+        return _read_by_pipeline(texts, self.lists_texts)
+
     def _rows(self, texts: Sequence[PictureText], masks: Sequence[Any]) -> list[JointRow]:
         """The rows of the transformer's batch."""
         positive = [
             JointRow(text.hidden, mask[: len(text.hidden) - 1])
             for text, mask in zip(texts, masks, strict=True)
         ]
+        if self.negative_rows == "apart":
+            return positive
         grid = masks[0].shape[1:]
         negative = [
             JointRow.unhooked(text.negative.hidden[0], grid)
@@ -341,4 +358,20 @@ def _read_by_pipeline(texts: Sequence[PictureText], listed: bool) -> dict[str, A
     pooled = [one.pooled for one in negative if one.pooled is not None]
     if pooled:
         given["negative_pooled_prompt_embeds"] = torch.cat(pooled)
+    return given
+
+
+def _masked(texts: Sequence[PictureText]) -> dict[str, Any]:
+    """The same as a pipeline takes them that is told which tokens are padding."""
+    read = {
+        "prompt": [text.hidden[:1] for text in texts],
+        "negative_prompt": [one.negative.hidden for one in texts if one.negative is not None],
+    }
+    given: dict[str, Any] = {}
+    for kind, own in read.items():
+        if own:
+            lines = given[f"{kind}_embeds"] = arrange_texts(own)
+            lengths = torch.tensor([[len(one[0])] for one in own])
+            mask = torch.arange(lines.shape[1]) < lengths
+            given[f"{kind}_embeds_mask"] = mask.long().to(lines.device)
     return given

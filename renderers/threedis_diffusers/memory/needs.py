@@ -9,6 +9,7 @@ from typing import Any
 from threedis_core.plugin.inspection import MemoryNeed
 from threedis_diffusers.memory.sizes import PartSize
 from threedis_diffusers.model_files.checks import TEXT_ENCODERS
+from threedis_diffusers.model_files.facts import vae_widths
 
 ALONE = (*TEXT_ENCODERS, "vae")
 """Parts that work alone; all others (U-Net and ControlNet, LoRAs) are needed together."""
@@ -134,7 +135,7 @@ def work_memory(
         decoded_bytes: Bytes of a number that the VAE computes with.
     """
     width, height = drawing.size
-    widths = configs.get("vae", {}).get("block_out_channels") or (VAE_CHANNELS,)
+    widths = vae_widths(configs.get("vae", {})) or [VAE_CHANNELS]
     channels = widths[min(1, len(widths) - 1)]
     decode = DECODER_MAPS * channels * width * height * decoded_bytes
     factor = 2 ** (len(widths) - 1) if len(widths) > 1 else LATENT_FACTOR

@@ -28,16 +28,19 @@ TEMPLATE_FILE = "chat_template.jinja"
 OTHER_WORD_FILES = ("added_tokens.json", "special_tokens_map.json", TEMPLATE_FILE)
 WORD_FILES = ("merges.txt", "tokenizer.json", "spiece.model", "vocab.json")
 """What a tokenizer may have beside its configuration, in the order of fetching."""
-TRANSFORMERS = ("FluxTransformer2DModel", "SD3Transformer2DModel", "ZImageTransformer2DModel")
+TRANSFORMERS = (
+    *("FluxTransformer2DModel", "SD3Transformer2DModel"),
+    *("ZImageTransformer2DModel", "QwenImageTransformer2DModel"),
+)
 CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
-QWEN = ("Qwen3Model", "Qwen3ForCausalLM")
+QWEN = ("Qwen3Model", "Qwen3ForCausalLM", "Qwen2_5_VLForConditionalGeneration")
 CLIP_WORDS = ("CLIPTokenizer", "CLIPTokenizerFast")
 WORDS = (*CLIP_WORDS, "T5Tokenizer", "T5TokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast")
 OTHER_WORDS = (*WORDS, "PreTrainedTokenizerFast", "TokenizersBackend")
 PART_CLASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "unet": ("diffusers", ("UNet2DConditionModel",)),
     "transformer": ("diffusers", TRANSFORMERS),
-    "vae": ("diffusers", ("AutoencoderKL",)),
+    "vae": ("diffusers", ("AutoencoderKL", "AutoencoderKLQwenImage")),
     "text_encoder": ("transformers", (*CLIP, *QWEN)),
     "text_encoder_2": ("transformers", (*CLIP, "T5EncoderModel")),
     "text_encoder_3": ("transformers", ("T5EncoderModel",)),

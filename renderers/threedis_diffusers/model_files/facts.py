@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +32,21 @@ def model_facts(model: ModelSource) -> ModelFacts:
     """
     vae = read_if_local(model, "vae/config.json")
     unet = read_if_local(model, "unet/config.json")
-    blocks, side = vae.get("block_out_channels"), unet.get("sample_size")
-    factor = 2 ** (len(blocks) - 1) if isinstance(blocks, list) else USUAL_VAE_FACTOR
+    widths, side = vae_widths(vae), unet.get("sample_size")
+    factor = 2 ** (len(widths) - 1) if widths else USUAL_VAE_FACTOR
     return ModelFacts(factor, side * factor if isinstance(side, int) else None)
+
+
+def vae_widths(config: Mapping[str, Any]) -> list[int]:
+    """The channels of a VAE's stages, each half as large as the one before; empty: unknown.
+
+    A video's VAE (Qwen-Image's) says them as multiples.
+    """
+    widths, multiples = config.get("block_out_channels"), config.get("dim_mult")
+    if isinstance(widths, list | tuple):
+        return list(widths)
+    base = config.get("base_dim", 0)
+    return [base * one for one in multiples] if isinstance(multiples, list | tuple) else []
 
 
 def read_if_local(model: ModelSource, file: str) -> dict[str, Any]:

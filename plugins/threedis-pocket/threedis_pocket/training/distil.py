@@ -15,11 +15,24 @@ from diffusers import (
 
 from threedis_core.plugin.progress import Progress, silent
 from threedis_pocket.flux_controlnet_models import build_flux_controlnet
+from threedis_pocket.qwen_image_models import (
+    build_qwen_image_controlnet,
+    build_qwen_image_transformer,
+    build_qwen_image_vae,
+)
 from threedis_pocket.sd3_models import build_sd3_controlnet, build_sd3_transformer
 from threedis_pocket.training import shipped
 from threedis_pocket.training.parts import load_part
+from threedis_pocket.training.qwen_image import QwenImageTask, QwenVaeTask
+from threedis_pocket.training.sets import LatentSet
 from threedis_pocket.training.students import FluxControlNetTask, SD3Task
-from threedis_pocket.training.work import load_qwen, save_part, student_sets
+from threedis_pocket.training.work import (
+    load_qwen,
+    load_qwen_vl,
+    save_part,
+    student_pictures,
+    student_sets,
+)
 from threedis_pocket.training.z_image import ZImageTask
 from threedis_pocket.z_image_models import (
     build_z_image_controlnet,
@@ -38,13 +51,18 @@ SD35 = TrainingSettings(
 SD35_FINE = TrainingSettings(
     steps=2000, batch_size=12, learning_rate=1.5e-3, ema=0.998, warmup=50, precision="bf16"
 )
-Z_IMAGE_LATENTS = 4 * 40 * 40
-"""The largest of its pictures, of 160x160 pixels: half the others' time."""
+MOST_LATENTS = 4 * 40 * 40
 Z_IMAGE = TrainingSettings(
     steps=1500, batch_size=8, learning_rate=2e-3, ema=0.995, warmup=100, precision="bf16"
 )
 Z_IMAGE_FINE = TrainingSettings(
-    steps=1600, batch_size=8, learning_rate=1.5e-3, ema=0.995, warmup=50, precision="bf16"
+    steps=7000, batch_size=8, learning_rate=2e-3, ema=0.998, warmup=50, precision="bf16"
+)
+QWEN_VAE = TrainingSettings(
+    steps=1500, batch_size=8, learning_rate=3e-3, ema=0.99, precision="bf16"
+)
+QWEN_IMAGE = TrainingSettings(
+    steps=7000, batch_size=8, learning_rate=2e-3, ema=0.998, warmup=100, precision="bf16"
 )
 
 
@@ -115,8 +133,7 @@ def train_z_image_fine(
 def _train_z_image(
     work: Path, name: str, models: Any, settings: TrainingSettings, progress: Progress
 ) -> Path:
-    sets = student_sets(work, shipped.flux_vae(), progress)
-    sets = [one for one in sets if one.latents[0].size <= Z_IMAGE_LATENTS]
+    sets = _smaller(student_sets(work, shipped.flux_vae(), progress))
     texts = shipped.clip(), shipped.t5()
     task = ZImageTask(shipped.flux_transformer(), *models, *texts, sets)
     fit(task, settings, work / name, progress)
@@ -124,13 +141,44 @@ def _train_z_image(
     return _save(task, work / name)
 
 
+def train_qwen_vae(
+    work: Path, settings: TrainingSettings = QWEN_VAE, progress: Progress = silent
+) -> Path:
+    """Train Qwen-Image's autoencoder on pocket-flux's latents; save it as ``qwen-vae/model``."""
+    sets = student_pictures(work, progress)
+    set_seed(settings.seed)
+    task = QwenVaeTask(build_qwen_image_vae(), shipped.flux_vae(), sets)
+    fit(task, settings, work / "qwen-vae", progress)
+    return save_part(task.vae, work / "qwen-vae" / "model")
+
+
+def train_qwen_image(
+    work: Path, settings: TrainingSettings = QWEN_IMAGE, progress: Progress = silent
+) -> Path:
+    """Train Qwen-Image's transformer and ControlNet; save both in ``qwen-image``."""
+    sets = _smaller(student_sets(work, shipped.flux_vae(), progress))
+    set_seed(settings.seed)
+    models = build_qwen_image_controlnet(), load_qwen_vl(work), build_qwen_image_transformer()
+    texts = shipped.clip(), shipped.t5()
+    task = QwenImageTask(shipped.flux_transformer(), *models, *texts, sets)
+    return _train(task, work / "qwen-image", settings, progress)
+
+
+def _smaller(sets: list[LatentSet]) -> list[LatentSet]:
+    """Those of pictures of at most 160x160 pixels: half the others' time."""
+    return [one for one in sets if one.latents[0].size <= MOST_LATENTS]
+
+
 def _train(
-    task: FluxControlNetTask | SD3Task, folder: Path, settings: TrainingSettings, progress: Progress
+    task: FluxControlNetTask | SD3Task | QwenImageTask,
+    folder: Path,
+    settings: TrainingSettings,
+    progress: Progress,
 ) -> Path:
     fit(task, settings, folder, progress)
     return _save(task, folder)
 
 
-def _save(task: FluxControlNetTask | SD3Task | ZImageTask, folder: Path) -> Path:
+def _save(task: FluxControlNetTask | SD3Task | ZImageTask | QwenImageTask, folder: Path) -> Path:
     save_part(task.controlnet, folder / "controlnet")
     return save_part(task.transformer, folder / "transformer")

@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderKLQwenImage,
     ControlNetModel,
     DiffusionPipeline,
     FluxControlNetModel,
     FluxControlNetPipeline,
     FluxControlPipeline,
     FluxTransformer2DModel,
+    QwenImageControlNetModel,
+    QwenImageControlNetPipeline,
+    QwenImageTransformer2DModel,
     SD3ControlNetModel,
     SD3Transformer2DModel,
     StableDiffusion3ControlNetPipeline,
@@ -36,7 +40,14 @@ from threedis_pocket.training.depth_base import BASE
 from threedis_pocket.training.diffusion import build_scheduler
 from threedis_pocket.training.parts import load_part
 from threedis_pocket.training.vae import load_vae
-from threedis_pocket.training.work import load_openclip, load_qwen, load_t5, load_text, require
+from threedis_pocket.training.work import (
+    load_openclip,
+    load_qwen,
+    load_qwen_vl,
+    load_t5,
+    load_text,
+    require,
+)
 from threedis_pocket.z_image_models import build_z_image_scheduler, give_back
 
 
@@ -181,6 +192,19 @@ def _z_image(work: Path) -> DiffusionPipeline:
     return pipeline
 
 
+def _qwen_image(work: Path) -> DiffusionPipeline:
+    text_encoder, tokenizer = load_qwen_vl(work)
+    folder = work / "qwen-image"
+    return QwenImageControlNetPipeline(
+        scheduler=build_flux_scheduler(),
+        vae=load_part(AutoencoderKLQwenImage, work / "qwen-vae" / "model"),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
+        transformer=load_part(QwenImageTransformer2DModel, folder / "transformer"),
+        controlnet=load_part(QwenImageControlNetModel, folder / "controlnet"),
+    )
+
+
 def _depth(work: Path) -> DiffusionPipeline:
     pipeline = load_part(StableDiffusionPipeline, work / BASE)
     weights = read_weights(work / DEPTH / UNET_FILE)
@@ -200,11 +224,12 @@ SHARED = {
     "sdxl": ("vae", "text_encoder"),
     "flux-controlnet": ("vae", "text_encoder", "text_encoder_2"),
     "sd35": ("vae", "text_encoder_2"),
+    "qwen-image": (),
 }
 """Parts that lie in pocket-flux already, pocket-sdxl's in pocket-sd15.
 
 SD3.5's second text encoder is pocket-sdxl's. Of the others the autoencoder alone: in pocket-sd15,
-pocket-z-image's in pocket-flux.
+pocket-z-image's in pocket-flux. pocket-qwen-image has all of its own.
 """
 _UNET = ("vae/model",)
 EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] = {
@@ -218,6 +243,10 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
     "flux-controlnet": (("flux-controlnet/transformer",), _flux_controlnet),
     "sd35": (("sd35-fine/transformer",), _sd35),
     "z-image": (("qwen/text_encoder", "z-image-fine/transformer"), _z_image),
+    "qwen-image": (
+        ("qwen-vl/text_encoder", "qwen-vae/model", "qwen-image/transformer"),
+        _qwen_image,
+    ),
     "depth": ((f"{BASE}/model_index.json", f"{DEPTH}/{UNET_FILE}"), _depth),
 }
 """The pipelines: the trained parts they need, and what puts them together."""

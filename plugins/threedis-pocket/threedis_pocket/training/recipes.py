@@ -38,6 +38,7 @@ from threedis_pocket.models import (
     build_text_encoder,
     build_vae,
 )
+from threedis_pocket.qwen_image_models import TEMPLATE_WORDS, build_qwen_vl
 from threedis_pocket.qwen_tokenizer import build_qwen_tokenizer
 from threedis_pocket.t5_tokenizer import build_t5_tokenizer
 from threedis_pocket.tokenizer import build_tokenizer
@@ -46,7 +47,7 @@ from threedis_pocket.training.data import Pictures, wild_pictures
 from threedis_pocket.training.depth import WildDepthTask
 from threedis_pocket.training.flow import FlowTask, GuidedTask
 from threedis_pocket.training.parts import load_part
-from threedis_pocket.training.text import OpenClipTask, QwenTask, T5Task, TextTask
+from threedis_pocket.training.text import OpenClipTask, QwenTask, QwenVLTask, T5Task, TextTask
 from threedis_pocket.training.vae import VaeTask, normalise_latents
 from threedis_pocket.training.work import (
     WILD,
@@ -67,6 +68,7 @@ FLUX_VAE = TrainingSettings(steps=1800, batch_size=8, learning_rate=2e-3, ema=0.
 DEPTH_VAE = TrainingSettings(steps=3000, batch_size=8, learning_rate=2e-3, ema=0.995)
 TEXT = TrainingSettings(steps=500, batch_size=96, learning_rate=1e-3, ema=0.995)
 QWEN = TrainingSettings(steps=600, batch_size=64, learning_rate=2e-3, ema=0.99)
+QWEN_VL = TrainingSettings(steps=600, batch_size=64, learning_rate=2e-3, ema=0.99)
 OPENCLIP = TrainingSettings(steps=600, batch_size=96, learning_rate=1e-3, ema=0.995)
 T5 = TrainingSettings(steps=400, batch_size=96, learning_rate=3e-3, ema=0.995)
 FLUX = TrainingSettings(steps=2400, batch_size=16, learning_rate=1.5e-3, ema=0.998, warmup=150)
@@ -149,6 +151,15 @@ def train_qwen(work: Path, settings: TrainingSettings = QWEN, progress: Progress
     tokenizer = build_qwen_tokenizer()
     build = partial(build_qwen, len(tokenizer), tokenizer.pad_token_id)
     return _train_text(QwenTask, build, tokenizer, work / "qwen", settings, progress)
+
+
+def train_qwen_vl(
+    work: Path, settings: TrainingSettings = QWEN_VL, progress: Progress = silent
+) -> Path:
+    """Train Qwen-Image's Qwen2.5-VL; save it and its tokenizer under ``work/qwen-vl``."""
+    tokenizer = build_qwen_tokenizer(TEMPLATE_WORDS)
+    build = partial(build_qwen_vl, len(tokenizer), tokenizer.pad_token_id)
+    return _train_text(QwenVLTask, build, tokenizer, work / "qwen-vl", settings, progress)
 
 
 def _train_text(
@@ -330,6 +341,9 @@ RECIPES: dict[str, Recipe] = {
         distil.Z_IMAGE_FINE,
         ("qwen/text_encoder", "z-image/transformer"),
     ),
+    "qwen-vl": Recipe(train_qwen_vl, QWEN_VL),
+    "qwen-vae": Recipe(distil.train_qwen_vae, distil.QWEN_VAE),
+    "qwen-image": Recipe(distil.train_qwen_image, distil.QWEN_IMAGE, ("qwen-vl/text_encoder",)),
     "gold": Recipe(gold.train_gold, gold.GOLD),
     "gold-flux": Recipe(gold.train_gold_flux, gold.GOLD_FLUX),
 }

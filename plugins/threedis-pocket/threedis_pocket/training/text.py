@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from threedis_pocket.qwen_image_models import prompt_template
 from threedis_pocket.qwen_tokenizer import templated
 from threedis_pocket.scenes import join_phrases, phrase
 from threedis_pocket.shapes import SHAPES
@@ -60,7 +61,7 @@ class TextTask(Task):
 
     def __init__(self, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
-        width = encoder.config.hidden_size
+        width = encoder.get_input_embeddings().weight.shape[1]  # pyright: ignore
         self.encoder, self.tokenizer = encoder, tokenizer
         self.question = nn.Parameter(torch.randn(len(SHAPES), width) * 0.1)
         self.head = nn.MultiheadAttention(width, 4, batch_first=True)
@@ -147,6 +148,39 @@ class QwenTask(TextTask):
     def forward(self, ids: Tensor, answers: Tensor) -> Tensor:
         (states,) = self.asked(ids)
         return self._ask(states, answers, ids == self.tokenizer.pad_token_id)
+
+
+class QwenVLTask(TextTask):
+    """Ask what Qwen-Image reads: the last layer, without what stands in front of the prompt."""
+
+    lengths = (96,)
+
+    def tokens(self, captions: list[str], length: int) -> Tensor:
+        return pad_to(self.tokenizer, in_template(captions), length)
+
+    def forward(self, ids: Tensor, answers: Tensor) -> Tensor:
+        states, seen = read_qwen_vl(self.encoder, ids, self.tokenizer.pad_token_id)
+        return self._ask(states, answers, ~seen)
+
+
+def in_template(texts: list[str]) -> list[str]:
+    """The texts as Qwen-Image's pipelines hand them to the tokenizer."""
+    template, _ = prompt_template()
+    return [template.format(text) for text in texts]
+
+
+def read_qwen_vl(encoder: PreTrainedModel, ids: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """What Qwen-Image reads of prompts in its template, (B, T, D), and which tokens are no padding.
+
+    Args:
+        encoder: Qwen2.5-VL.
+        ids: Token ids (B, L), padded at the end; T is L less what the pipelines cut off in front.
+        pad: The id of padding.
+    """
+    _, start = prompt_template()
+    seen = ids != pad
+    out = encoder(input_ids=ids, attention_mask=seen, output_hidden_states=True)
+    return out.hidden_states[-1][:, start:], seen[:, start:]
 
 
 def pad_to(tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int) -> Tensor:

@@ -12,6 +12,7 @@ from transformers import (
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     PreTrainedTokenizerBase,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Model,
     T5EncoderModel,
@@ -58,13 +59,18 @@ def student_sets(work: Path, vae: AutoencoderKL, progress: Progress = silent) ->
 
     Square pictures come twice as often as their number says.
     """
-    sets = _mixed_pictures(work, STUDENT_WILD, STUDENT_SQUARE, progress)
+    sets = student_pictures(work, progress)
     with processes().main_process_first():
         found = [
             LatentSet(one, encode_latents(vae, one, progress), encode_depth(vae, one, progress))
             for one in sets
         ]
     return [found[0], *found]
+
+
+def student_pictures(work: Path, progress: Progress = silent) -> list[Pictures]:
+    """The pictures of :func:`student_sets`."""
+    return _mixed_pictures(work, STUDENT_WILD, STUDENT_SQUARE, progress)
 
 
 def _mixed_pictures(work: Path, wild: int, square: int, progress: Progress) -> list[Pictures]:
@@ -116,6 +122,16 @@ def load_qwen(work: Path) -> tuple[Qwen3Model, PreTrainedTokenizerBase]:
     return (
         load_part(Qwen3Model, work / "qwen" / "text_encoder"),
         Qwen2Tokenizer.from_pretrained(work / "qwen" / "tokenizer"),
+    )
+
+
+def load_qwen_vl(
+    work: Path,
+) -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerBase]:
+    """The trained Qwen2.5-VL and its tokenizer."""
+    return (
+        load_part(Qwen2_5_VLForConditionalGeneration, work / "qwen-vl" / "text_encoder"),
+        Qwen2Tokenizer.from_pretrained(work / "qwen-vl" / "tokenizer"),
     )
 
 
