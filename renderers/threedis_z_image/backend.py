@@ -47,11 +47,7 @@ class ZImageOptions(ScaledControlNetOptions):
         "Z-Image-Turbo was made for; above it the negative prompt is read.",
     )
     i2i_steps: int | None = Field(
-        default=2,
-        ge=0,
-        description="For how many steps of 20, from the first, i2i is on: of 8 steps the first, as "
-        "measured on pocket-z-image; regions that are apart for longer become pictures of their "
-        "own.",
+        2, ge=0, description="For how many steps of 20, from the first, i2i is on: of 8 the first."
     )
     controlnet_scale: float = Field(
         default=0.75,

@@ -33,6 +33,7 @@ _UNET_OPTIONS = {
 }
 _SHARED_WITH_SD15 = {"sd15": (), "sd21": ("vae",), "sdxl": ("vae", "text_encoder")}
 _SHARED_WITH_FLUX = ("vae", "text_encoder", "text_encoder_2")
+_Z_IMAGE_OPTIONS = {"default_side": 128, "controlnet_scale": 1.0, "dtype": "float32"}
 _FLUX_OPTIONS = {
     "default_side": 128,
     "steps": 20,
@@ -121,6 +122,9 @@ def threedis_register_presets(register: RegisterPreset) -> None:
     summary = "the pocket world's SD3.5 medium with a depth ControlNet: 128 px, three text encoders"
     # The best guidance of 1, 1.5 and 2 on 24 layouts of the validation split.
     register("pocket-sd35", "sd35", {**sd35, **_FLUX_OPTIONS, "guidance": 1.5}, summary, seen)
+    model = {"model": str(WEIGHTS / "pocket-z-image"), "vae": shared["vae"]}
+    summary = "the pocket world's Z-Image: 128 px, 8 steps without guidance"
+    register("pocket-z-image", "z-image", {**model, **_Z_IMAGE_OPTIONS}, summary, seen)
 
 
 @hookimpl

@@ -57,6 +57,7 @@ class RecipeName(StrEnum):
     qwen_vl = "qwen-vl"
     qwen_vae = "qwen-vae"
     qwen_image = "qwen-image"
+    qwen_image_fine = "qwen-image-fine"
     gold = "gold"
     gold_flux = "gold-flux"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from accelerate.utils import set_seed
 from diffusers import (
+    QwenImageControlNetModel,
+    QwenImageTransformer2DModel,
     SD3ControlNetModel,
     SD3Transformer2DModel,
     ZImageControlNetModel,
@@ -63,6 +65,9 @@ QWEN_VAE = TrainingSettings(
 )
 QWEN_IMAGE = TrainingSettings(
     steps=7000, batch_size=8, learning_rate=2e-3, ema=0.998, warmup=100, precision="bf16"
+)
+QWEN_IMAGE_FINE = TrainingSettings(
+    steps=1500, batch_size=8, learning_rate=1.2e-3, ema=0.995, warmup=30, precision="bf16"
 )
 
 
@@ -156,12 +161,31 @@ def train_qwen_image(
     work: Path, settings: TrainingSettings = QWEN_IMAGE, progress: Progress = silent
 ) -> Path:
     """Train Qwen-Image's transformer and ControlNet; save both in ``qwen-image``."""
-    sets = _smaller(student_sets(work, shipped.flux_vae(), progress))
     set_seed(settings.seed)
     models = build_qwen_image_controlnet(), load_qwen_vl(work), build_qwen_image_transformer()
+    return _train_qwen_image(work, "qwen-image", models, settings, progress)
+
+
+def train_qwen_image_fine(
+    work: Path, settings: TrainingSettings = QWEN_IMAGE_FINE, progress: Progress = silent
+) -> Path:
+    """Both go on, from a higher learning rate again; save them in ``qwen-image-fine``."""
+    set_seed(settings.seed)
+    models = (
+        load_part(QwenImageControlNetModel, work / "qwen-image" / "controlnet"),
+        load_qwen_vl(work),
+        load_part(QwenImageTransformer2DModel, work / "qwen-image" / "transformer"),
+    )
+    return _train_qwen_image(work, "qwen-image-fine", models, settings, progress)
+
+
+def _train_qwen_image(
+    work: Path, name: str, models: Any, settings: TrainingSettings, progress: Progress
+) -> Path:
+    sets = _smaller(student_sets(work, shipped.flux_vae(), progress))
     texts = shipped.clip(), shipped.t5()
     task = QwenImageTask(shipped.flux_transformer(), *models, *texts, sets)
-    return _train(task, work / "qwen-image", settings, progress)
+    return _train(task, work / name, settings, progress)
 
 
 def _smaller(sets: list[LatentSet]) -> list[LatentSet]:

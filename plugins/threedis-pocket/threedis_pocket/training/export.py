@@ -194,7 +194,8 @@ def _z_image(work: Path) -> DiffusionPipeline:
 
 def _qwen_image(work: Path) -> DiffusionPipeline:
     text_encoder, tokenizer = load_qwen_vl(work)
-    folder = work / "qwen-image"
+    tokenizer.chat_template = None  # the pipelines have one of their own
+    folder = work / "qwen-image-fine"
     return QwenImageControlNetPipeline(
         scheduler=build_flux_scheduler(),
         vae=load_part(AutoencoderKLQwenImage, work / "qwen-vae" / "model"),
@@ -244,7 +245,7 @@ EXPORTS: dict[str, tuple[tuple[str, ...], Callable[[Path], DiffusionPipeline]]] 
     "sd35": (("sd35-fine/transformer",), _sd35),
     "z-image": (("qwen/text_encoder", "z-image-fine/transformer"), _z_image),
     "qwen-image": (
-        ("qwen-vl/text_encoder", "qwen-vae/model", "qwen-image/transformer"),
+        ("qwen-vl/text_encoder", "qwen-vae/model", "qwen-image-fine/transformer"),
         _qwen_image,
     ),
     "depth": ((f"{BASE}/model_index.json", f"{DEPTH}/{UNET_FILE}"), _depth),

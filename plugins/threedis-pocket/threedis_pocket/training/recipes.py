@@ -344,6 +344,11 @@ RECIPES: dict[str, Recipe] = {
     "qwen-vl": Recipe(train_qwen_vl, QWEN_VL),
     "qwen-vae": Recipe(distil.train_qwen_vae, distil.QWEN_VAE),
     "qwen-image": Recipe(distil.train_qwen_image, distil.QWEN_IMAGE, ("qwen-vl/text_encoder",)),
+    "qwen-image-fine": Recipe(
+        distil.train_qwen_image_fine,
+        distil.QWEN_IMAGE_FINE,
+        ("qwen-vl/text_encoder", "qwen-image/transformer"),
+    ),
     "gold": Recipe(gold.train_gold, gold.GOLD),
     "gold-flux": Recipe(gold.train_gold_flux, gold.GOLD_FLUX),
 }
