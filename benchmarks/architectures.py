@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +14,16 @@ from diffusers import (
     SD3ControlNetModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
+    ZImageControlNetModel,
+    ZImageTransformer2DModel,
 )
 from torch import nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5EncoderModel,
 )
@@ -120,6 +125,36 @@ SD35_MEDIUM_CONTROLNET: dict[str, Any] = {
     "dual_attention_layers": (),
 }
 """Half of the transformer's blocks, and text: what that one's depth ControlNet is said to be."""
+Z_IMAGE: dict[str, Any] = {
+    "in_channels": 16,
+    "dim": 3840,
+    "n_layers": 30,
+    "n_refiner_layers": 2,
+    "n_heads": 30,
+    "n_kv_heads": 30,
+    "cap_feat_dim": 2560,
+}
+Z_IMAGE_CONTROLNETS: dict[str, dict[str, Any]] = {
+    "z-image-1": {
+        "control_in_dim": 16,
+        "control_layers_places": [*range(0, 30, 5)],
+        "add_control_noise_refiner": None,
+    },
+    "z-image": {
+        "control_in_dim": 33,
+        "control_layers_places": [*range(0, 30, 2)],
+        "add_control_noise_refiner": "control_noise_refiner",
+    },
+    "z-image-lite": {
+        "control_in_dim": 33,
+        "control_layers_places": [*range(0, 30, 10)],
+        "add_control_noise_refiner": "control_noise_refiner",
+    },
+}
+"""Fun-Controlnet-Union: version 1, 2.1, and the lite one of 2.1."""
+QWEN3_4B: dict[str, Any] = {"vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728}
+QWEN3_4B |= {"num_hidden_layers": 36, "num_attention_heads": 32}
+QWEN3_4B |= {"num_key_value_heads": 8, "head_dim": 128}
 FLUX_VAE = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
 
 
@@ -169,6 +204,18 @@ def _sd35(
     }
 
 
+def _z_image(controlnet: str) -> dict[str, Callable[[], nn.Module]]:
+    """The ControlNet alone: what the transformer lends it is counted there."""
+    own = {**Z_IMAGE_CONTROLNETS[controlnet], "control_refiner_layers_places": [0, 1]}
+    shared = {key: Z_IMAGE[key] for key in ("dim", "n_heads", "n_kv_heads", "n_refiner_layers")}
+    return {
+        "transformer": lambda: ZImageTransformer2DModel(**Z_IMAGE),
+        "controlnet": lambda: ZImageControlNetModel(**own, **shared),
+        "vae": lambda: AutoencoderKL(**FLUX_VAE),
+        "text_encoder": lambda: Qwen3Model(Qwen3Config(**QWEN3_4B)),
+    }
+
+
 BUILDERS: dict[str, Callable[[], dict[str, Callable[[], nn.Module]]]] = {
     "sd15": lambda: _unet_family("sd15", CLIP_L),
     "sd21": lambda: _unet_family("sd21", OPEN_CLIP_H),
@@ -176,4 +223,5 @@ BUILDERS: dict[str, Callable[[], dict[str, Callable[[], nn.Module]]]] = {
     "flux": _flux,
     "sd35": lambda: _sd35(SD35_LARGE, SD35_LARGE_CONTROLNET),
     "sd35-medium": lambda: _sd35(SD35_MEDIUM, SD35_MEDIUM_CONTROLNET),
+    **{name: partial(_z_image, name) for name in Z_IMAGE_CONTROLNETS},
 }

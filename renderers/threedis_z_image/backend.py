@@ -18,6 +18,7 @@ from threedis_z_image.controlnets import describe, sites
 from threedis_z_image.hook import ZImageHook
 
 UNION = "alibaba-pai/Z-Image-Turbo-Fun-Controlnet-Union-2.1"
+LITE = f"{UNION}/Z-Image-Turbo-Fun-Controlnet-Union-2.1-lite-2602-8steps.safetensors"
 MULTIPLE = 32
 """Image tokens, and those of each text, are padded to a multiple of this."""
 SITES: Mapping[str, Site] = {"noise_refiner": "image", "context_refiner": "text", "layers": "joint"}
@@ -68,6 +69,7 @@ class ZImageRenderer(JointControlNetRenderer):
     model_classes = ("ZImagePipeline", pipeline_class)
     transformer_class, controlnet_class = "ZImageTransformer2DModel", "ZImageControlNetModel"
     default_controlnet = f"{UNION}/Z-Image-Turbo-Fun-Controlnet-Union-2.1-2602-8steps.safetensors"
+    smaller = ({"controlnet": LITE},)
     needed = ("transformer", "vae", "scheduler", "text_encoder", "tokenizer")
     fits: ClassVar[Mapping[str, Any]] = {"text_encoder": ("hidden_size", "cap_feat_dim")}
     controlnet_fits = ("dim", "n_heads", "n_refiner_layers")

@@ -165,7 +165,7 @@ def _transformer_step(
 ) -> int:
     """Numbers that a step of a joint-attention transformer holds."""
     heads, width = config.get("num_attention_heads"), config.get("attention_head_dim")
-    hidden = heads * width if heads and width else TRANSFORMER_WIDTH
+    hidden = heads * width if heads and width else config.get("dim") or TRANSFORMER_WIDTH
     text = TOKENS_PER_PROMPT * (drawing.pictures + drawing.instances)
     # What has three text encoders is guided by a negative prompt, whose text is as long.
     rows = 2 if TEXT_ENCODERS[-1] in parts else 1

@@ -25,6 +25,10 @@ CLIP_L = PartSize(123_060_480, 37_945_344)
 CLIP_L_PROJECTED = PartSize(123_650_304, 37_945_344)
 CLIP_G = PartSize(694_659_840, 63_242_240)
 T5_XXL = PartSize(4_762_310_656, 131_596_288)
+QWEN3_4B = PartSize(4_022_468_096, 388_956_160)
+Z_UNION = "Z-Image-Turbo-Fun-Controlnet-Union"
+Z_LAYER = 39_321_600
+"""Parameters of the largest layer of Z-Image's transformer and of its ControlNets."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class PublishedModel:
         gated: True if its licence must be accepted, with an account, before it can be fetched.
         sharded: Parts whose weights are in several files.
         files: Bytes of other files that are read, by name.
+        in_files: Size of the part that such a file holds as a whole, where that is known.
         decodes_in_half: True for a VAE of SDXL's kind that need not decode in float32.
     """
 
@@ -49,6 +54,7 @@ class PublishedModel:
     gated: bool = False
     sharded: frozenset[str] = frozenset()
     files: Mapping[str, int] = field(default_factory=dict[str, int])
+    in_files: Mapping[str, PartSize] = field(default_factory=dict[str, PartSize])
     decodes_in_half: bool = False
 
     def weights_size(self, part: str, half: bool = False) -> int | None:
@@ -114,6 +120,12 @@ def _one_part(
     )
 
 
+def _in_files(licence: str, parts: Mapping[str, PartSize]) -> PublishedModel:
+    """Parts of 16 bits a parameter, each in a file of its own."""
+    files = {name: size.parameters * 2 for name, size in parts.items()}
+    return PublishedModel(licence, files=files, in_files=parts)
+
+
 PUBLISHED: Mapping[str, PublishedModel] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": PublishedModel(
         OPEN_RAIL,
@@ -164,6 +176,27 @@ PUBLISHED: Mapping[str, PublishedModel] = {
             "sd3.5_large-Q4_0.gguf": 4_770_000_000,
             "sd3.5_large-Q5_0.gguf": 5_770_000_000,
             "sd3.5_large-Q8_0.gguf": 8_780_000_000,
+        },
+    ),
+    "Tongyi-MAI/Z-Image-Turbo": PublishedModel(
+        APACHE,
+        {
+            "transformer": PartSize(6_154_908_736, Z_LAYER),
+            "vae": FLUX_VAE,
+            "text_encoder": QWEN3_4B,
+        },
+        stored={"vae": 2, "text_encoder": 2},
+        sharded=frozenset({"transformer", "text_encoder"}),
+    ),
+    f"alibaba-pai/{Z_UNION}": _in_files(
+        f"{APACHE}, by others; its page was not seen",
+        {f"{Z_UNION}.safetensors": PartSize(1_550_778_368, Z_LAYER)},
+    ),
+    f"alibaba-pai/{Z_UNION}-2.1": _in_files(
+        f"{APACHE}, by others; its page was not seen",
+        {
+            f"{Z_UNION}-2.1-2602-8steps.safetensors": PartSize(3_356_225_792, Z_LAYER),
+            f"{Z_UNION}-2.1-lite-2602-8steps.safetensors": PartSize(1_008_308_480, Z_LAYER),
         },
     ),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),

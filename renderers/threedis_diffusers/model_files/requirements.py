@@ -155,7 +155,10 @@ def _check_lora(lora: LoRA, source: ModelSource) -> None:
 
 
 def _stand_in(pipeline: str) -> dict[str, Any]:
-    """What a pipeline's ``model_index.json`` says, from the class's own signature."""
+    """What a pipeline's ``model_index.json`` says, from the class's own signature.
+
+    Where that names no class but a base of several, any of ours stands for it.
+    """
     if not pipeline:
         return {}
     import diffusers
@@ -163,11 +166,15 @@ def _stand_in(pipeline: str) -> dict[str, Any]:
     parts = inspect.signature(getattr(diffusers, pipeline).__init__).parameters.values()
     kinds = {part.name: getattr(part.annotation, "__name__", "") for part in parts}
     entries = {
-        part: [library, kinds[part] if classes else "Scheduler"]
+        part: [library, _one_of(classes, kinds[part])]
         for part, (library, classes) in PART_CLASSES.items()
         if part in kinds
     }
     return {"_class_name": pipeline, **entries}
+
+
+def _one_of(classes: Sequence[str], kind: str) -> str:
+    return kind if kind in classes else next(iter(classes), "Scheduler")
 
 
 def _parts(source: LocalSource, name: str) -> list[PartFiles]:
@@ -197,7 +204,8 @@ def _published(part: PartFiles) -> PartSize | None:
     known = PUBLISHED.get(part.source.repository)
     if known is None:
         return None
-    return known.parts.get(part.name) or known.parts.get("")
+    in_files = (known.in_files[path] for path in part.files if path in known.in_files)
+    return known.parts.get(part.name) or known.parts.get("") or next(in_files, None)
 
 
 def _downloads(found: Sequence[PartFiles]) -> Iterator[Download]:

@@ -15,7 +15,7 @@ from threedis_core.plugin.discovery import load_plugins
 from threedis_core.plugin.inspection import Inspection
 from threedis_diffusers.memory.needs import DECODER_MAPS
 from threedis_diffusers.model_files.checks import check_model
-from threedis_diffusers.model_files.published import PUBLISHED
+from threedis_diffusers.model_files.published import PUBLISHED, Z_UNION
 from threedis_diffusers.model_files.requirements import NeededModel, inspect_model, needed_lora
 from threedis_diffusers.model_files.sources import ModelSource
 from threedis_diffusers.options import LoRA
@@ -25,6 +25,7 @@ from threedis_pocket import WEIGHTS
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Options, SD21Renderer
 from threedis_sd.sdxl import SDXLOptions, SDXLRenderer
+from threedis_z_image.backend import LITE, ZImageOptions, ZImageRenderer
 
 CPU = torch.device("cpu")
 POCKET = WEIGHTS / "pocket-sd15"
@@ -120,6 +121,7 @@ def test_a_repository_that_is_not_cached_is_described_as_it_is_published() -> No
             "stabilityai/stable-diffusion-xl-base-1.0",
         ),
         (lambda: FluxRenderer(FluxOptions(device="cpu")), "black-forest-labs/FLUX.1-Depth-dev"),
+        (lambda: ZImageRenderer(ZImageOptions(device="cpu")), "Tongyi-MAI/Z-Image-Turbo"),
     ],
 )
 def test_the_default_models_are_known_part_for_part(make, model: str) -> None:
@@ -282,6 +284,11 @@ def test_a_vae_that_is_upcast_takes_twice_the_room(tmp_path: Path, force_upcast:
 
 def test_the_published_sizes_are_those_of_the_full_size_architectures(benchmark) -> None:
     part_sizes = benchmark("memory_of_models").part_sizes
+    files = {
+        "z-image": ZImageRenderer.default_controlnet,
+        "z-image-lite": LITE,
+        "z-image-1": f"alibaba-pai/{Z_UNION}/{Z_UNION}.safetensors",
+    }
     models = {
         "sd15": (SD15, "lllyasviel/control_v11f1p_sd15_depth"),
         "sd21": (SD21Options().model, SD21Renderer.default_controlnet),
@@ -291,9 +298,13 @@ def test_the_published_sizes_are_those_of_the_full_size_architectures(benchmark)
             "stabilityai/stable-diffusion-3.5-large",
             "stabilityai/stable-diffusion-3.5-large-controlnet-depth",
         ),
+        **dict.fromkeys(files, (ZImageOptions().model,)),
     }
     for family, names in models.items():
         known = {
             part or "controlnet": size for n in names for part, size in PUBLISHED[n].parts.items()
         }
+        if family in files:
+            repository, _, file = files[family].rpartition("/")
+            known["controlnet"] = PUBLISHED[repository].in_files[file]
         assert part_sizes(family) == known

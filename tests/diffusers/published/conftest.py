@@ -33,6 +33,7 @@ PIPELINES = {
     "flux-base": "FluxPipeline",
     "sd35": "StableDiffusion3Pipeline",
     "sd35-medium": "StableDiffusion3Pipeline",
+    "z-image": "ZImagePipeline",
     "ldm3d": "StableDiffusionLDM3DPipeline",
 }
 CLASSES = {
@@ -61,6 +62,11 @@ SECOND = {
         "tokenizer_2": ["transformers", "CLIPTokenizer"],
         "text_encoder_3": ["transformers", "T5EncoderModel"],
         "tokenizer_3": ["transformers", "T5TokenizerFast"],
+    },
+    "z-image": {
+        "transformer": ["diffusers", "ZImageTransformer2DModel"],
+        "text_encoder": ["transformers", "Qwen3Model"],
+        "tokenizer": ["transformers", "Qwen2Tokenizer"],
     },
 }
 
@@ -205,6 +211,8 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         return {"model_type": kind}
     if kind == "nf4":
         return packed(path, architectures)
+    if kind == "z-image" and path in (own := z_image(architectures)):
+        return own[path]
     if path.startswith("text_encoder"):
         return {**architectures.CLIP_L, **architectures.T5_XXL}
     if path == "unet/config.json":
@@ -233,6 +241,16 @@ def packed(path: str, architectures: ModuleType) -> dict[str, Any]:
     if path.startswith("text_encoder_2/"):
         kind = {**architectures.T5_XXL, "architectures": ["T5EncoderModel"]}
     return {**kind, "quantization_config": way}
+
+
+def z_image(architectures: ModuleType) -> dict[str, dict[str, Any]]:
+    """The configurations of Z-Image by their paths."""
+    return {
+        "transformer/config.json": architectures.Z_IMAGE,
+        "text_encoder/config.json": architectures.QWEN3_4B,
+        "tokenizer/tokenizer_config.json": {"chat_template": "{{ messages[0]['content'] }}"},
+        "scheduler/scheduler_config.json": {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+    }
 
 
 def unet(kind: str, architectures: ModuleType) -> dict[str, Any]:

@@ -34,11 +34,20 @@ from threedis_sd35 import MEDIUM
 from threedis_sd35.backend import SD35Options, SD35Renderer
 from threedis_transformers.loading import PROCESSOR, WEIGHTS
 from threedis_transformers.loading import check_files as check_vision_files
+from threedis_z_image.backend import LITE, ZImageOptions, ZImageRenderer
 
 SD15 = SD15Options().model
 SD21 = SD21Options().model
 SDXL = SDXLOptions().model
 SD35 = SD35Options().model
+Z_IMAGE = ZImageOptions().model
+Z_IMAGE_1 = (
+    "alibaba-pai/Z-Image-Turbo-Fun-Controlnet-Union/Z-Image-Turbo-Fun-Controlnet-Union.safetensors"
+)
+Z_IMAGE_FILES = {
+    *(f"text_encoder/model-{n:05}-of-00003.safetensors" for n in (1, 2, 3)),
+    "vae/diffusion_pytorch_model.safetensors",
+}
 PACKED_SD35 = "city96/stable-diffusion-3.5-large-gguf"
 LORA = "black-forest-labs/FLUX.1-Depth-dev-lora"
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
@@ -62,6 +71,11 @@ FEW_STEPS = {
 def t5(count: int) -> set[str]:
     names = (f"model-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1))
     return {f"text_encoder_2/{name}" for name in names}
+
+
+def in_repository(file: str) -> dict[str, set[str]]:
+    repository, _, name = file.rpartition("/")
+    return {repository: {name}}
 
 
 def sd35_files(*transformer: str) -> set[str]:
@@ -359,8 +373,26 @@ FOREIGN: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]
         },
         15.2,
     ),
+    (
+        lambda: ZImageRenderer(ZImageOptions(**CPU)),
+        {
+            Z_IMAGE: {*SHARDS, *Z_IMAGE_FILES},
+            **in_repository(ZImageRenderer.default_controlnet),
+        },
+        39.5,
+    ),
+    (
+        lambda: ZImageRenderer(ZImageOptions(**CPU, controlnet=LITE)),
+        {Z_IMAGE: {*SHARDS, *Z_IMAGE_FILES}, **in_repository(LITE)},
+        34.9,
+    ),
+    (
+        lambda: ZImageRenderer(ZImageOptions(**CPU, controlnet=Z_IMAGE_1)),
+        {Z_IMAGE: {*SHARDS, *Z_IMAGE_FILES}, **in_repository(Z_IMAGE_1)},
+        35.9,
+    ),
 ]
-"""The same for the files that people with smaller cards take."""
+"""The same for parts that are one file, among them what people with smaller cards take."""
 
 
 @pytest.mark.parametrize(("make", "wanted", "size"), FOREIGN)

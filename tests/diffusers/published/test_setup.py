@@ -42,6 +42,14 @@ CHOICES: dict[str, tuple[tuple[str, str], ...]] = {
         ("none", ""),
         ("none", ""),
     ),
+    "z-image": (
+        ("sequential", "lite"),
+        ("group", "lite"),
+        ("model", "lite"),
+        ("model", ""),
+        ("none", ""),
+        ("none", ""),
+    ),
 }
 """For each card how the model is placed, and what of the options makes it smaller."""
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
@@ -66,6 +74,7 @@ def test_each_card_gets_what_it_has_room_for(renderer: str) -> None:
         assert smaller in options
         if not smaller:
             assert "gguf" not in options
+            assert "lite" not in options
             assert "quantization" not in options
 
 
