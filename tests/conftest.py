@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -32,16 +33,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def benchmark() -> Callable[[str], ModuleType]:
     """A module of the benchmarks' folder, by name."""
-    folder = str(Path(__file__).parents[1] / "benchmarks")
+    return partial(_module_in, Path(__file__).parents[1] / "benchmarks")
 
-    def module(name: str) -> ModuleType:
-        sys.path.insert(0, folder)
-        try:
-            return import_module(name)
-        finally:
-            sys.path.remove(folder)
 
-    return module
+@pytest.fixture
+def lazy_device() -> Iterator[Any]:
+    """A device beside the CPU that takes tensors of its own alone, as every accelerator does."""
+    with _module_in(Path(__file__).parent, "lazy_device").lazy_device() as device:
+        yield device
+
+
+def _module_in(folder: Path, name: str) -> ModuleType:
+    sys.path.insert(0, str(folder))
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(str(folder))
 
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -13,6 +13,7 @@ from threedis_core.plugin.inspection import MemoryNeed
 from threedis_diffusers.devices import SHARED_MEMORY, free_on
 from threedis_diffusers.lazy_model import free_memory
 from threedis_diffusers.machine_failures import DEVICE_MEMORY, machine_failure
+from threedis_diffusers.memory.lending import borrowed, holding, owned_alone, parts_of, set_aside
 from threedis_diffusers.memory.needs import Drawing, Work, memory_needs, work_memory
 from threedis_diffusers.memory.sizes import PartSize, sizes_of_pipeline
 from threedis_diffusers.memory.spreading import spread
@@ -104,9 +105,22 @@ def _carry_out(pipeline: Any, way: str, device: torch.device) -> None:
     elif way == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif way == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=device)
+        with owned_alone(pipeline):
+            pipeline.enable_sequential_cpu_offload(device=device)
     else:
-        streams = device.type in STREAMS
+        _offload_groups(pipeline, device)
+
+
+def _offload_groups(pipeline: Any, device: torch.device) -> None:
+    """Fetch layer by layer, those ahead that come in the same order at every step.
+
+    What is lent comes twice a step, after different layers, and is fetched when it is its turn.
+    """
+    from diffusers.hooks import apply_group_offloading
+
+    streams = device.type in STREAMS
+    lent = {one.module for held in borrowed(pipeline).values() for one in held}
+    with set_aside(one for part in parts_of(pipeline).values() for one in holding(part, lent)):
         pipeline.enable_group_offload(
             onload_device=device,
             offload_type="leaf_level",
@@ -115,6 +129,8 @@ def _carry_out(pipeline: Any, way: str, device: torch.device) -> None:
             # Pinned memory is a copy, until the weights that it was made of are let go of.
             low_cpu_mem_usage=streams and _main_memory_is_short(pipeline),
         )
+    for module in lent:
+        apply_group_offloading(module, device, offload_type="leaf_level")
 
 
 def _main_memory_is_short(pipeline: Any) -> bool:

@@ -76,11 +76,8 @@ def size_of_module(module: nn.Module) -> PartSize:
 
 
 def sizes_of_pipeline(pipeline: Any) -> dict[str, PartSize]:
-    """The bytes of each loaded part of a pipeline that has weights."""
-    from torch import nn
+    """The bytes of each loaded part of a pipeline that has weights; what is lent, the lender's."""
+    from threedis_diffusers.memory.lending import owned_alone, parts_of  # brings torch
 
-    return {
-        name: size_of_module(part)
-        for name, part in pipeline.components.items()
-        if isinstance(part, nn.Module)
-    }
+    with owned_alone(pipeline):
+        return {name: size_of_module(part) for name, part in parts_of(pipeline).items()}

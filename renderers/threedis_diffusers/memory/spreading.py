@@ -13,13 +13,15 @@ from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from threedis_core.errors import RenderError
 from threedis_core.plugin.inspection import Inspection
 from threedis_diffusers.devices import accelerators, room_on
+from threedis_diffusers.memory.lending import borrowed
 from threedis_diffusers.memory.sizes import sizes_of_pipeline
 
 _log = logging.getLogger("threedis_core.models")
 
 HOME = ("unet", "transformer", "vae")
 """Parts that stay together: the denoiser, and the VAE, which is called by methods that look after
-no device and whose latents pipelines join with the denoiser's."""
+no device and whose latents pipelines join with the denoiser's. So does a part that another has lent
+something."""
 
 Place = TypeVar("Place")
 
@@ -69,9 +71,10 @@ def spread(pipeline: Any, home: torch.device, work: int) -> None:
     for name, part in parts.items():  # bitsandbytes has put its own on an accelerator already
         if part.device in free:
             free[part.device] += sizes[name]
-    at_home = [name for name in sizes if name in HOME]
+    together = (*HOME, *borrowed(pipeline))
+    at_home = [name for name in sizes if name in together]
     free[home] -= work + sum(sizes[name] for name in at_home)
-    others = {name: size for name, size in sizes.items() if name not in HOME}
+    others = {name: size for name, size in sizes.items() if name not in together}
     places = {**dict.fromkeys(at_home, home), **balanced(others, free)}
     for name, device in places.items():
         if parts[name].device != device:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from threedis_core.errors import OptionError, WeightsError
+from threedis_diffusers.memory.lending import owned_alone
 from threedis_diffusers.model_files.checks import (
     PART_CLASSES,
     WEIGHTS,
@@ -82,9 +83,10 @@ class FoundParts:
         for name, part in self.parts.items():
             if isinstance(part, OneFile) and name not in self.plain and part.fp8 is not None:
                 formats[name] = part.fp8
-        for name, kept in formats.items():
-            if (part := getattr(pipeline, name)) is not None:
-                keep_in_fp8(part, dtype, kept)
+        with owned_alone(pipeline):
+            for name, kept in formats.items():
+                if (part := getattr(pipeline, name)) is not None:
+                    keep_in_fp8(part, dtype, kept)
 
 
 def find_parts(

@@ -1,22 +1,17 @@
 """device_map=balanced spreads a loaded pipeline over several accelerators.
 
-Here they are the CPU and torch's lazy device, which computes on the CPU, too, but takes tensors of
-its own alone, as every accelerator does.
+Here they are the CPU and torch's lazy device.
 """
 
 from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch._lazy.ts_backend
-from torch.overrides import TorchFunctionMode
 
 from threedis_core.errors import OptionError, RenderError
 from threedis_core.plugin.discovery import load_plugins
@@ -57,31 +52,12 @@ def test_a_part_without_room_is_named_with_what_is_left() -> None:
     assert caught.value.code == "out-of-memory"
 
 
-start_lazy_device = cache(torch._lazy.ts_backend.init)
-"""A process can do so once."""
-
-
-class ListsStayLazy(TorchFunctionMode):
-    """Repairs what torch leaves on the CPU of a lazy tensor: all that it makes several of."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if type(made) not in (tuple, list):
-            return made
-        return type(made)(self._repaired(one) for one in made)
-
-    def _repaired(self, one: Any) -> Any:
-        if not isinstance(one, torch.Tensor) or one.device.type != "lazy":
-            return one
-        inner = torch._from_functional_tensor(one) if torch._is_functional_tensor(one) else one
-        return one if inner.device == one.device else inner.to(one.device)
-
-
 @pytest.fixture(params=["cpu", "lazy"])
-def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+def home(
+    request: pytest.FixtureRequest, lazy_device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> torch.device:
     """The roomier of two devices, the other of which has room as well."""
-    start_lazy_device()
-    there = [CPU, torch.device("lazy", 0)]
+    there = [CPU, lazy_device]
     roomiest = next(one for one in there if one.type == request.param)
     for module in (devices, spreading):
         monkeypatch.setattr(module, "accelerators", lambda kind: there)
@@ -89,8 +65,7 @@ def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     # The work is thought to leave little where the denoiser is, so the others go elsewhere.
     monkeypatch.setattr(placing, "work_of", lambda *_: placing.Work(GIB))
     monkeypatch.setattr(fitting, "SHARED_MEMORY", ("cpu", "lazy"))
-    with ListsStayLazy():
-        yield roomiest
+    return roomiest
 
 
 def made(name: str, **options: Any) -> Any:
