@@ -79,6 +79,7 @@ class SD35Renderer(JointControlNetRenderer):
     default_controlnet = "stabilityai/stable-diffusion-3.5-large-controlnet-depth"
     smaller = tuple({"transformer": f"{GGUF}-{size}.gguf"} for size in ("Q8_0", "Q5_0", "Q4_0"))
     needed = ("transformer", "vae", "scheduler", *TEXT)
+    left_out_by = dict.fromkeys(T5, "t5=false")
     fits: ClassVar[Mapping[str, Any]] = {"text_encoder_3": ("d_model", "joint_attention_dim")}
     controlnet_fits = ("in_channels", "num_attention_heads", "pooled_projection_dim")
     tokenizer = "tokenizer_3"

@@ -172,7 +172,8 @@ def test_a_controlnet_of_another_model_or_in_one_file_is_refused(
     message = refusal(WeightsError, make_renderer(controlnet=str(tmp_path / "other")))
     assert "is a 'UNet'; expected FluxControlNetModel" in message
     message = refusal(WeightsError, make_renderer(controlnet=str(tmp_path / "one.safetensors")))
-    assert "is one file; expected a folder or hub id" in message
+    assert "is one file, from which diffusers reads no FluxControlNetModel" in message
+    assert "such as Shakker-Labs/FLUX.1-dev-ControlNet-Depth" in message
 
 
 def test_missing_files_of_the_controlnet_are_named_by_check_and_doctor(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import SD3Transformer2DModel
+from diffusers import SD3ControlNetModel, SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
 
 from threedis_core.errors import OptionError, ThreeDISError, WeightsError
@@ -109,7 +109,39 @@ def test_a_model_saved_without_t5_is_one_to_render_without_it(
     _, without = render(t5=False)
     _, saved = render(t5=False, model=str(bare))
     assert np.array_equal(without, saved)
-    assert "text_encoder_3" in refusal(model=str(bare))
+    told = refusal(model=str(bare))
+    assert "says [None, None] for 'text_encoder_3'" in told
+    assert told.endswith("to do without the text_encoder_3, set t5=false")
+    index = {part: kind for part, kind in index.items() if not part.endswith("_3")}
+    (bare / "model_index.json").write_text(json.dumps(index), "utf-8")
+    assert refusal(model=str(bare)).endswith("set t5=false")
+    _, saved = render(t5=False, model=str(bare))
+    assert np.array_equal(without, saved)
+
+
+@pytest.mark.parametrize("part", ["text_encoder_3", "tokenizer_3", "text_encoder_2"])
+def test_what_is_missing_of_t5_alone_can_be_left_out(
+    part: str, model: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(model, tmp_path / "model")
+    shutil.rmtree(other / part)
+    assert ("set t5=false" in refusal(model=str(other))) == part.endswith("_3")
+
+
+def test_a_controlnet_in_one_file_is_refused_with_what_to_do(model: Path, tmp_path: Path) -> None:
+    """diffusers' class has no ``from_single_file``."""
+    with pytest.raises(ValueError, match="FromOriginalModelMixin is currently only compatible"):
+        SD3ControlNetModel.from_single_file(str(tmp_path / "one.safetensors"))
+    told = refusal(model=str(model), controlnet=str(tmp_path / "one.safetensors"))
+    assert "is one file, from which diffusers reads no SD3ControlNetModel" in told
+    assert "such as stabilityai/stable-diffusion-3.5-large-controlnet-depth" in told
+    assert "put it into a folder as diffusion_pytorch_model.safetensors, beside that config" in told
+    folder = shutil.copytree(model / "controlnet", tmp_path / "folder")
+    assert {file.name for file in folder.iterdir()} == {
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    }
+    SD35Renderer(SD35Options(model=str(model), controlnet=str(folder), **SMALL)).check()
 
 
 @pytest.mark.skipif(find_spec("peft") is None, reason="needs peft")

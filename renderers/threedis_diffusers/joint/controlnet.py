@@ -98,10 +98,13 @@ class JointControlNetRenderer(JointRenderer):
         place = part_place(self.default_controlnet if named is None else named, half)
         if place.file and self.describe_file is None:
             raise WeightsError(
-                f"controlnet '{named}' is one file; expected a folder or hub id in diffusers "
-                "format: convert it first",
+                f"controlnet '{named}' is one file, from which diffusers reads no "
+                f"{self.controlnet_class}; expected a folder or hub id in diffusers format, such "
+                f"as {self.default_controlnet}. If its weights are named as there, put it into a "
+                f"folder as {WEIGHTS_STEM}.safetensors, beside that config.json; else "
+                "convert it by one of the scripts that diffusers has for it",
                 path=CONTROLNET,
-                hint="name a folder or hub id in diffusers format",
+                hint="name a folder or hub id in diffusers format, or convert it",
             )
         return place
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from threedis_core.errors import WeightsError
 from threedis_diffusers.backend import DiffusersRenderer, LoadedPipeline
 from threedis_diffusers.devices import prefers_half, resolve_device, resolve_dtype
 from threedis_diffusers.joint.finding import Fits, check_class, check_fits, check_loras, start_flow
@@ -31,6 +32,7 @@ class JointModel(DiffusersRenderer):
         model_classes: Pipeline classes that a model may have been saved with.
         transformer_class: The transformer's class.
         needed: Parts without which a model does not work.
+        left_out_by: By part that a model may do without, the option that leaves it out.
         fits: By part of the pipeline, which of its settings is which of the transformer's.
         templated: True if prompts are read in the chat template of the tokenizer.
         apart: Parts that the family finds by itself, in ``more_parts``.
@@ -44,6 +46,7 @@ class JointModel(DiffusersRenderer):
     model_classes: ClassVar[tuple[str, ...]]
     transformer_class: ClassVar[str]
     needed: ClassVar[tuple[str, ...]]
+    left_out_by: ClassVar[Mapping[str, str]] = {}
     fits: ClassVar[Fits] = {}
     templated: ClassVar[bool] = False
     apart: ClassVar[tuple[str, ...]] = ()
@@ -75,7 +78,10 @@ class JointModel(DiffusersRenderer):
         """
         replaced = [part for part in self.options.replaced if part not in self.apart]
         needed = [part for part in self.needed if part not in self.absent]
-        endings = check_model(model, self.model_classes, needed, [*replaced, *self.absent])
+        try:
+            endings = check_model(model, self.model_classes, needed, [*replaced, *self.absent])
+        except WeightsError as error:
+            raise self._with_option(error) from error
         if self.templated:
             told = model.read("tokenizer/tokenizer_config.json")
             if not told.get("chat_template"):
@@ -84,6 +90,14 @@ class JointModel(DiffusersRenderer):
             config = model.read("transformer/config.json")
             check_class(config, self.transformer_class, "transformer", self.options.model)
         return endings
+
+    def _with_option(self, error: WeightsError) -> WeightsError:
+        """The error, with the option that leaves out the part that it is about, if there is one."""
+        for part, option in self.left_out_by.items():
+            if part in str(error) and part not in self.absent:
+                todo = f"to do without the {part}, set {option}"
+                return WeightsError(f"{error}; {todo}", path=part, hint=todo)
+        return error
 
     def check_parts(self, found: FoundParts, model: ModelSource) -> None:
         """See that what comes from elsewhere fits into the model.
