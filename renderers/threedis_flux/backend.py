@@ -22,6 +22,8 @@ from threedis_flux.options import FluxBaseOptions, FluxOptions, cache_config
 GGUF = "SporkySporkness/FLUX.1-Depth-dev-GGUF/flux1-depth-dev-fp16"
 T5 = "city96/t5-v1_1-xxl-encoder-gguf/t5-v1_1-xxl-encoder"
 """How the names of the published files begin whose weights are packed as GGUF."""
+SCHNELL_TOKENS = 256
+"""Text tokens that FLUX.1-schnell reads of a prompt."""
 
 
 class FluxBase(JointRenderer):
@@ -52,6 +54,11 @@ class FluxBase(JointRenderer):
         """T5's embeddings, and CLIP's vectors."""
         hidden, pooled, _ = pipeline.encode_prompt(prompts, max_sequence_length=tokens)
         return Encoded(hidden, pooled)
+
+    def most_tokens(self, pipeline: Any) -> int:
+        """Half of them without guidance: FLUX.1-schnell was made with 256."""
+        guided = pipeline.transformer.config.guidance_embeds
+        return self.options.most_tokens if guided else SCHNELL_TOKENS
 
     def hook(self, pipeline: Any, phases: JointPhases, loras: PlacedLoRAs | None) -> FluxHook:
         """FLUX's own."""

@@ -196,15 +196,47 @@ def test_the_published_controlnet_is_used_where_there_is_no_own(
     assert source.name == "Shakker-Labs/FLUX.1-dev-ControlNet-Depth"
 
 
-def test_a_model_without_guidance_says_so(
-    folder_of: Callable[[str], Path], make_renderer: Make, make_request: Request, tmp_path: Path
-) -> None:
+@pytest.fixture
+def schnell(folder_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """The folder of a model without guidance."""
     model = shutil.copytree(folder_of("plain"), tmp_path / "model")
     torch.manual_seed(0)
     config = {**json.loads((model / "transformer" / "config.json").read_text())}
     schnell = FluxTransformer2DModel.from_config({**config, "guidance_embeds": False})
     schnell.save_pretrained(model / "transformer")
-    renderer = make_renderer(model=str(model), steps=4)
+    return model
+
+
+@pytest.mark.parametrize("asked", [200, 400, "auto"])
+def test_schnell_reads_256_tokens_of_a_prompt_padded_to_as_many(
+    asked: int | str, schnell: Path, make_renderer: Make, make_request: Request
+) -> None:
+    """As its pipeline does with a ``max_sequence_length`` of 256; the others read 512."""
+    padded: list[int] = []
+    request = make_request(("a cat", LEFT), prompt="animals " * 400)
+    for options, most in (({}, 512), ({"model": str(schnell)}, 256)):
+        renderer = make_renderer(tokens_per_prompt=asked, **options)
+        pipeline = renderer.load().pipeline
+        pipeline.tokenizer_2.model_max_length = 512
+        encode = pipeline.encode_prompt
+
+        def count(*prompts: Any, encode: Any = encode, **given: Any) -> Any:
+            if prompts:  # and not what was embedded before
+                padded.append(given["max_sequence_length"])
+            return encode(*prompts, **given)
+
+        pipeline.encode_prompt = count
+        (drawn,) = renderer.render([request])
+        assert padded.pop() == most
+        assert drawn.provenance["tokens_per_prompt"] == (
+            most if asked == "auto" else min(asked, most)
+        )
+
+
+def test_a_model_without_guidance_says_so(
+    schnell: Path, make_renderer: Make, make_request: Request
+) -> None:
+    renderer = make_renderer(model=str(schnell), steps=4)
     assert renderer.capabilities.default_guidance is None
     assert len(renderer.render([make_request(("a cat", LEFT))])) == 1
     with pytest.raises(OptionError, match="no guidance scale"):

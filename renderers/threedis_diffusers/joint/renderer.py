@@ -128,6 +128,10 @@ class JointRenderer(JointModel):
         """Text tokens of each prompt in front of those that ``tokens_per_prompt`` counts."""
         return 0
 
+    def most_tokens(self, pipeline: Any) -> int:
+        """Counted tokens that the model reads of a prompt at most, and that one is padded to."""
+        return self.options.most_tokens
+
     def keep(
         self, pipeline: Any, prompts: list[str], hidden: Tensor | Sequence[Tensor], tokens: int
     ) -> Sequence[Tensor]:
@@ -282,7 +286,7 @@ class JointRenderer(JointModel):
         reader = Reader(
             partial(self.encode, pipeline),
             tokenizer,
-            min(self.options.most_tokens, int(tokenizer.model_max_length)),
+            min(self.most_tokens(pipeline), int(tokenizer.model_max_length)),
             partial(self.keep, pipeline),
             self.pads_to_most,
             {name: getattr(pipeline, part) for name, part in self.summarisers.items()},

@@ -124,7 +124,7 @@ def read_picture(
     prompts = tokenize(reader.tokenizer, named)
     special, auto = reader.special, tokens_per_prompt == "auto"
     longest = max(len(one.ids) for one in prompts) + special
-    tokens = _rounded_up(longest, reader.most) if auto else int(tokens_per_prompt)
+    tokens = _rounded_up(longest, reader.most) if auto else min(int(tokens_per_prompt), reader.most)
     padded = reader.most if (controlled if reader.pads_to_most else auto) else tokens
     texts = [one.prompt for one in prompts]
     with quiet():  # the pipeline's own warning of long prompts; ours follow
