@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from threedis_core.errors import LayoutError
+from threedis_core.run.config import LABEL_SIGN
 from threedis_core.values.layout import Layout
 
 PLAN_FORMAT: Literal[1] = 1
@@ -188,6 +189,14 @@ class ComparePlan(_Frozen):
     def jobs_by_key(self) -> dict[str, PlannedJob]:
         """The jobs by their keys."""
         return {job.key: job for job in self.jobs}
+
+    def base_of(self, place: int) -> int | None:
+        """The place of the renderer that a system is a variant of, with the same depth model."""
+        one = self.systems[place]
+        bare, label, _ = one.name.partition(LABEL_SIGN)
+        if one.renderer is None or not label:
+            return None
+        return next((at for at, other in enumerate(self.systems) if other.name == bare), None)
 
     def options_of(self, system: PlannedSystem) -> dict[str, Any]:
         """A system's options as its pictures were made: what was asked of all comes before them."""

@@ -73,6 +73,8 @@ class Cell:
         interval: How the interval was made: "bca", "percentile", "wilson", "none".
         complete: Over what every system completed; False counts what failed as 0.
         exploratory: Not what the plan set out to test.
+        difference: From the baseline.
+        from_base: From the renderer that it is a variant of, where that is not the baseline.
     """
 
     figure: str
@@ -87,6 +89,7 @@ class Cell:
     complete: bool = True
     exploratory: bool = False
     difference: Difference | None = None
+    from_base: Difference | None = None
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def _cell(found: Data) -> Cell:
         complete=found.get("complete", True),
         exploratory=found.get("exploratory", False),
         difference=_difference(found.get("difference")),
+        from_base=_difference(found.get("from_base")),
     )
 
 

@@ -94,6 +94,11 @@ class Ablation:
     variants: Sequence[Variant]
     chart: Markup
 
+    @property
+    def has_own_base(self) -> bool:
+        """True if some were held against one of them that is not the baseline."""
+        return any(one.cell is not None and one.cell.from_base is not None for one in self.variants)
+
 
 def overall(report: Report) -> list[Table]:
     """The headline table and, where something failed, the one that counts failures as 0."""

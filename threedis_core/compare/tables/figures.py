@@ -61,6 +61,9 @@ class FigureRow:
         exploratory: True unless it is the primary figure of all layouts.
         resamples: How many its interval is of.
         difference: From the baseline; None for the baseline.
+        base: The place of the renderer without a label that it is a variant of; None: it is none,
+            or that one is not compared, or is the baseline.
+        from_base: How far it is from that one, which is never tested.
     """
 
     metric: str
@@ -75,6 +78,8 @@ class FigureRow:
     exploratory: bool
     resamples: int
     difference: Difference | None = None
+    base: int | None = None
+    from_base: Difference | None = None
 
 
 def figure_rows(
@@ -170,6 +175,9 @@ def _row_of_each_system(
     baseline = [one.name for one in plan.systems].index(plan.baseline)
     differences = _differences(part, len(plan.systems), baseline, tested)
     for system in range(len(plan.systems)):
+        base = plan.base_of(system)
+        if base == baseline:
+            base = None
         layouts, pictures, instances = counted.counts(figure, part.stratum, system)
         yield FigureRow(
             name,
@@ -184,6 +192,8 @@ def _row_of_each_system(
             exploratory=not tested,
             resamples=part.resamples,
             difference=differences.get(system),
+            base=base,
+            from_base=None if base is None else _untested(part, system, base),
         )
 
 
@@ -197,24 +207,23 @@ def _alike(part: _Part, system: int) -> tuple[int, int] | None:
 def _differences(part: _Part, systems: int, baseline: int, tested: bool) -> dict[int, Difference]:
     """The difference of every other system from the baseline, by the system's place."""
     others = [system for system in range(systems) if system != baseline]
-    base = part.first + baseline
-    estimates = [part.sampled.difference(part.first + system, base) for system in others]
+    found = {system: _untested(part, system, baseline) for system in others}
     if not tested:
-        return {
-            system: Difference(one, _seen(one))
-            for system, one in zip(others, estimates, strict=True)
-        }
+        return found
     draws = part.resamples
     first = part.first if isinstance(part.quantity, Pooled) else 0
     p_values = [
         swap_p_value(part.quantity, first + system, first + baseline, draws) for system in others
     ]
     return {
-        system: Difference(one, _verdict(one, part.figure, adjusted), p, adjusted)
-        for system, one, p, adjusted in zip(
-            others, estimates, p_values, holm(p_values), strict=True
-        )
+        system: Difference(one.estimate, _verdict(one.estimate, part.figure, adjusted), p, adjusted)
+        for (system, one), p, adjusted in zip(found.items(), p_values, holm(p_values), strict=True)
     }
+
+
+def _untested(part: _Part, system: int, base: int) -> Difference:
+    estimate = part.sampled.difference(part.first + system, part.first + base)
+    return Difference(estimate, _seen(estimate))
 
 
 def _verdict(difference: Estimate, figure: Figure, p: float) -> str:

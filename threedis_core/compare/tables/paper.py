@@ -33,6 +33,9 @@ def paper_tables(summary: Summary) -> Iterator[PaperTable]:
     if any(one["difference"] and not one["exploratory"] for one in summary["figures"]):
         yield _differences(summary)
     for metric in summary["metrics"]:
+        if any(_is_variant(one, metric) for one in summary["figures"]):
+            yield _from_base(summary, metric)
+    for metric in summary["metrics"]:
         for stratum in _strata(summary, metric["name"]):
             yield _by_stratum(summary, metric, stratum)
     if any(one["failed"] for one in summary["figures"]):
@@ -147,6 +150,28 @@ def _differences(summary: Summary) -> PaperTable:
             "verdict",
         ),
         rows,
+    )
+
+
+def _is_variant(entry: FigureEntry, metric: Mapping[str, Any]) -> bool:
+    whole = entry["complete"] and entry["stratum"] is None
+    return whole and entry["metric"] == metric["name"] and bool(entry.get("from_base"))
+
+
+def _from_base(summary: Summary, metric: Mapping[str, Any]) -> PaperTable:
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    units = {figure["name"]: figure["unit"] for figure in metric["figures"]}
+    for one in summary["figures"]:
+        if _is_variant(one, metric):
+            own = found.setdefault((one["system"], one["from_base"]["base"]), {})
+            told = with_interval(one["from_base"], units[one["figure"]], sign=True)
+            own[one["figure"]] = told
+    return PaperTable(
+        f"{metric['name']}: variants, difference from their own renderer (exploratory)",
+        ("variant", "of", *(_titled(figure) for figure in metric["figures"])),
+        tuple(
+            (*names, *(own.get(unit, NOTHING) for unit in units)) for names, own in found.items()
+        ),
     )
 
 

@@ -121,6 +121,7 @@ def _figure(
         "complete": row.complete,
         "exploratory": row.exploratory,
         "difference": None if row.difference is None else _difference(row.difference, row.layouts),
+        "from_base": _from_base(plan, row),
     }
 
 
@@ -129,6 +130,12 @@ def _stratum(row: FigureRow) -> dict[str, str] | None:
         return None
     name, value = row.stratum
     return {"name": name, "value": value}
+
+
+def _from_base(plan: ComparePlan, row: FigureRow) -> dict[str, Any] | None:
+    if row.base is None or row.from_base is None:
+        return None
+    return {"base": plan.systems[row.base].name, **_difference(row.from_base, row.layouts)}
 
 
 def _difference(difference: Difference, layouts: int) -> dict[str, Any]:

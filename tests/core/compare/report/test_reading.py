@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,22 @@ def test_the_answer_says_not_distinguished_and_from_where_it_would(comparison: M
         "3 layouts cannot show any difference: at 5 % it takes at least 6, and more for several "
         "systems.",
     ]
+
+
+def test_a_variant_is_shown_beside_its_own_renderer_only_where_they_were_compared(
+    comparison: Make,
+) -> None:
+    made = comparison(systems=("sd15", "flux", "flux@50"))
+    before = write_report(made.folder.path).read_text("utf-8")
+    assert "from flux, exploratory" not in before
+    summary = json.loads(made.folder.summary.read_text("utf-8"))
+    for one in summary["figures"]:
+        if one["system"] == "flux@50":
+            one["from_base"] = {**one["difference"], "base": "flux", "value": 0.123, "p": None}
+    made.summarise(figures=summary["figures"])
+    shown = write_report(made.folder.path).read_text("utf-8")
+    assert "from flux, exploratory" in shown
+    assert shown.count("<b>+12.3</b>") == 1
 
 
 def test_loading_is_told_apart_from_the_seconds_of_a_picture(comparison: Make) -> None:

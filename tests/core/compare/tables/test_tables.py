@@ -66,6 +66,54 @@ def test_the_primary_figure_is_tested_and_no_other(comparison) -> None:
     assert entry(again, "other")["exploratory"]
 
 
+def renamed(comparison, names: dict[str, str], **changes: Any) -> dict[str, Any]:
+    """What is written where systems have other names; those before a label are renderers."""
+    systems = tuple(
+        one.model_copy(update={"name": names[one.name], "renderer": names[one.name].split("@")[0]})
+        for one in comparison.plan.systems
+    )
+    jobs = tuple(
+        one.model_copy(update={"system": names[one.system]}) for one in comparison.plan.jobs
+    )
+    return written(comparison, systems=systems, jobs=jobs, **changes)
+
+
+def test_a_variant_is_held_against_its_own_renderer_from_the_same_draws(comparison) -> None:
+    names = {"base": "base", "other": "other", "third": "other@soft"}
+    plain = written(comparison, baseline="other")
+    summary = renamed(comparison, names)
+    for figure, metric in (("there", "fake-metric"), ("ap", "position")):
+        found = entry(summary, "other@soft", figure, metric=metric)["from_base"]
+        expected = entry(plain, "third", figure, metric=metric)["difference"]
+        assert found["base"] == "other"
+        assert {key: found[key] for key in ("value", "low", "high", "interval")} == {
+            key: expected[key] for key in ("value", "low", "high", "interval")
+        }
+        assert (found["p"], found["p_adjusted"]) == (None, None)
+        assert found["verdict"] not in ("better", "worse")
+    assert entry(summary, "other")["from_base"] is None
+    text = comparison.folder.table_md.read_text()
+    assert "fake-metric: variants, difference from their own renderer (exploratory)" in text
+    assert "| other@soft | other | " in text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"base": "base", "other": "other", "third": "base@soft"},  # of the baseline
+        {"base": "base", "other": "other", "third": "gone@soft"},  # of what is not compared
+        {"base": "base", "other": "other@a", "third": "other@b"},
+    ],
+)
+def test_a_variant_of_the_baseline_or_of_nothing_that_is_compared_is_held_against_that_alone(
+    names: dict[str, str], comparison
+) -> None:
+    summary = renamed(comparison, names)
+    assert {one["from_base"] for one in summary["figures"]} == {None}
+    assert entry(summary, names["third"])["difference"]["p"] is not None
+    assert "their own renderer" not in comparison.folder.table_md.read_text()
+
+
 def test_more_layouts_make_the_verdict(tmp_path, judges, make_comparison) -> None:
     many = make_comparison(tmp_path / "many", judges, layouts=12, seeds=(0,))
     for job in many.plan.jobs:
