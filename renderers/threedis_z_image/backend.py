@@ -54,8 +54,7 @@ class ZImageOptions(ScaledControlNetOptions):
         default=0.75,
         ge=0,
         allow_inf_nan=False,
-        description="How much the depth map counts, 0 or more: 0.65 to 0.8 as published, 0 not at "
-        "all.",
+        description="How much the depth map counts, 0 or more: 0.65 to 0.8 as published.",
     )
 
 
