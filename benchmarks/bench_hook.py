@@ -167,7 +167,6 @@ def stock_picture(
         width=request.width,
         height=request.height,
         num_inference_steps=facts["steps"],
-        guidance_scale=facts["guidance"],
         generator=torch.Generator().manual_seed(request.seed),
         callback_on_step_end=step_end,
     )
@@ -178,13 +177,20 @@ def stock_arguments(
 ) -> dict[str, Any]:
     """How a family's stock pipeline is given the depth map and its text's limits."""
     depth = request.depth.to_image()
+    guided = {"guidance_scale": facts["guidance"]}
+    negative = {"negative_prompt": request.layout.negative_prompt}
     if isinstance(renderer, UNetRenderer):
-        negative = {"negative_prompt": request.layout.negative_prompt}
-        return depth_arguments(pipeline.controlnet, [depth]) | negative
-    given = {"control_image": depth, "max_sequence_length": facts["tokens_per_prompt"]}
+        return depth_arguments(pipeline.controlnet, [depth]) | negative | guided
+    given: dict[str, Any] = {
+        "control_image": depth,
+        "max_sequence_length": facts["tokens_per_prompt"],
+    }
     if isinstance(renderer, JointControlNetRenderer):
         given["controlnet_conditioning_scale"] = renderer.options.controlnet_scale
-    return given
+        if renderer.negative_rows == "apart":
+            read = negative if facts["guidance"] > 1 else {}
+            return given | read | {"true_cfg_scale": facts["guidance"]}
+    return given | guided
 
 
 if __name__ == "__main__":
