@@ -249,11 +249,10 @@ def test_a_configuration_that_names_code_or_other_weights_is_refused(
 def test_an_adapter_beside_a_text_encoder_is_refused(
     family: str, model: Path, marker: Path
 ) -> None:
-    change(model / "text_encoder" / "adapter_config.json", peft_type="LORA")
-    pickle_to(model / "text_encoder" / "adapter_model.bin", marker)
-    assert "text_encoder/adapter_config.json, which names more weights" in refusal(
-        make(family, model)
-    )
+    part = "text_encoder_2" if family == "sdxl" else "text_encoder"  # the other one is lent
+    change(model / part / "adapter_config.json", peft_type="LORA")
+    pickle_to(model / part / "adapter_model.bin", marker)
+    assert f"{part}/adapter_config.json, which names more weights" in refusal(make(family, model))
 
 
 def test_a_scheduler_of_another_name_is_refused(marker: Path, tmp_path: Path) -> None:
