@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     ControlNetModel,
     FluxTransformer2DModel,
+    QwenImageControlNetModel,
+    QwenImageTransformer2DModel,
     SD3ControlNetModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
@@ -22,6 +25,8 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
     Qwen3Model,
     T5Config,
@@ -155,6 +160,21 @@ Z_IMAGE_CONTROLNETS: dict[str, dict[str, Any]] = {
 QWEN3_4B: dict[str, Any] = {"vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728}
 QWEN3_4B |= {"num_hidden_layers": 36, "num_attention_heads": 32}
 QWEN3_4B |= {"num_key_value_heads": 8, "head_dim": 128}
+QWEN_IMAGE: dict[str, Any] = {
+    "in_channels": 64,
+    "out_channels": 16,
+    "num_layers": 60,
+    "attention_head_dim": 128,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 3584,
+}
+QWEN_IMAGE_CONTROLNET = {**QWEN_IMAGE, "num_layers": 5}
+QWEN_VAE: dict[str, Any] = {"base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4]}
+QWEN_VL_7B: dict[str, Any] = {"vocab_size": 152064, "hidden_size": 3584}
+QWEN_VL_7B |= {"intermediate_size": 18944, "num_hidden_layers": 28}
+QWEN_VL_7B |= {"num_attention_heads": 28, "num_key_value_heads": 4}
+QWEN_VL_7B_EYE: dict[str, Any] = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420}
+QWEN_VL_7B_EYE |= {"num_heads": 16, "out_hidden_size": 3584}
 FLUX_VAE = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
 
 
@@ -216,6 +236,16 @@ def _z_image(controlnet: str) -> dict[str, Callable[[], nn.Module]]:
     }
 
 
+def _qwen_image() -> dict[str, Callable[[], nn.Module]]:
+    read = Qwen2_5_VLConfig(text_config=QWEN_VL_7B, vision_config=QWEN_VL_7B_EYE)
+    return {
+        "transformer": lambda: QwenImageTransformer2DModel(**QWEN_IMAGE),
+        "controlnet": lambda: QwenImageControlNetModel(**QWEN_IMAGE_CONTROLNET),
+        "vae": lambda: AutoencoderKLQwenImage(**QWEN_VAE),
+        "text_encoder": lambda: Qwen2_5_VLForConditionalGeneration(read),
+    }
+
+
 BUILDERS: dict[str, Callable[[], dict[str, Callable[[], nn.Module]]]] = {
     "sd15": lambda: _unet_family("sd15", CLIP_L),
     "sd21": lambda: _unet_family("sd21", OPEN_CLIP_H),
@@ -224,4 +254,5 @@ BUILDERS: dict[str, Callable[[], dict[str, Callable[[], nn.Module]]]] = {
     "sd35": lambda: _sd35(SD35_LARGE, SD35_LARGE_CONTROLNET),
     "sd35-medium": lambda: _sd35(SD35_MEDIUM, SD35_MEDIUM_CONTROLNET),
     **{name: partial(_z_image, name) for name in Z_IMAGE_CONTROLNETS},
+    "qwen-image": _qwen_image,
 }

@@ -20,6 +20,8 @@ import torch
 from architectures import (
     FLUX_DEPTH,
     FLUX_VAE,
+    QWEN_IMAGE,
+    QWEN_VAE,
     SD35_LARGE,
     SD35_MEDIUM,
     UNETS,
@@ -35,7 +37,7 @@ from threedis_diffusers.memory.needs import Drawing, memory_needs, work_memory
 from threedis_diffusers.memory.sizes import TEXT_KEYS, PartSize
 from threedis_diffusers.quantized.wanted import SHORT, weight_bits
 
-LARGE_MODELS = ("sdxl", "flux", "sd35", "sd35-medium", *Z_IMAGE_CONTROLNETS)
+LARGE_MODELS = ("sdxl", "flux", "sd35", "sd35-medium", *Z_IMAGE_CONTROLNETS, "qwen-image")
 SIDES = {"sd15": 512, "sd21": 768, **dict.fromkeys(LARGE_MODELS, 1024)}
 CONFIGS: dict[str, dict[str, Any]] = {
     **{name: {"unet": unet, "vae": VAE} for name, unet in UNETS.items()},
@@ -43,6 +45,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "sd35": {"transformer": SD35_LARGE, "vae": FLUX_VAE},
     "sd35-medium": {"transformer": SD35_MEDIUM, "vae": FLUX_VAE},
     **{name: {"transformer": Z_IMAGE, "vae": FLUX_VAE} for name in Z_IMAGE_CONTROLNETS},
+    "qwen-image": {"transformer": QWEN_IMAGE, "vae": QWEN_VAE},
 }
 UPCAST = ("sdxl",)
 """Whose VAE decodes in float32, since float16 is too narrow for it."""

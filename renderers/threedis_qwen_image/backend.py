@@ -22,6 +22,7 @@ from threedis_diffusers.options import GUIDANCE
 from threedis_diffusers.parts.options import part_field
 from threedis_qwen_image.hook import QwenImageHook
 
+GGUF = "city96/Qwen-Image-gguf/qwen-image"
 MOST_TOKENS = 1024
 BEHIND = "<|im_end|>\n<|im_start|>assistant\n"
 """What the template has behind a prompt, which is read with it."""
@@ -57,6 +58,13 @@ class QwenImageRenderer(JointControlNetRenderer):
     model_classes = ("QwenImagePipeline", pipeline_class)
     transformer_class, controlnet_class = "QwenImageTransformer2DModel", "QwenImageControlNetModel"
     default_controlnet = "InstantX/Qwen-Image-ControlNet-Union"
+    smaller = (
+        {"transformer": f"{GGUF}-Q4_K_M.gguf"},
+        {
+            "transformer": f"{GGUF}-Q3_K_S.gguf",
+            "quantization": {"text_encoder": "fp8", "controlnet": "fp8"},
+        },
+    )
     needed = ("transformer", "vae", "scheduler", "text_encoder", "tokenizer")
     controlnet_fits = ("in_channels", "num_attention_heads", "joint_attention_dim")
     tokenizer = "tokenizer"

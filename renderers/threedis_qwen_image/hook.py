@@ -47,7 +47,7 @@ class PlacedAttention:
     def __init__(self, phase: JointPhase) -> None:
         self._attention = phase.attention() or scaled_dot_product_attention
         self._places = torch.stack([places - 1 for places, _ in phase.text_places()])
-        self._turns: Tensor | None = None
+        self._turns: Tensor
 
     def take(self, turns: Tensor) -> Tensor:
         """Take the model's turns of T text tokens, (T, D/2), complex; give it none instead."""
@@ -59,7 +59,6 @@ class PlacedAttention:
         return self._attention(self._turned(query), self._turned(key), value)
 
     def _turned(self, tokens: Tensor) -> Tensor:
-        assert self._turns is not None
         text = self._places.shape[1]
         pairs = torch.view_as_complex(tokens[:, :, :text].float().unflatten(3, (-1, 2)))
         turned = torch.view_as_real(pairs * self._turns).flatten(3).to(tokens)
@@ -70,7 +69,8 @@ class PlacedAttention:
 def _placed(model: Any, phase: JointPhase) -> Iterator[None]:
     """Have a phase's attention and places in ``model`` while inside."""
     attention: Any = PlacedAttention(phase)
-    stock = model.pos_embed.forward
+    places, before = model.pos_embed, vars(model.pos_embed).get("forward")  # offloading's, say
+    stock = places.forward
     own = [(module, module.processor) for _, module in attention_modules(model)]
 
     def forward(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -78,11 +78,13 @@ def _placed(model: Any, phase: JointPhase) -> Iterator[None]:
         return image, attention.take(text)
 
     try:
-        model.pos_embed.forward = forward
+        places.forward = forward
         for module, processor in own:
             module.set_processor(PlannedProcessor(processor, [attention]))
         yield
     finally:
         for module, processor in own:
             module.set_processor(processor)
-        vars(model.pos_embed).pop("forward", None)
+        del places.forward
+        if before is not None:
+            places.forward = before

@@ -26,6 +26,8 @@ CLIP_L_PROJECTED = PartSize(123_650_304, 37_945_344)
 CLIP_G = PartSize(694_659_840, 63_242_240)
 T5_XXL = PartSize(4_762_310_656, 131_596_288)
 QWEN3_4B = PartSize(4_022_468_096, 388_956_160)
+QWEN_LAYER = 56_641_536
+"""Parameters of the largest layer of Qwen-Image's transformer and of its ControlNet."""
 Z_UNION = "Z-Image-Turbo-Fun-Controlnet-Union"
 Z_LAYER = 39_321_600
 """Parameters of the largest layer of Z-Image's transformer and of its ControlNets."""
@@ -197,6 +199,26 @@ PUBLISHED: Mapping[str, PublishedModel] = {
         {
             f"{Z_UNION}-2.1-2602-8steps.safetensors": PartSize(3_356_225_792, Z_LAYER),
             f"{Z_UNION}-2.1-lite-2602-8steps.safetensors": PartSize(1_008_308_480, Z_LAYER),
+        },
+    ),
+    "Qwen/Qwen-Image": PublishedModel(
+        APACHE,
+        {
+            "transformer": PartSize(20_430_401_088, QWEN_LAYER),
+            "vae": PartSize(126_892_531, 3_981_696),
+            "text_encoder": PartSize(8_292_166_656, 544_997_376),
+        },
+        stored={"transformer": 2, "vae": 2, "text_encoder": 2},
+        sharded=frozenset({"transformer", "text_encoder"}),
+    ),
+    "InstantX/Qwen-Image-ControlNet-Union": PublishedModel(
+        APACHE, {"": PartSize(1_768_003_584, QWEN_LAYER)}, stored={"": 2}
+    ),
+    "city96/Qwen-Image-gguf": PublishedModel(
+        APACHE,
+        files={
+            "qwen-image-Q3_K_S.gguf": 8_950_000_000,
+            "qwen-image-Q4_K_M.gguf": 13_070_000_000,
         },
     ),
     "black-forest-labs/FLUX.1-Depth-dev": _flux(11_901_604_928),

@@ -38,6 +38,7 @@ CHOICES = {
     ("sd35-medium", "bfloat16"): ("group", "model", "model", "none", "none", "none"),
     ("z-image", "bfloat16"): ("group", "group", "group", "model", "none", "none"),
     ("z-image-lite", "bfloat16"): ("group", "group", "model", "model", "none", "none"),
+    ("qwen-image", "bfloat16"): ("group", "group", "group", "group", "model", "none"),
 }
 """What auto takes on each card."""
 
@@ -97,7 +98,7 @@ def test_the_keys_and_values_that_are_kept_for_a_run_are_counted(
     assert (step(parts["unet"].text_keys) - step(0)) / 1e6 == pytest.approx(461, abs=1)
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux", "sd35", "z-image"])
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux", "sd35", "z-image", "qwen-image"])
 def test_more_pictures_and_instances_take_more_to_denoise_and_no_more_to_decode(
     memory_of_models: ModuleType, family: str
 ) -> None:

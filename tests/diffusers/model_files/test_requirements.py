@@ -22,6 +22,7 @@ from threedis_diffusers.options import LoRA
 from threedis_flux.backend import FluxRenderer
 from threedis_flux.options import FluxOptions
 from threedis_pocket import WEIGHTS
+from threedis_qwen_image.backend import QwenImageOptions, QwenImageRenderer
 from threedis_sd.sd15 import SD15Options, SD15Renderer
 from threedis_sd.sd21 import SD21Options, SD21Renderer
 from threedis_sd.sdxl import SDXLOptions, SDXLRenderer
@@ -122,6 +123,7 @@ def test_a_repository_that_is_not_cached_is_described_as_it_is_published() -> No
         ),
         (lambda: FluxRenderer(FluxOptions(device="cpu")), "black-forest-labs/FLUX.1-Depth-dev"),
         (lambda: ZImageRenderer(ZImageOptions(device="cpu")), "Tongyi-MAI/Z-Image-Turbo"),
+        (lambda: QwenImageRenderer(QwenImageOptions(device="cpu")), "Qwen/Qwen-Image"),
     ],
 )
 def test_the_default_models_are_known_part_for_part(make, model: str) -> None:
@@ -299,6 +301,7 @@ def test_the_published_sizes_are_those_of_the_full_size_architectures(benchmark)
             "stabilityai/stable-diffusion-3.5-large-controlnet-depth",
         ),
         **dict.fromkeys(files, (ZImageOptions().model,)),
+        "qwen-image": (QwenImageOptions().model, QwenImageRenderer.default_controlnet),
     }
     for family, names in models.items():
         known = {

@@ -34,6 +34,7 @@ PIPELINES = {
     "sd35": "StableDiffusion3Pipeline",
     "sd35-medium": "StableDiffusion3Pipeline",
     "z-image": "ZImagePipeline",
+    "qwen-image": "QwenImagePipeline",
     "ldm3d": "StableDiffusionLDM3DPipeline",
 }
 CLASSES = {
@@ -66,6 +67,12 @@ SECOND = {
     "z-image": {
         "transformer": ["diffusers", "ZImageTransformer2DModel"],
         "text_encoder": ["transformers", "Qwen3Model"],
+        "tokenizer": ["transformers", "Qwen2Tokenizer"],
+    },
+    "qwen-image": {
+        "transformer": ["diffusers", "QwenImageTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKLQwenImage"],
+        "text_encoder": ["transformers", "Qwen2_5_VLForConditionalGeneration"],
         "tokenizer": ["transformers", "Qwen2Tokenizer"],
     },
 }
@@ -200,6 +207,9 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         family, _, base = kind.partition(":")
         if base.startswith("sd35"):
             return {"_class_name": "SD3ControlNetModel", **sd35(base, architectures, "_CONTROLNET")}
+        if base == "qwen-image":
+            own = architectures.QWEN_IMAGE_CONTROLNET
+            return {**own, "_class_name": "QwenImageControlNetModel"}
         if base.startswith("flux"):
             sizes = {**architectures.FLUX_DEPTH, "in_channels": 64}
             own = architectures.FLUX_CONTROLNETS[base]
@@ -211,7 +221,7 @@ def configuration(kind: str, path: str, architectures: ModuleType) -> dict[str, 
         return {"model_type": kind}
     if kind == "nf4":
         return packed(path, architectures)
-    if kind == "z-image" and path in (own := z_image(architectures)):
+    if kind in QWENS and path in (own := QWENS[kind](architectures)):
         return own[path]
     if path.startswith("text_encoder"):
         return {**architectures.CLIP_L, **architectures.T5_XXL}
@@ -251,6 +261,22 @@ def z_image(architectures: ModuleType) -> dict[str, dict[str, Any]]:
         "tokenizer/tokenizer_config.json": {"chat_template": "{{ messages[0]['content'] }}"},
         "scheduler/scheduler_config.json": {"_class_name": "FlowMatchEulerDiscreteScheduler"},
     }
+
+
+def qwen_image(architectures: ModuleType) -> dict[str, dict[str, Any]]:
+    """The configurations of Qwen-Image by their paths."""
+    return {
+        "transformer/config.json": architectures.QWEN_IMAGE,
+        "text_encoder/config.json": {**architectures.QWEN_VL_7B, "vision_config": {}},
+        "vae/config.json": {"_class_name": "AutoencoderKLQwenImage", **architectures.QWEN_VAE},
+        "scheduler/scheduler_config.json": {
+            "_class_name": "FlowMatchEulerDiscreteScheduler",
+            "use_dynamic_shifting": True,
+        },
+    }
+
+
+QWENS = {"z-image": z_image, "qwen-image": qwen_image}
 
 
 def unet(kind: str, architectures: ModuleType) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from threedis_flux.presets import PRESETS as FLUX_PRESETS
 from threedis_ldm3d.checks import ADAPTER_STEM, UNET_STEM, find_weights
 from threedis_ldm3d.checks import find_model as find_ldm3d
 from threedis_ldm3d.options import LDM3DOptions
+from threedis_qwen_image.backend import QwenImageOptions, QwenImageRenderer
 from threedis_sam.refiner import SamOptions
 from threedis_sam.sam2 import Sam2, Sam2Options
 from threedis_sd.presets import PRESETS as SD_PRESETS
@@ -48,6 +49,12 @@ Z_IMAGE_FILES = {
     *(f"text_encoder/model-{n:05}-of-00003.safetensors" for n in (1, 2, 3)),
     "vae/diffusion_pytorch_model.safetensors",
 }
+QWEN_IMAGE = QwenImageOptions().model
+QWEN_IMAGE_FILES = {
+    *(f"text_encoder/model-{n:05}-of-00004.safetensors" for n in range(1, 5)),
+    "vae/diffusion_pytorch_model.safetensors",
+}
+PACKED_QWEN_IMAGE = "city96/Qwen-Image-gguf"
 PACKED_SD35 = "city96/stable-diffusion-3.5-large-gguf"
 LORA = "black-forest-labs/FLUX.1-Depth-dev-lora"
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
@@ -241,6 +248,17 @@ CASES: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]] 
         },
         21.2,
     ),
+    (
+        lambda: QwenImageRenderer(QwenImageOptions(**CPU)),
+        {
+            QWEN_IMAGE: {
+                *(f"transformer/{WEIGHTS_STEM}-{n:05}-of-00009.safetensors" for n in range(1, 10)),
+                *QWEN_IMAGE_FILES,
+            },
+            QwenImageRenderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        61.2,
+    ),
 ]
 """What makes a renderer, the weights that it takes, and how many 10^9 bytes they are."""
 
@@ -390,6 +408,17 @@ FOREIGN: list[tuple[Callable[[], DiffusersRenderer], dict[str, set[str]], float]
         lambda: ZImageRenderer(ZImageOptions(**CPU, controlnet=Z_IMAGE_1)),
         {Z_IMAGE: {*SHARDS, *Z_IMAGE_FILES}, **in_repository(Z_IMAGE_1)},
         35.9,
+    ),
+    (
+        lambda: QwenImageRenderer(
+            QwenImageOptions(**CPU, transformer=f"{PACKED_QWEN_IMAGE}/qwen-image-Q4_K_M.gguf")
+        ),
+        {
+            QWEN_IMAGE: QWEN_IMAGE_FILES,
+            PACKED_QWEN_IMAGE: {"qwen-image-Q4_K_M.gguf"},
+            QwenImageRenderer.default_controlnet: {"diffusion_pytorch_model.safetensors"},
+        },
+        33.4,
     ),
 ]
 """The same for parts that are one file, among them what people with smaller cards take."""

@@ -50,6 +50,14 @@ CHOICES: dict[str, tuple[tuple[str, str], ...]] = {
         ("none", ""),
         ("none", ""),
     ),
+    "qwen-image": (
+        ("sequential", "Q3_K_S"),  # main memory is short of the text encoder
+        ("sequential", "Q3_K_S"),
+        ("model", "Q3_K_S"),
+        ("model", "Q4_K_M"),
+        ("model", ""),
+        ("none", ""),
+    ),
 }
 """For each card how the model is placed, and what of the options makes it smaller."""
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"

@@ -96,11 +96,9 @@ def train_sd35_fine(
 ) -> Path:
     """Both go on, from a high learning rate again; save them in ``sd35-fine``."""
     set_seed(settings.seed)
-    models = (
-        load_part(SD3ControlNetModel, work / "sd35" / "controlnet"),
-        shipped.open_clip()[0],
-        load_part(SD3Transformer2DModel, work / "sd35" / "transformer"),
-    )
+    kinds = SD3ControlNetModel, SD3Transformer2DModel
+    controlnet, transformer = _trained(work / "sd35", *kinds)
+    models = controlnet, shipped.open_clip()[0], transformer
     return _train_sd35(work, "sd35-fine", models, settings, progress)
 
 
@@ -127,11 +125,9 @@ def train_z_image_fine(
 ) -> Path:
     """Both go on, from a high learning rate again; save them in ``z-image-fine``."""
     set_seed(settings.seed)
-    models = (
-        load_part(ZImageControlNetModel, work / "z-image" / "controlnet"),
-        load_qwen(work),
-        load_part(ZImageTransformer2DModel, work / "z-image" / "transformer"),
-    )
+    kinds = ZImageControlNetModel, ZImageTransformer2DModel
+    controlnet, transformer = _trained(work / "z-image", *kinds)
+    models = controlnet, load_qwen(work), transformer
     return _train_z_image(work, "z-image-fine", models, settings, progress)
 
 
@@ -171,11 +167,9 @@ def train_qwen_image_fine(
 ) -> Path:
     """Both go on, from a higher learning rate again; save them in ``qwen-image-fine``."""
     set_seed(settings.seed)
-    models = (
-        load_part(QwenImageControlNetModel, work / "qwen-image" / "controlnet"),
-        load_qwen_vl(work),
-        load_part(QwenImageTransformer2DModel, work / "qwen-image" / "transformer"),
-    )
+    kinds = QwenImageControlNetModel, QwenImageTransformer2DModel
+    controlnet, transformer = _trained(work / "qwen-image", *kinds)
+    models = controlnet, load_qwen_vl(work), transformer
     return _train_qwen_image(work, "qwen-image-fine", models, settings, progress)
 
 
@@ -186,6 +180,14 @@ def _train_qwen_image(
     texts = shipped.clip(), shipped.t5()
     task = QwenImageTask(shipped.flux_transformer(), *models, *texts, sets)
     return _train(task, work / name, settings, progress)
+
+
+def _trained(folder: Path, controlnet: Any, transformer: Any) -> tuple[Any, Any]:
+    """The models of these classes that lie in ``folder``."""
+    return (
+        load_part(controlnet, folder / "controlnet"),
+        load_part(transformer, folder / "transformer"),
+    )
 
 
 def _smaller(sets: list[LatentSet]) -> list[LatentSet]:
