@@ -51,6 +51,38 @@ def _module_in(folder: Path, name: str) -> ModuleType:
         sys.path.remove(str(folder))
 
 
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., Any]:
+    """A request to render (prompt, box) pairs, of the depth map that goes with them."""
+    from threedis_core.plugin.interfaces import RenderRequest
+    from threedis_core.testing.samples import sample_depth
+    from threedis_core.values.layout import Layout
+    from threedis_core.values.regions import Regions
+
+    def make(
+        *instances: tuple[str, tuple[float, float, float, float]],
+        prompt: str = "animals in a field",
+        negative_prompt: str = "",
+        size: tuple[int, int] = (64, 64),
+        seed: int = 0,
+        **changes: Any,
+    ) -> Any:
+        width, height = size
+        layout = Layout.from_dict(
+            {
+                "version": 1,
+                "prompt": prompt,
+                "negative_prompt": negative_prompt,
+                "instances": [{"prompt": text, "box": list(box)} for text, box in instances],
+            }
+        )
+        depth = sample_depth(layout, width, height)
+        regions = Regions.from_layout(layout, width, height)
+        return RenderRequest(layout, depth, regions, seed, width, height, **changes)
+
+    return make
+
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

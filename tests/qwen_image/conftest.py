@@ -19,9 +19,6 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from threedis_core.plugin.interfaces import RenderRequest
-from threedis_core.testing.samples import sample_depth
-from threedis_core.values.layout import Layout
-from threedis_core.values.regions import Regions
 from threedis_diffusers.testing import awaken
 from threedis_pocket.qwen_image_models import TEMPLATE_WORDS
 from threedis_pocket.qwen_tokenizer import build_qwen_tokenizer
@@ -154,31 +151,3 @@ def stock(folder: Path) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def stock_picture(stock: Callable[..., Any]) -> Callable[..., Image.Image]:
     return lambda *args, **kwargs: stock(*args, **kwargs)[0]
-
-
-@pytest.fixture(scope="session")
-def make_request() -> Callable[..., RenderRequest]:
-    """A request from (prompt, box) pairs."""
-
-    def make(
-        *instances: tuple[str, tuple[float, float, float, float]],
-        prompt: str = "animals in a field",
-        negative_prompt: str = "",
-        size: tuple[int, int] = (SIDE, SIDE),
-        seed: int = 0,
-        **changes: Any,
-    ) -> RenderRequest:
-        width, height = size
-        layout = Layout.from_dict(
-            {
-                "version": 1,
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "instances": [{"prompt": text, "box": list(box)} for text, box in instances],
-            }
-        )
-        depth = sample_depth(layout, width, height)
-        regions = Regions.from_layout(layout, width, height)
-        return RenderRequest(layout, depth, regions, seed, width, height, **changes)
-
-    return make

@@ -20,9 +20,6 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
 
 from threedis_core.plugin.interfaces import RenderRequest
-from threedis_core.testing.samples import sample_depth
-from threedis_core.values.layout import Layout
-from threedis_core.values.regions import Regions
 from threedis_diffusers.testing import awaken
 from threedis_z_image.backend import ZImageOptions, ZImageRenderer
 
@@ -156,31 +153,3 @@ def stock_picture(folder_of: Callable[[str], Path]) -> Callable[..., Image.Image
         ).images[0]
 
     return render
-
-
-@pytest.fixture(scope="session")
-def make_request() -> Callable[..., RenderRequest]:
-    """A request from (prompt, box) pairs."""
-
-    def make(
-        *instances: tuple[str, tuple[float, float, float, float]],
-        prompt: str = "animals in a field",
-        negative_prompt: str = "",
-        size: tuple[int, int] = (SIDE, SIDE),
-        seed: int = 0,
-        **changes: Any,
-    ) -> RenderRequest:
-        width, height = size
-        layout = Layout.from_dict(
-            {
-                "version": 1,
-                "prompt": prompt,
-                "negative_prompt": negative_prompt,
-                "instances": [{"prompt": text, "box": list(box)} for text, box in instances],
-            }
-        )
-        depth = sample_depth(layout, width, height)
-        regions = Regions.from_layout(layout, width, height)
-        return RenderRequest(layout, depth, regions, seed, width, height, **changes)
-
-    return make
